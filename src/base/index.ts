@@ -1,0 +1,8 @@
+export { AssertionError, FrazilError, asError, assert, unreachable } from './errors.ts'
+export type { ErrorDetails, ErrorKind } from './errors.ts'
+export { systemClock } from './clock.ts'
+export type { Clock } from './clock.ts'
+export { seededRandom, systemRandom } from './random.ts'
+export type { Random } from './random.ts'
+export { SlabPool } from './pool.ts'
+export type { Block, SlabPoolOptions } from './pool.ts'

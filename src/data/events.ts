@@ -1,0 +1,91 @@
+import type { FrazilError } from '../base/index.ts'
+import type { Segment } from './segment.ts'
+import type { Field } from './types.ts'
+
+/** How far a source has been read: text that only the source can compare. */
+export type Position = string
+
+/** How rows of a table are told apart. */
+export type TableKey =
+  /** By these columns (positions in `fields`). A source may still replace the key of a row. */
+  | { readonly kind: 'columns'; readonly columns: readonly number[] }
+  /** By all of its values: equal rows are a multiset, a delete removes one of them. */
+  | { readonly kind: 'row' }
+  /** Not at all: rows are only appended. */
+  | { readonly kind: 'none' }
+
+/** A table as its source describes it. Field ids are 0 until the catalog has assigned them. */
+export interface SourceTable {
+  /** Stable within the source, for example Postgres's oid. */
+  readonly id: string
+  /** Name at the source as a person writes it, for messages: `public.orders`. */
+  readonly sourceName: string
+  /** Iceberg namespace and table. */
+  readonly namespace: string
+  readonly name: string
+  readonly fields: readonly Field[]
+  readonly key: TableKey
+}
+
+/**
+ * Changed rows of one table inside the open source transaction, in the order in which they happened.
+ * - `insert`: rows [from, to) are new; no look-up is done.
+ * - `upsert`: rows [from, to) replace the rows with the same key, if there are any; `must-exist` sources (Postgres updates)
+ *   say so, and a missing row is then an error.
+ * - `update`: row from+i replaces the row whose key is keys row keysFrom+i.
+ * - `delete`: the rows whose keys are keys rows [from, to) go.
+ *
+ * `segment` has the table's columns; `keys` has only the key's columns, in key order (all columns for key kind `row`).
+ */
+export type Change =
+  | { readonly type: 'insert'; readonly table: string; readonly segment: Segment; readonly from: number; readonly to: number }
+  | {
+      readonly type: 'upsert'
+      readonly table: string
+      readonly segment: Segment
+      readonly from: number
+      readonly to: number
+      readonly mustExist: boolean
+    }
+  | {
+      readonly type: 'update'
+      readonly table: string
+      readonly segment: Segment
+      readonly from: number
+      readonly to: number
+      readonly keys: Segment
+      readonly keysFrom: number
+    }
+  | {
+      readonly type: 'delete'
+      readonly table: string
+      readonly keys: Segment
+      readonly from: number
+      readonly to: number
+      readonly mustExist: boolean
+    }
+  | { readonly type: 'truncate'; readonly table: string }
+
+/** What a source tells the engine. Asking for the next array of events is the global backpressure. */
+export type SourceEvent =
+  | Change
+  /** The open transaction ends; its rows may become visible, all at once. `position` lies after it. */
+  | { readonly type: 'commit'; readonly position: Position; readonly timeMs: number }
+  /** The open transaction will come again or never happened: forget what it changed. */
+  | { readonly type: 'abort' }
+  /** Nothing happened up to `position`, and no transaction is open. */
+  | { readonly type: 'progress'; readonly position: Position }
+  /** A table exists now, or has changed its shape. Comes before the first rows of that shape. */
+  | { readonly type: 'table'; readonly table: SourceTable }
+  /** Rows of an initial copy, outside transactions: no look-ups, not visible before `copied`. */
+  | { readonly type: 'copy'; readonly table: string; readonly segment: Segment; readonly from: number; readonly to: number }
+  /** The copy is complete; the table joins the views with the first commit at or past `floor`. */
+  | { readonly type: 'copied'; readonly table: string; readonly floor: Position; readonly rows: number }
+  /** This table cannot go on; the others do. */
+  | { readonly type: 'failed'; readonly table: string; readonly error: FrazilError }
+  /** A scope (a Kafka partition; Postgres has one) is ours, goes away within the deadline, or is gone. */
+  | { readonly type: 'assigned'; readonly scope: string }
+  | { readonly type: 'revoked'; readonly scope: string; readonly deadlineMs: number }
+  | { readonly type: 'lost'; readonly scope: string }
+  /** Configured tables are copied and the stream is open. */
+  | { readonly type: 'streaming' }

@@ -1,0 +1,110 @@
+import type { Field, Schema } from '../data/index.ts'
+
+/** Metrics of one leaf field in one file, by Iceberg's rules (specification: "Manifests", field ids 108–137). */
+export interface FieldMetrics {
+  readonly fieldId: number
+  /** Compressed bytes of the column's chunks. */
+  readonly columnSize: number
+  /** Values including nulls and NaNs; absent for fields inside lists and maps. */
+  readonly valueCount?: number
+  readonly nullCount?: number
+  /** float and double only. */
+  readonly nanCount?: number
+  /** Single-value binary form (Appendix D), truncated as the metrics mode asks. */
+  readonly lower?: Uint8Array
+  readonly upper?: Uint8Array
+}
+
+/** A written Parquet data file, before or after its commit. */
+export interface DataFile {
+  readonly path: string
+  readonly recordCount: number
+  readonly fileSize: number
+  readonly metrics: readonly FieldMetrics[]
+  readonly splitOffsets: readonly number[]
+}
+
+/** A deletion vector as written: one blob in one Puffin file. */
+export interface DeletionVector {
+  /** Path of the data file whose rows it deletes. */
+  readonly dataFile: string
+  readonly path: string
+  readonly fileSize: number
+  readonly contentOffset: number
+  readonly contentSize: number
+  readonly cardinality: number
+}
+
+/** A live data file of the current snapshot. */
+export interface LiveDataFile extends DataFile {
+  readonly dataSequenceNumber: bigint
+  readonly fileSequenceNumber: bigint
+  readonly addedSnapshotId: bigint
+  /** Row lineage: row id of the file's first row. */
+  readonly firstRowId: bigint
+  readonly specId: number
+  readonly deletionVector: DeletionVector | null
+}
+
+/** What one lake commit changes in one table. */
+export interface TableUpdate {
+  readonly added: readonly DataFile[]
+  /** Paths of live data files that go, with their deletion vectors. */
+  readonly removed: readonly string[]
+  /** New deletion vectors, each replacing the file's old one. May name files of `added`. */
+  readonly deletionVectors: readonly DeletionVector[]
+  /** Extra summary entries of the snapshot (`frazil.positions`, `frazil.epoch`, `frazil.commit-id`). */
+  readonly summary: Readonly<Record<string, string>>
+  /** Table properties set in the same commit. */
+  readonly properties: Readonly<Record<string, string>>
+  /** The snapshots to keep on main beyond this one: at most `maxSnapshots`, none older than `maxAgeMs`. */
+  readonly retention: { readonly maxSnapshots: number; readonly maxAgeMs: number }
+}
+
+/** What a new table looks like. */
+export interface TableDefinition {
+  readonly namespace: string
+  readonly name: string
+  /** Absolute URI without a trailing slash. */
+  readonly location: string
+  /** Field ids 0: assigned on creation. */
+  readonly fields: readonly Field[]
+  /** Positions in `fields` of the key columns (all required), empty for none. */
+  readonly key: readonly number[]
+  readonly properties: Readonly<Record<string, string>>
+}
+
+/** A commit written to storage but not yet visible: it needs the catalog's compare-and-set. */
+export interface PreparedCommit {
+  readonly namespace: string
+  readonly name: string
+  readonly base: string | null
+  readonly metadataLocation: string
+  readonly snapshotId: bigint | null
+  /** Files written for this commit alone; deleted when the commit definitely failed. */
+  readonly written: readonly string[]
+  /** Files that nothing references any more once this commit is in: to be deleted after the readers' grace. */
+  readonly unreferenced: readonly string[]
+}
+
+/** A table's state at one metadata file. Immutable: a commit gives a new one. */
+export interface IcebergTable {
+  readonly namespace: string
+  readonly name: string
+  readonly uuid: string
+  readonly location: string
+  /** Null for a table that is created with its first commit. */
+  readonly metadataLocation: string | null
+  readonly schema: Schema
+  readonly properties: Readonly<Record<string, string>>
+  readonly currentSnapshotId: bigint | null
+  /** Summary of the current snapshot, null without one. */
+  readonly summary: Readonly<Record<string, string>> | null
+  /** The live data files of the current snapshot, oldest first. Reads manifests; cached afterwards. */
+  files(): Promise<readonly LiveDataFile[]>
+  /**
+   * Writes manifests, manifest list and metadata for `update` and says what the catalog has to swap. Does not change this
+   * object. A second call after a conflict plans anew.
+   */
+  prepare(update: TableUpdate): Promise<{ commit: PreparedCommit; next: IcebergTable }>
+}

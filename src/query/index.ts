@@ -1,0 +1,10 @@
+export type {
+  QueryAnswer,
+  QueryRequest,
+  QueryViews,
+  ResultFormat,
+  SqlEngine,
+  TableView,
+  ViewFile,
+  ViewProvider,
+} from './contract.ts'

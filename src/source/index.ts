@@ -1,0 +1,1 @@
+export type { Source, SourceParts, SourceState } from './source.ts'

@@ -1,0 +1,64 @@
+import type { Clock, SlabPool } from '../base/index.ts'
+import type { Position, SourceEvent, SourceTable } from '../data/index.ts'
+
+/** What the lake remembers of a source: the last committed state record, or null for a source that the lake has never seen. */
+export interface SourceState {
+  /** Everything up to here is in the lake, for every table below (tables that lag behind have their own `floor`). */
+  readonly position: Position | null
+  /** What the source itself asked to be remembered (system identifier, timeline, slot), as JSON text; see {@link Source.memo}. */
+  readonly memo: string | null
+  /** Tables that the lake has, complete and healthy, with the position from which each one's changes are wanted. */
+  readonly tables: readonly { readonly table: SourceTable; readonly floor: Position }[]
+  /** Ids of tables that were detached: not read any more. */
+  readonly detached: readonly string[]
+}
+
+/** Where a source puts the rows that it decodes: memory, and numbers for the segments in it. */
+export interface SourceParts {
+  readonly pool: SlabPool
+  readonly clock: Clock
+  /** A new number for a segment, unique in the process. */
+  nextSegmentId(): number
+  /**
+   * Number of the last source commit that the engine has made visible. A new segment's `baseCommit` is this value; deletes of
+   * its rows have larger numbers.
+   */
+  currentCommit(): number
+  /** Whether rows of this table can be deleted (it has a key): its segments then carry `deletedAt`. */
+  deletable(table: SourceTable): boolean
+}
+
+/**
+ * A source of changes. The same contract serves sources that are pulled (Postgres, Kafka) and pushed (HTTP, OTLP).
+ *
+ * - `open` is called once. Taking the next array from the iterator is the global backpressure: a source that is not asked
+ *   stops reading (and keeps its connection alive meanwhile).
+ * - Rows are decoded straight into segments of the pool. When the pool is exhausted the source waits for `pool.freed()` and
+ *   stops reading; it never drops anything.
+ * - A source pins each segment it writes by creating it, and unpins it when it starts another one. Whoever keeps a segment of
+ *   an event pins it for itself before asking for the next array.
+ * - Events of one transaction lie between two `commit`s. After a lost connection the source says `abort` and begins again
+ *   behind the last `commit` it gave out; it never repeats a commit that it has given out in this `open`.
+ * - Errors that concern one table are `failed` events. An error thrown by the iterator ends the source: a `FrazilError` whose
+ *   kind says what to do. A source retries `unavailable` by itself, bounded by its settings, and reports it by `observe`.
+ */
+export interface Source {
+  /** The name in the configuration. */
+  readonly name: string
+  open(state: SourceState | null): AsyncIterableIterator<readonly SourceEvent[]>
+  /** What should be kept in the state record beside the position, as JSON text; asked at each lake commit. */
+  memo(): string
+  /** True when `a` is at or past `b`. */
+  reached(a: Position, b: Position): boolean
+  /** Throws `request` when `text` is not a position of this kind of source. */
+  checkPosition(text: string): Position
+  /** The position that a reader who wants everything that has happened until now should wait for; asks the source itself. */
+  head(): Promise<Position>
+  /** Rows up to `position` are durable in every healthy table: the source may forget them. Never decreases. */
+  acknowledge(position: Position): void
+  /** Stops reading of one scope (a Kafka partition, a table being copied) until `resume`. */
+  pause(scope: string): void
+  resume(scope: string): void
+  /** Ends the iterator cleanly and gives up connections. What the source created stays (slot, publication, group). */
+  close(): Promise<void>
+}

@@ -1,0 +1,1 @@
+export type { ObjectInfo, ObjectStore, ObjectWriter, PutOptions } from './store.ts'

@@ -1,0 +1,47 @@
+/** One stored object. */
+export interface ObjectInfo {
+  /** Absolute URI as it stands in Iceberg metadata. */
+  readonly uri: string
+  readonly size: number
+  readonly modifiedMs: number
+  /** Changes whenever the content does. */
+  readonly etag: string
+}
+
+export interface PutOptions {
+  /** Fail with kind `conflict` when the object exists. */
+  readonly ifAbsent?: boolean
+  /** Fail with kind `conflict` unless the object exists with this etag. */
+  readonly ifMatch?: string
+}
+
+/** An object being written piece by piece; it does not exist for anybody before `close` has resolved. */
+export interface ObjectWriter {
+  readonly uri: string
+  write(bytes: Uint8Array): Promise<void>
+  /** Makes the object durable and visible. Resolves with its size. */
+  close(): Promise<number>
+  /** Throws the pieces away. */
+  abort(): Promise<void>
+}
+
+/**
+ * Where files live. Objects are immutable and named once; all names are absolute URIs under `root`.
+ *
+ * Durable means durable: on local disk content and directory entry are fsynced before a promise resolves.
+ * Errors are `FrazilError`: `unavailable` for what may go away (also a full disk, code `disk-full`), `conflict` for a failed
+ * condition, `config` for missing rights, `corrupt` with code `object-missing` for an object that should be there.
+ */
+export interface ObjectStore {
+  /** For example `file:///srv/lake` or `s3://bucket/prefix`, without a trailing slash. */
+  readonly root: string
+  /** The whole object, or `length` bytes from `offset` (a negative offset counts from the end). */
+  get(uri: string, range?: { offset: number; length: number }): Promise<Uint8Array>
+  head(uri: string): Promise<ObjectInfo | null>
+  put(uri: string, bytes: Uint8Array, options?: PutOptions): Promise<ObjectInfo>
+  writer(uri: string): Promise<ObjectWriter>
+  /** All objects under a prefix URI, in no particular order. Unfinished writes are not among them. */
+  list(prefix: string): AsyncIterable<ObjectInfo>
+  /** Deletes what exists; missing objects are no error. */
+  delete(uris: readonly string[]): Promise<void>
+}
