@@ -1,0 +1,6 @@
+export { EventBus } from './events.ts'
+export type { EngineEvent, EventListener } from './events.ts'
+export { createLog, logEvents, logLevels, silentLog } from './log.ts'
+export type { Log, LogFields, LogLevel, LogOptions } from './log.ts'
+export { Metrics, metricTable } from './metrics.ts'
+export type { MetricsState } from './metrics.ts'
