@@ -1,4 +1,4 @@
-import type { Position, Value } from '../data/index.ts'
+import type { Field, Position, Value } from '../data/index.ts'
 import type { QueryAnswer, ResultFormat } from '../query/index.ts'
 
 export type TableHealth = 'copying' | 'streaming' | 'stopped' | 'detached'
@@ -61,13 +61,17 @@ export interface Engine {
   execute(sql: string, options?: EngineQuery): Promise<QueryAnswer>
   /**
    * The row with this key, hot or cold, or null. `key` maps key columns to values as text or JSON scalars. The row comes as
-   * [column name, value] pairs in column order with the types' names.
+   * values in column order; `fields` says what they are.
    */
   lookup(
     database: string,
     table: string,
     key: Readonly<Record<string, unknown>>,
-  ): Promise<{ readonly columns: readonly { name: string; type: string }[]; readonly row: readonly Value[] | null }>
+  ): Promise<{
+    readonly fields: readonly Field[]
+    readonly columns: readonly { name: string; type: string }[]
+    readonly row: readonly Value[] | null
+  }>
   /** Names of a table's key columns, in order. */
   keyColumns(database: string, table: string): Promise<readonly string[]>
   /** Commits everything applied so far to the lake; resolves when it is in Iceberg, with the position. */

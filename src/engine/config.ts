@@ -1,0 +1,295 @@
+import { isAbsolute, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { z } from 'zod'
+import { FrazilError } from '../base/index.ts'
+import { describeIssues } from './config-issues.ts'
+import type { Issue } from './config-issues.ts'
+import { fillReferences } from './references.ts'
+import type { ReferenceParts } from './references.ts'
+import { Secret } from './secret.ts'
+import { parseDuration, parseSize } from './units.ts'
+
+/** One Postgres database. Everything is set: defaults are filled in. */
+export interface PostgresSourceConfig {
+  readonly type: 'postgres'
+  /** `postgres://user:password@host:port/database?sslmode=…` */
+  readonly url: Secret
+  /** SQL identifiers or globs, as written. */
+  readonly tables: readonly string[]
+  /** Template of `namespace.table`, or null for the default (`{source}.{table}`; outside `public` `{source}.{schema}_{table}`). */
+  readonly into: string | null
+  readonly slot: string
+  readonly publication: string
+}
+
+export type SourceConfig = PostgresSourceConfig
+
+/** A whole configuration, resolved: paths absolute, sizes in bytes, durations in milliseconds, references filled in. */
+export interface Config {
+  /** Absolute directory. */
+  readonly warehouse: string
+  readonly catalog: { readonly type: 'sqlite' }
+  /** Absolute directory for what can be rebuilt. */
+  readonly local: string
+  readonly listen: { readonly host: string; readonly port: number }
+  readonly memory: number
+  readonly query: { readonly memory: number; readonly threads: number; readonly timeout: number }
+  readonly commit: { readonly every: number; readonly bytes: number }
+  readonly history: { readonly window: number; readonly snapshots: number }
+  readonly onError: 'detach' | 'stop'
+  /** `maxLag`: milliseconds beyond which the daemon is not ready, null for never. */
+  readonly ready: { readonly maxLag: number | null }
+  readonly pipelines: 'inline' | 'worker'
+  readonly sources: Readonly<Record<string, SourceConfig>>
+}
+
+/** A configuration as a person or a program writes it: the keys of `frazil.yaml`. */
+export type ConfigInput = z.input<typeof schema>
+
+/** What {@link resolveConfig} needs of its surroundings. */
+export interface ConfigParts extends ReferenceParts {
+  /** Relative paths start here. */
+  readonly folder: string
+  /** Puts a place in a file before an issue's path, for example `frazil.yaml:3:5`. */
+  readonly locate?: (path: readonly PropertyKey[], key: boolean) => string
+}
+
+const size = (description: string, low: number) =>
+  z
+    .union([z.string(), z.number()], { error: 'is not a size; write for example 512MB or 1GiB' })
+    .transform((text, ctx) => {
+      const bytes = parseSize(text)
+      if (bytes !== null && bytes >= low) return bytes
+      ctx.addIssue(bytes === null ? 'is not a size; write for example 512MB or 1GiB' : `must be at least ${low / 1e6}MB`)
+      return z.NEVER
+    })
+    .meta({ description, form: 'size' })
+
+const duration = (description: string, low: number) =>
+  z
+    .string({ error: 'is not a duration; write for example 250ms, 5s, 10m or 1h' })
+    .transform((text, ctx) => {
+      const ms = parseDuration(text)
+      if (ms !== null && ms >= low) return ms
+      ctx.addIssue(ms === null ? 'is not a duration; write for example 250ms, 5s, 10m or 1h' : `must be at least ${low}ms`)
+      return z.NEVER
+    })
+    .meta({ description, form: 'duration' })
+
+/** A key that the design has and this version does not: refused, not ignored. */
+const later = (description: string) =>
+  z
+    .undefined({ error: 'is not available yet in this version' })
+    .optional()
+    .meta({ description: `${description} Not available yet in this version.`, later: true })
+
+const choice = <const T extends readonly [string, ...string[]]>(values: T, description: string) =>
+  z.enum(values, { error: `must be ${values.map((value) => `"${value}"`).join(' or ')}` }).meta({ description })
+
+const text = (description: string, what = 'must be text') =>
+  z.string({ error: what }).min(1, 'must not be empty').meta({ description })
+
+const listenPattern = /^(?:\[(?<six>[0-9a-fA-F:.]+)\]|(?<host>[^\s:[\]]+)):(?<port>\d{1,5})$/
+
+const listen = text(
+  'Where HTTP requests are answered, as `host:port`; port 0 takes a free one. Only this machine (loopback) for now.',
+  listenForm(),
+).transform((value, ctx) => {
+  const parts = listenPattern.exec(value)?.groups
+  const port = Number(parts?.['port'])
+  if (parts && port <= 65535) return { host: parts['six'] ?? parts['host'], port }
+  ctx.addIssue(listenForm())
+  return z.NEVER
+})
+
+function listenForm(): string {
+  return 'must be host:port, for example 127.0.0.1:3030'
+}
+
+const replicationName = (description: string) =>
+  text(description)
+    .regex(/^[a-z0-9_]{1,63}$/, 'must be 1 to 63 characters a-z, 0-9 and _')
+    .optional()
+
+const postgres = z
+  .strictObject(
+    {
+      type: z
+        .literal('postgres', {
+          error: (issue) =>
+            ['kafka', 'otlp', 'http'].includes(String(issue.input))
+              ? 'is not available yet in this version; it has "postgres"'
+              : 'must be "postgres"',
+        })
+        .meta({ description: 'What kind of source it is: `postgres`.' }),
+      url: text(
+        'The database: `postgres://user:password@host:port/database`. Write the password as `${env:NAME}` or `${file:path}`.',
+        'is needed: postgres://user:password@host:port/database',
+      ).transform((value, ctx) => {
+        if (isPostgresUrl(value)) return new Secret(value)
+        ctx.addIssue('must look like postgres://user:password@host:port/database')
+        return z.NEVER
+      }),
+      tables: z
+        .array(text('').describe(''), { error: "is needed: a list of tables, for example [public.orders, 'sales.*']" })
+        .min(1, 'must name at least one table')
+        .meta({
+          description:
+            'The tables: SQL identifiers (`public.orders`, `public."Odd Name"`) or globs over bare names (`\'sales.*\'`).',
+        }),
+      into: text(
+        'Iceberg namespace and table of each: `{source}`, `{schema}` and `{table}` are filled in. Default: `{source}.{table}`, for tables outside `public` `{source}.{schema}_{table}`.',
+      )
+        .refine(isTableTemplate, 'must be namespace.table made of text, {source}, {schema} and {table}')
+        .optional(),
+      slot: replicationName('The replication slot. Default: `frazil_` and the name of the source.'),
+      publication: replicationName('The publication. Default: `frazil_` and the name of the source.'),
+    },
+    { error: 'must be a source with type, url and tables' },
+  )
+  .meta({ description: 'A source. Its name is the Iceberg namespace, unless `into` says otherwise.' })
+
+const section = <T extends z.core.$ZodLooseShape>(description: string, shape: T) =>
+  z
+    .strictObject(shape, { error: 'must have settings under it' })
+    .prefault({} as never)
+    .meta({ description })
+
+/** The whole configuration; descriptions, defaults and forms are what `docs/configuration.md` is made of. */
+export const schema = z.strictObject(
+  {
+    warehouse: text('Directory of the lake. Buckets (`s3://…`) are not available yet in this version.')
+      .refine((value) => !/^[a-z][a-z0-9+.-]+:\/\//i.test(value) || value.startsWith('file:///'), {
+        error: 'must be a directory: other storage is not available yet in this version',
+      })
+      .prefault('./lake'),
+    catalog: z
+      .literal('sqlite', { error: 'must be "sqlite": other catalogs are not available yet in this version' })
+      .meta({ description: 'Where the names of tables live: `sqlite` is `catalog.db` in the warehouse directory.' })
+      .prefault('sqlite'),
+    local: text('Directory for what can be rebuilt: key runs, read cache, spill.').prefault('./.frazil'),
+    listen: listen.prefault('127.0.0.1:3030'),
+    'listen-postgres': later('Where Postgres clients are answered.'),
+    auth: later('Tokens and what they may do.'),
+    memory: size('Budget for hot rows, index, queues and caches.', 16e6).prefault('512MB'),
+    query: section('Queries.', {
+      memory: size('Memory of the SQL engine, beside `memory`.', 64e6).prefault('512MB'),
+      threads: z
+        .int({ error: 'must be a whole number from 1 to 256' })
+        .min(1, 'must be a whole number from 1 to 256')
+        .max(256, 'must be a whole number from 1 to 256')
+        .meta({ description: 'Threads of the SQL engine.' })
+        .prefault(2),
+      timeout: duration('A query is ended after this time.', 1).prefault('60s'),
+    }),
+    commit: section('When rows go to Iceberg. They are visible to queries before that.', {
+      every: duration('At the latest after this time, when there is anything to commit.', 10).prefault('5s'),
+      bytes: size('Earlier when a source has so many bytes of changed rows.', 1e6).prefault('64MB'),
+    }),
+    history: section('How far back one can read.', {
+      window: duration('Positions in memory that can still be read.', 0).prefault('5m'),
+      snapshots: duration('Iceberg snapshots that are kept, at most 600.', 0).prefault('1h'),
+    }),
+    'on-error': choice(
+      ['detach', 'stop'],
+      'A table that cannot go on: `detach` leaves it as it is and goes on with the others; `stop` stops the engine.',
+    ).prefault('detach'),
+    ready: section('What `GET /ready` demands beyond tables that are copied and streams that are open.', {
+      'max-lag': duration('Not ready when a source lags by more. Default: lag is told and does not matter.', 1).optional(),
+    }),
+    pipelines: choice(
+      ['inline', 'worker'],
+      'Advanced. Where sources are decoded: `inline` in the main thread, `worker` in a thread per source.',
+    ).prefault('inline'),
+    tables: later('Settings per table.'),
+    sources: z
+      .record(
+        z
+          .string()
+          .regex(/^[A-Za-z_][A-Za-z0-9_-]{0,55}$/)
+          .refine((name) => name !== 'http'),
+        postgres,
+        { error: 'must be a map of names to sources' },
+      )
+      .meta({ description: 'Where rows come from, by name.' })
+      .prefault({}),
+  },
+  { error: 'must be a map of settings, for example "warehouse: ./lake"' },
+)
+
+/**
+ * Checks a configuration and fills in defaults, references (`${env:NAME}`, `${file:path}`) and absolute paths.
+ * Throws `config` (`config-invalid`) with one line for each thing that is wrong. No value is printed: it may be a secret.
+ */
+export function resolveConfig(input: unknown, parts: ConfigParts): Config {
+  const issues: Issue[] = []
+  const filled = fillReferences(input ?? {}, parts, issues)
+  const result = schema.safeParse(filled)
+  if (!result.success) issues.push(...describeIssues(result.error.issues, schema))
+  if (issues.length > 0 || !result.success) throw invalid(issues, parts)
+  const { data } = result
+  const sources: Record<string, SourceConfig> = {}
+  for (const [name, source] of Object.entries(data.sources)) {
+    const own = `frazil_${name.toLowerCase().replaceAll('-', '_')}`
+    sources[name] = {
+      ...source,
+      into: source.into ?? null,
+      slot: source.slot ?? own,
+      publication: source.publication ?? own,
+    }
+    const twin = Object.keys(sources).find(
+      (other) => other !== name && sources[other].slot === sources[name].slot && sameServer(sources[other], sources[name]),
+    )
+    if (twin !== undefined) {
+      throw invalid(
+        [{ path: ['sources', name], key: true, message: `uses the same slot as ${twin}; give it a "slot" of its own` }],
+        parts,
+      )
+    }
+  }
+  return {
+    warehouse: directory(data.warehouse, parts.folder),
+    catalog: { type: data.catalog },
+    local: directory(data.local, parts.folder),
+    listen: data.listen,
+    memory: data.memory,
+    query: data.query,
+    commit: data.commit,
+    history: data.history,
+    onError: data['on-error'],
+    ready: { maxLag: data.ready['max-lag'] ?? null },
+    pipelines: data.pipelines,
+    sources,
+  }
+}
+
+function invalid(issues: readonly Issue[], parts: ConfigParts): FrazilError {
+  const most = 20
+  const lines = issues.slice(0, most).map((issue) => {
+    const place = parts.locate?.(issue.path, issue.key)
+    const path = issue.path.map(String).join('.')
+    return `${place === undefined ? '' : `${place}: `}${path === '' ? 'the configuration' : path} ${issue.message}`
+  })
+  if (issues.length > most) lines.push(`and ${issues.length - most} more`)
+  return new FrazilError('config', 'config-invalid', lines.join('\n'))
+}
+
+function directory(path: string, folder: string): string {
+  const local = path.startsWith('file:') ? fileURLToPath(path) : path
+  return isAbsolute(local) ? resolve(local) : resolve(folder, local)
+}
+
+function isPostgresUrl(value: string): boolean {
+  if (!URL.canParse(value)) return false
+  const url = new URL(value)
+  return (url.protocol === 'postgres:' || url.protocol === 'postgresql:') && url.pathname.length > 1
+}
+
+function isTableTemplate(value: string): boolean {
+  const plain = value.replaceAll(/\{(?:source|schema|table)\}/g, 'x')
+  return /^[^{}.]+\.[^{}.]+$/.test(plain) && value.includes('{table}')
+}
+
+function sameServer(a: SourceConfig, b: SourceConfig): boolean {
+  return new URL(a.url.reveal()).host === new URL(b.url.reveal()).host
+}
