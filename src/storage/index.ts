@@ -1,1 +1,5 @@
 export type { ObjectInfo, ObjectStore, ObjectWriter, PutOptions } from './store.ts'
+export { localPath, locationSegment } from './location.ts'
+export { LocalStore } from './local.ts'
+export { MemoryStore } from './memory.ts'
+export { openStore } from './open.ts'

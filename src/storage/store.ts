@@ -35,12 +35,23 @@ export interface ObjectWriter {
 export interface ObjectStore {
   /** For example `file:///srv/lake` or `s3://bucket/prefix`, without a trailing slash. */
   readonly root: string
-  /** The whole object, or `length` bytes from `offset` (a negative offset counts from the end). */
+  /**
+   * The whole object, or `length` bytes from `offset`; fewer than `length` is an error, `corrupt` code `object-truncated`.
+   * A negative offset counts from the end and is clipped to the object: the last bytes, at most `length` of them.
+   */
   get(uri: string, range?: { offset: number; length: number }): Promise<Uint8Array>
   head(uri: string): Promise<ObjectInfo | null>
+  /**
+   * Creates or replaces. An object kept by `ifMatch` must only be written by conditional puts: an unconditional one may be
+   * lost between the comparison and the write.
+   */
   put(uri: string, bytes: Uint8Array, options?: PutOptions): Promise<ObjectInfo>
+  /** For large objects, with bounded memory. `close` replaces an existing object. */
   writer(uri: string): Promise<ObjectWriter>
-  /** All objects under a prefix URI, in no particular order. Unfinished writes are not among them. */
+  /**
+   * All objects whose URI begins with `prefix` + `/` (`root` or a folder below it), in no particular order. Unfinished writes
+   * are not among them; objects created or deleted meanwhile may or may not be.
+   */
   list(prefix: string): AsyncIterable<ObjectInfo>
   /** Deletes what exists; missing objects are no error. */
   delete(uris: readonly string[]): Promise<void>
