@@ -1,0 +1,208 @@
+import { Staging, headroom } from './staging.ts'
+
+/** Codes are 16 bits. */
+export const maxDictionaryEntries = 65536
+/** After this many values of the first page, more than half of them distinct means that a dictionary does not pay. */
+const sample = 4096
+
+/**
+ * Distinct values of one column in one row group, in order of first appearance: open addressing over hashes, the values
+ * themselves lying in PLAIN form, which is the dictionary page.
+ */
+export interface Dictionary {
+  /** Distinct values. */
+  size: number
+  readonly values: Staging
+  /**
+   * Looks up `count` dense values and writes their codes. Returns false when the dictionary becomes too large, or when it
+   * is empty so far and too many of the first values are distinct; entries beyond the earlier `size` are then meaningless.
+   */
+  encode(page: Staging, count: number, codes: Uint16Array): boolean
+  /** Keeps only the first `size` values; nothing is looked up any more until {@link clear}. */
+  truncate(size: number): void
+  /** Forgets everything, for the next row group. */
+  clear(): void
+}
+
+abstract class HashedDictionary implements Dictionary {
+  size = 0
+  readonly values = new Staging(256)
+  protected readonly limit: number
+  /** Code + 1 by hash, 0 where empty; at most half full. */
+  protected slots = new Int32Array(256)
+  protected hashes = new Int32Array(128)
+
+  constructor(limitBytes: number) {
+    this.limit = limitBytes
+  }
+
+  abstract encode(page: Staging, count: number, codes: Uint16Array): boolean
+
+  abstract truncate(size: number): void
+
+  clear(): void {
+    this.size = 0
+    this.values.clear()
+    this.slots.fill(0)
+  }
+
+  /** Whether there is room for a further entry of `bytes`. */
+  protected allows(bytes: number): boolean {
+    return this.size < maxDictionaryEntries && this.values.length + bytes <= this.limit
+  }
+
+  protected grow(): void {
+    const capacity = this.slots.length * 4
+    const slots = new Int32Array(capacity)
+    const hashes = new Int32Array(capacity / 2)
+    hashes.set(this.hashes)
+    for (let code = 0; code < this.size; code++) {
+      let slot = hashes[code] & (capacity - 1)
+      while (slots[slot] !== 0) slot = (slot + 1) & (capacity - 1)
+      slots[slot] = code + 1
+    }
+    this.slots = slots
+    this.hashes = hashes
+  }
+}
+
+/** Values of 4 or 8 bytes, told apart by their bits. */
+export class WordDictionary extends HashedDictionary {
+  readonly #stride: 1 | 2
+
+  constructor(width: 4 | 8, limitBytes: number) {
+    super(limitBytes)
+    this.#stride = width === 4 ? 1 : 2
+  }
+
+  truncate(size: number): void {
+    this.size = size
+    this.values.end = headroom + size * this.#stride * 4
+  }
+
+  encode(page: Staging, count: number, codes: Uint16Array): boolean {
+    const { words } = page
+    const stride = this.#stride
+    const first = this.size
+    let { slots } = this
+    let mask = slots.length - 1
+    let entries = this.values.words
+    const base = headroom >> 2
+    for (let i = 0, at = base; i < count; i++, at += stride) {
+      if (i === sample && first === 0 && this.size > sample / 2) return false
+      const low = words[at]
+      const high = stride === 2 ? words[at + 1] : 0
+      const hash = mix(Math.imul(low, 0x9e3779b1) ^ Math.imul(high, 0x85ebca6b))
+      let slot = hash & mask
+      let code = slots[slot] - 1
+      while (code >= 0) {
+        const entry = base + code * stride
+        if (entries[entry] === low && (stride === 1 || entries[entry + 1] === high)) break
+        slot = (slot + 1) & mask
+        code = slots[slot] - 1
+      }
+      if (code < 0) {
+        if (!this.allows(stride * 4)) return false
+        code = this.size++
+        this.values.reserve(stride * 4)
+        entries = this.values.words
+        entries[base + code * stride] = low
+        if (stride === 2) entries[base + code * stride + 1] = high
+        this.values.end += stride * 4
+        this.hashes[code] = hash
+        slots[slot] = code + 1
+        if (this.size * 2 >= slots.length) {
+          this.grow()
+          slots = this.slots
+          mask = slots.length - 1
+        }
+      }
+      codes[i] = code
+    }
+    return true
+  }
+}
+
+/** Byte arrays behind their lengths (`width` 0), or of `width` bytes each. */
+export class ByteDictionary extends HashedDictionary {
+  readonly #width: number
+  /** Where each entry's bytes begin in `values`. */
+  #starts = new Int32Array(128)
+
+  constructor(width: number, limitBytes: number) {
+    super(limitBytes)
+    this.#width = width
+  }
+
+  truncate(size: number): void {
+    if (size < this.size) this.values.end = this.#starts[size] - (this.#width === 0 ? 4 : 0)
+    this.size = size
+  }
+
+  encode(page: Staging, count: number, codes: Uint16Array): boolean {
+    const { view, bytes } = page
+    const width = this.#width
+    const prefix = width === 0 ? 4 : 0
+    const first = this.size
+    let { slots } = this
+    let mask = slots.length - 1
+    for (let i = 0, at = headroom; i < count; i++) {
+      if (i === sample && first === 0 && this.size > sample / 2) return false
+      const length = width === 0 ? view.getInt32(at, true) : width
+      const start = at + prefix
+      at = start + length
+      let hash = length
+      let k = start
+      for (; k + 4 <= at; k += 4) hash = Math.imul(hash ^ view.getInt32(k, true), 0x9e3779b1) ^ (hash >>> 15)
+      for (; k < at; k++) hash = Math.imul(hash ^ bytes[k], 0x85ebca6b)
+      hash = mix(hash)
+      let slot = hash & mask
+      let code = slots[slot] - 1
+      while (code >= 0) {
+        if (this.hashes[code] === hash && this.#equals(code, view, bytes, start, length)) break
+        slot = (slot + 1) & mask
+        code = slots[slot] - 1
+      }
+      if (code < 0) {
+        if (!this.allows(prefix + length)) return false
+        code = this.size++
+        this.values.reserve(prefix + length)
+        this.values.bytes.set(bytes.subarray(start - prefix, at), this.values.end)
+        this.#starts[code] = this.values.end + prefix
+        this.values.end += prefix + length
+        this.hashes[code] = hash
+        slots[slot] = code + 1
+        if (this.size * 2 >= slots.length) {
+          this.grow()
+          slots = this.slots
+          mask = slots.length - 1
+        }
+      }
+      codes[i] = code
+    }
+    return true
+  }
+
+  protected override grow(): void {
+    super.grow()
+    const starts = new Int32Array(this.hashes.length)
+    starts.set(this.#starts)
+    this.#starts = starts
+  }
+
+  #equals(code: number, view: DataView, bytes: Uint8Array, start: number, length: number): boolean {
+    const mine = this.values.view
+    let at = this.#starts[code]
+    if (this.#width === 0 && mine.getInt32(at - 4, true) !== length) return false
+    const end = start + length
+    let k = start
+    for (; k + 4 <= end; k += 4, at += 4) if (mine.getInt32(at, true) !== view.getInt32(k, true)) return false
+    for (; k < end; k++, at++) if (this.values.bytes[at] !== bytes[k]) return false
+    return true
+  }
+}
+
+function mix(hash: number): number {
+  hash = Math.imul(hash ^ (hash >>> 16), 0x2c1b3c6d)
+  return hash ^ (hash >>> 13)
+}
