@@ -83,6 +83,18 @@ it('a crash leaves an unfinished file that is never listed and can be removed', 
   assert.equal(await store.head(`${store.root}/t/x`), null)
 })
 
+it('gives a replaced object a later time whatever the clock says, so that no etag comes twice', async () => {
+  const directory = fresh()
+  const store = new LocalStore(directory)
+  const uri = `${store.root}/state`
+  await store.put(uri, text('1'))
+  const future = Math.floor(Date.now() / 1000) + 3600
+  utimesSync(join(directory, 'state'), future, future)
+  const before = await store.head(uri)
+  const replaced = await store.put(uri, text('2'), { ifMatch: before?.etag })
+  assert.ok(replaced.modifiedMs > future * 1000)
+})
+
 it('keeps no unfinished file after conflicts and failures', async () => {
   const directory = fresh()
   const store = new LocalStore(directory)

@@ -21,7 +21,10 @@ export interface PointerChange extends TableName {
 export interface StateRecord {
   readonly key: string
   readonly value: string
-  /** Grows with every write of this key; 1 for a new record. */
+  /**
+   * Grows by one with every write of this key and never comes again, not even for a record deleted and made anew: who writes
+   * over version n has version n + 1; who makes a record reads it to know its version.
+   */
   readonly version: number
 }
 
@@ -46,6 +49,7 @@ export interface CatalogCommit {
 export interface Catalog {
   /** Name under which other engines open this catalog. */
   readonly name: string
+  /** Does nothing when it exists. A namespace also exists when a table has it. */
   createNamespace(namespace: string): Promise<void>
   namespaces(): Promise<string[]>
   list(namespace?: string): Promise<TablePointer[]>
