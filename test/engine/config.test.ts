@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite, test } from 'node:test'
 import { inspect } from 'node:util'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { FrazilError } from '../../src/base/index.ts'
 import { loadConfig, nearest, parseConfig, parseDuration, parseSize, resolveConfig } from '../../src/engine/index.ts'
 import type { Config } from '../../src/engine/index.ts'
@@ -181,7 +181,7 @@ suite('secrets', () => {
     const { url } = config.sources['shop']
     assert.equal(url.reveal(), 'postgres://app:p%40ss%2Fw%3Ard@127.0.0.1:5432/shop')
     assert.equal(decodeURIComponent(new URL(url.reveal()).password), 'p@ss/w:rd')
-    for (const printed of [`${url}`, JSON.stringify(config), inspect(config, { depth: 9 })]) {
+    for (const printed of [String(url), JSON.stringify(config), inspect(config, { depth: 9 })]) {
       assert(!printed.includes('p%40ss') && !printed.includes('p@ss'), printed)
       assert(printed.includes('[secret]'))
     }

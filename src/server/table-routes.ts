@@ -1,0 +1,67 @@
+import type { FastifyInstance } from 'fastify'
+import { z } from 'zod'
+import { FrazilError } from '../base/index.ts'
+import type { Engine } from '../engine/index.ts'
+import { checkBody } from './json-body.ts'
+import { wantsStrings } from './query-route.ts'
+import { rowText } from './values.ts'
+
+const name = z.string({ error: 'must be text' }).min(1, 'must not be empty')
+
+/** `lsn` is accepted and not needed: everything applied so far is committed. */
+const snapshotBody = z.strictObject({ database: name, table: name, lsn: z.unknown().optional() })
+
+/** `GET /tables`, `POST /tables/{name}/snapshot` and the look-up of one row by its key. */
+export function tableRoutes(app: FastifyInstance, engine: () => Engine): void {
+  app.get('/tables', async () => {
+    const { tables, sources, ready, reasons } = await engine().status()
+    return { tables, sources, ready, reasons }
+  })
+
+  app.post('/tables/:name/snapshot', async (request) => {
+    const { database, table } = checkBody(snapshotBody, request.body)
+    await engine().keyColumns(database, table) // throws for tables that do not exist
+    return { database, table, positions: await engine().flush() }
+  })
+
+  app.get<{ Params: { database: string; table: string; key: string } }>(
+    '/tables/:database/:table/rows/:key',
+    async (request, reply) => {
+      const { database, table, key } = request.params
+      const columns = await engine().keyColumns(database, table)
+      if (columns.length !== 1) throw wrongKey(database, table, columns)
+      return reply
+        .type('application/json; charset=utf-8')
+        .send(await row(database, table, { [columns[0]]: key }, wantsStrings(request)))
+    },
+  )
+
+  app.get<{ Params: { database: string; table: string }; Querystring: Record<string, string | string[]> }>(
+    '/tables/:database/:table/rows',
+    async (request, reply) => {
+      const { database, table } = request.params
+      const columns = await engine().keyColumns(database, table)
+      const strings = !columns.includes('numbers') && wantsStrings(request)
+      const given = Object.entries(request.query).filter(([column]) => column !== 'numbers' || columns.includes(column))
+      const complete =
+        given.length === columns.length && given.every(([column, value]) => columns.includes(column) && !Array.isArray(value))
+      if (!complete || columns.length === 0) throw wrongKey(database, table, columns)
+      return reply.type('application/json; charset=utf-8').send(await row(database, table, Object.fromEntries(given), strings))
+    },
+  )
+
+  async function row(database: string, table: string, key: Record<string, unknown>, numbersAsStrings: boolean): Promise<string> {
+    const found = await engine().lookup(database, table, key)
+    if (found.row === null) throw new FrazilError('request', 'no-such-row', `${database}.${table} has no row with this key`)
+    return rowText(found.fields, found.row, { numbersAsStrings })
+  }
+}
+
+function wrongKey(database: string, table: string, columns: readonly string[]): FrazilError {
+  const path = `/tables/${database}/${table}/rows`
+  if (columns.length === 0) return new FrazilError('request', 'no-key', `${database}.${table} has no key; use POST /query`)
+  const form = columns.length === 1 ? `${path}/{${columns[0]}}` : `${path}?${columns.map((column) => `${column}=…`).join('&')}`
+  return new FrazilError('request', 'wrong-key', `the key of ${database}.${table} is (${columns.join(', ')})`, {
+    hint: `GET ${form}`,
+  })
+}

@@ -1,0 +1,78 @@
+import { FrazilError } from '../../src/base/index.ts'
+import type { Engine, EngineQuery, EngineStatus } from '../../src/engine/index.ts'
+
+/** An engine that answers from constants: for tests of the user interface alone. */
+export class FakeEngine implements Engine {
+  readonly queries: { sql: string; options: EngineQuery }[] = []
+  flushes = 0
+  answer: () => Promise<string> = async () => '[[1,"a"]]'
+  state: EngineStatus = {
+    ready: true,
+    reasons: [],
+    sources: [{ name: 'shop', type: 'postgres', state: 'streaming', reason: null, position: '0/2', committed: '0/1', lagMs: 7 }],
+    tables: [
+      {
+        database: 'shop',
+        table: 'orders',
+        source: 'shop',
+        health: 'streaming',
+        reason: null,
+        visible: '0/2',
+        committed: '0/1',
+        hotRows: 3,
+        stagedRows: 2,
+        coldRows: 1,
+        dataFiles: 1,
+        deletedRows: 0,
+        copy: null,
+      },
+    ],
+  }
+  readonly stopped: Promise<Error | null> = new Promise(() => {})
+
+  async status(): Promise<EngineStatus> {
+    return this.state
+  }
+
+  async execute(sql: string, options: EngineQuery = {}) {
+    this.queries.push({ sql, options })
+    const body = Buffer.from(await this.answer())
+    return {
+      columns: [
+        { name: 'id', type: 'BIGINT' },
+        { name: 'name', type: 'VARCHAR' },
+      ],
+      body,
+      rowCount: 1,
+      positions: { shop: '0/2' },
+    }
+  }
+
+  async lookup(database: string, table: string, key: Readonly<Record<string, unknown>>) {
+    await this.keyColumns(database, table)
+    const found = key['id'] === '9007199254740993' || key['b'] === 'x/y'
+    return {
+      fields: [{ id: 1, name: 'id', type: { kind: 'long' as const }, required: true }],
+      columns: [{ name: 'id', type: 'long' }],
+      row: found ? [9007199254740993n] : null,
+    }
+  }
+
+  async keyColumns(database: string, table: string): Promise<readonly string[]> {
+    if (table === 'orders') return ['id']
+    if (table === 'lines') return ['a', 'b']
+    if (table === 'log') return []
+    throw new FrazilError('request', 'unknown-table', `there is no table ${database}.${table}`)
+  }
+
+  async flush() {
+    this.flushes++
+    return { shop: '0/2' }
+  }
+
+  async metrics(): Promise<string> {
+    return 'frazil_rows_applied_total 1\n'
+  }
+
+  async close(): Promise<void> {}
+}
