@@ -1,0 +1,256 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import pg from 'pg'
+import { BenchPostgres } from './support/bench-postgres.ts'
+import { FrazilProcess } from './support/frazil-process.ts'
+import { byLookup, byQuery, commitToVisible, percentile } from './support/latency.ts'
+import { topFunctions } from './support/profile.ts'
+import { publish, surroundings } from './support/report.ts'
+import type { Figure } from './support/report.ts'
+
+// How fast do Postgres rows get into the lake, beside the server's own COPY and pg_recvlogical in the same run?
+
+const { values: options } = parseArgs({
+  options: { scale: { type: 'string', default: '1' }, profile: { type: 'boolean', default: false }, only: { type: 'string' } },
+})
+const scale = Number(options.scale)
+if (!(scale > 0 && scale <= 10)) throw new Error('--scale must be a number above 0 and at most 10')
+const memory = '128MB'
+const columns = 'id bigint PRIMARY KEY, a int, b text, c timestamptz, d double precision'
+const row = (id: string): string =>
+  `${id}, (${id} % 1000000)::int, md5((${id})::text) || '-some-text-to-fill', timestamptz '2026-01-01' + (${id}) * interval '1 second', (${id}) * 0.25`
+const perTransaction = 10_000
+
+const figures: Figure[] = []
+const folder = await mkdtemp(join(tmpdir(), 'frazil-bench-'))
+const postgres = await BenchPostgres.start()
+const running = new Set<FrazilProcess>()
+
+try {
+  const wanted = (name: string): boolean => options.only === undefined || options.only.split(',').includes(name)
+  let rawRate = Number.NaN
+  if (wanted('copy')) await initialCopy()
+  if (wanted('stream') || wanted('update')) rawRate = await stream()
+  if (wanted('update')) await updates(rawRate)
+  if (wanted('latency')) await latency()
+  publish({
+    question: 'postgres',
+    surroundings: { ...surroundings(), postgres: postgres.version, 'postgres fsync': 'off', 'frazil memory': memory, scale },
+    figures,
+  })
+} finally {
+  for (const frazil of running) frazil.kill()
+  await postgres.stop()
+  await rm(folder, { recursive: true, force: true })
+}
+
+function note(name: string, value: number, unit: string, mark?: Figure['mark'], remark?: string): void {
+  figures.push({ name, value, unit, mark, remark })
+  console.error(`${name}: ${value.toPrecision(4)} ${unit}${remark === undefined ? '' : ` (${remark})`}`)
+}
+
+async function start(scenario: string, table: string): Promise<FrazilProcess> {
+  const frazil = await FrazilProcess.start({
+    folder: join(folder, scenario),
+    url: postgres.url,
+    tables: [`public.${table}`],
+    memory,
+    profile: options.profile,
+  })
+  running.add(frazil)
+  return frazil
+}
+
+async function stop(frazil: FrazilProcess, scenario: string): Promise<void> {
+  await frazil.stop()
+  running.delete(frazil)
+  if (options.profile && scenario !== '') console.error(topFunctions(join(folder, scenario, 'profiles')))
+}
+
+/** What a scenario's slot and publication were: a forgotten slot would keep WAL and cost the next scenario. */
+async function forget(): Promise<void> {
+  await postgres.client.query('SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots')
+  await postgres.client.query('DROP PUBLICATION IF EXISTS frazil_bench')
+}
+
+async function sameRows(frazil: FrazilProcess, table: string): Promise<void> {
+  const sums = 'count(*)::text, sum(id)::text, sum(a)::text, sum(length(b))::text'
+  const expected = await postgres.client.query<string[]>({ text: `SELECT ${sums} FROM ${table}`, rowMode: 'array' })
+  const sqlSums = 'count(*)::varchar, sum(id)::varchar, sum(a)::varchar, sum(length(b))::varchar'
+  const got = await frazil.query(`SELECT ${sqlSums} FROM bench.${table}`)
+  if (JSON.stringify(got.rows[0]) !== JSON.stringify(expected.rows[0]))
+    throw new Error(`${table}: Postgres has ${expected.rows[0].join(', ')}, the lake ${got.rows[0].join(', ')}`)
+}
+
+async function initialCopy(): Promise<void> {
+  const rows = Math.round(5e6 * scale)
+  await postgres.client.query(`CREATE TABLE t (${columns})`)
+  await postgres.client.query(`INSERT INTO t SELECT ${row('g')} FROM generate_series(1::bigint, ${rows}) AS g`)
+  await postgres.client.query('VACUUM ANALYZE t')
+  await postgres.copyToNull('t') // once before, so that both read from memory
+  const raw = await postgres.copyToNull('t')
+  note('COPY binary by psql', rows / raw / 1e6, 'M rows/s')
+  const serverBefore = postgres.cpuSeconds()
+  const frazil = await start('copy', 't')
+  await frazil.ready()
+  const visible = (performance.now() - frazil.spawnedAt) / 1000
+  const startUp = (frazil.answeredAt - frazil.spawnedAt) / 1000
+  await frazil.commit('t')
+  const committed = (performance.now() - frazil.spawnedAt) / 1000
+  const cost = frazil.cost()
+  note('initial copy, visible', rows / visible / 1e6, 'M rows/s', undefined, `from the start of the process; ${startUp.toFixed(2)} s of it start-up`)
+  note('initial copy, committed', rows / committed / 1e6, 'M rows/s')
+  note('initial copy : raw COPY', raw / visible, '×', { at: 'least', value: 0.5 })
+  note('initial copy, CPU a row', (cost.cpuSeconds / rows) * 1e6, 'µs', undefined, `server ${(postgres.cpuSeconds() - serverBefore).toFixed(1)} s in all`)
+  note('initial copy, peak RSS', cost.peakBytes / 1e6, 'MB', { at: 'most', value: 400 })
+  await sameRows(frazil, 't')
+  await stop(frazil, 'copy')
+  await forget()
+  await postgres.client.query('DROP TABLE t')
+}
+
+interface Drained {
+  readonly seconds: number
+  readonly raw: number
+}
+
+/** Writes a backlog that a slot of `pg_recvlogical` and frazil's both have to read, and lets one after the other read it. */
+async function drainBacklog(scenario: string, table: string, rows: number, write: () => Promise<void>): Promise<Drained> {
+  await stop(await ready(scenario, table), '')
+  await postgres.createSlot('raw', table)
+  await write()
+  const end = await postgres.position()
+  const raw = await postgres.receiveToNull('raw', end)
+  note(`${scenario}: pg_recvlogical to /dev/null`, rows / raw / 1e6, 'M rows/s')
+  const serverBefore = postgres.cpuSeconds()
+  const frazil = await start(scenario, table)
+  const idle = frazil.cost().cpuSeconds
+  await frazil.visible(end, `bench.${table}`)
+  const seconds = (performance.now() - frazil.spawnedAt) / 1000
+  await frazil.commit(table)
+  const committed = (performance.now() - frazil.spawnedAt) / 1000
+  const cost = frazil.cost()
+  note(`${scenario}, visible`, rows / seconds / 1e6, 'M rows/s', undefined, 'from the start of the process')
+  note(`${scenario}, committed`, rows / committed / 1e6, 'M rows/s')
+  const cpuMark = scenario === 'stream' ? ({ at: 'most', value: 2 } as const) : undefined
+  note(`${scenario}, CPU a row`, ((cost.cpuSeconds - idle) / rows) * 1e6, 'µs', cpuMark, 'after start-up, until committed')
+  note(`${scenario}, server CPU a row`, ((postgres.cpuSeconds() - serverBefore) / rows) * 1e6, 'µs')
+  note(`${scenario}, peak RSS`, cost.peakBytes / 1e6, 'MB', { at: 'most', value: 400 })
+  await sameRows(frazil, table)
+  await stop(frazil, scenario)
+  await forget()
+  return { seconds, raw }
+}
+
+async function ready(scenario: string, table: string): Promise<FrazilProcess> {
+  const frazil = await start(scenario, table)
+  await frazil.ready()
+  return frazil
+}
+
+/** Gives back pg_recvlogical's rate, rows a second. */
+async function stream(): Promise<number> {
+  const rows = Math.round(2e6 * scale)
+  await postgres.client.query(`CREATE TABLE s (${columns})`)
+  const { seconds, raw } = await drainBacklog('stream', 's', rows, async () => {
+    for (let from = 1; from <= rows; from += perTransaction)
+      await postgres.client.query(
+        `INSERT INTO s SELECT ${row('g')} FROM generate_series(${from}::bigint, ${Math.min(rows, from + perTransaction - 1)}) AS g`,
+      )
+  })
+  note('stream : pg_recvlogical', raw / seconds, '×', { at: 'least', value: 2.5 })
+  await postgres.client.query('DROP TABLE s')
+  return rows / raw
+}
+
+async function updates(rawRate: number): Promise<void> {
+  const rows = Math.round(1e6 * scale)
+  await postgres.client.query(`CREATE TABLE u (${columns})`)
+  await postgres.client.query(`INSERT INTO u SELECT ${row('g')} FROM generate_series(1::bigint, ${rows}) AS g`)
+  await postgres.client.query('VACUUM ANALYZE u')
+  const { seconds } = await drainBacklog('update', 'u', rows, async () => {
+    // Each row once, in an order that has nothing to do with the files'.
+    await postgres.client.query('SET enable_hashjoin = off; SET enable_mergejoin = off')
+    for (let from = 0; from < rows; from += perTransaction)
+      await postgres.client.query(
+        `UPDATE u SET a = u.a + 1, b = md5(u.b) || '-changed' FROM (SELECT (g * 386429) % ${rows} + 1 AS id
+           FROM generate_series(${from}::bigint, ${Math.min(rows, from + perTransaction) - 1}) AS g) AS chosen WHERE u.id = chosen.id`,
+      )
+    await postgres.client.query('RESET enable_hashjoin; RESET enable_mergejoin')
+  })
+  note("update : pg_recvlogical's inserts", rows / seconds / rawRate, '×', { at: 'least', value: 2 })
+  await postgres.client.query('DROP TABLE u')
+}
+
+/** A second connection that inserts 1,000 rows a transaction, at `perSecond` or as fast as it can. */
+class Load {
+  rows = 0
+  readonly #client: pg.Client
+  #stopped = false
+  #done: Promise<void> = Promise.resolve()
+
+  constructor(client: pg.Client) {
+    this.#client = client
+  }
+
+  run(firstId: number, perSecond: number): void {
+    const batch = 1000
+    const loop = async (): Promise<void> => {
+      const start = performance.now()
+      while (!this.#stopped) {
+        const early = start + (this.rows / perSecond) * 1000 - performance.now()
+        if (early > 1) await new Promise((resolve) => setTimeout(resolve, early))
+        const from = firstId + this.rows
+        await this.#client.query(`INSERT INTO v SELECT ${row('g')} FROM generate_series(${from}::bigint, ${from + batch - 1}) AS g`)
+        this.rows += batch
+      }
+    }
+    this.#done = loop()
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true
+    await this.#done
+  }
+}
+
+async function latency(): Promise<void> {
+  await postgres.client.query(`CREATE TABLE v (${columns})`)
+  const frazil = await ready('latency', 'v')
+  const loader = new pg.Client({ connectionString: postgres.url })
+  await loader.connect()
+  const count = Math.max(100, Math.round(1000 * Math.min(1, scale)))
+  let firstId = 1
+  const measure = async (name: string, marks: { p50: number; p99: number }): Promise<void> => {
+    for (const [how, probe] of [['look-up', byLookup(frazil, 'v')], ['query', byQuery(frazil, 'v')]] as const) {
+      await commitToVisible(postgres.client, 'v', probe, { firstId, count: 50, everyMs: 10 }) // warms up
+      const latencies = await commitToVisible(postgres.client, 'v', probe, { firstId: firstId + 50, count, everyMs: 10 })
+      firstId += count + 50
+      note(`${name}, seen by ${how}, p50`, percentile(latencies, 50), 'ms', { at: 'most', value: marks.p50 })
+      note(`${name}, seen by ${how}, p99`, percentile(latencies, 99), 'ms', { at: 'most', value: marks.p99 })
+    }
+  }
+  await measure('100 tx/s', { p50: 2, p99: 20 })
+  // The most that this machine writes, sends and shows together.
+  const most = new Load(loader)
+  const from = performance.now()
+  most.run(1_000_000_000, Number.POSITIVE_INFINITY)
+  await new Promise((resolve) => setTimeout(resolve, 6000))
+  await most.stop()
+  await frazil.visible(await postgres.position(), 'bench.v')
+  const rate = most.rows / ((performance.now() - from) / 1000)
+  note('live inserts, 1,000 a transaction, until visible', rate / 1e6, 'M rows/s', undefined, 'the most')
+  const half = new Load(loader)
+  half.run(2_000_000_000, rate / 2)
+  await measure('half of that load', { p50: 30, p99: 100 })
+  await half.stop()
+  await frazil.visible(await postgres.position(), 'bench.v')
+  note('latency runs, peak RSS', frazil.cost().peakBytes / 1e6, 'MB', { at: 'most', value: 400 })
+  await sameRows(frazil, 'v')
+  await loader.end()
+  await stop(frazil, 'latency')
+  await forget()
+  await postgres.client.query('DROP TABLE v')
+}
