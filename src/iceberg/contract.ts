@@ -33,6 +33,11 @@ export interface DeletionVector {
   readonly contentOffset: number
   readonly contentSize: number
   readonly cardinality: number
+  /**
+   * Path of the vector that this one contains and replaces, null for the file's first. When given, a commit on a table where
+   * another vector is live by now is a `conflict`: the bits have to be merged anew.
+   */
+  readonly replaces?: string | null
 }
 
 /** A live data file of the current snapshot. */
@@ -40,8 +45,8 @@ export interface LiveDataFile extends DataFile {
   readonly dataSequenceNumber: bigint
   readonly fileSequenceNumber: bigint
   readonly addedSnapshotId: bigint
-  /** Row lineage: row id of the file's first row. */
-  readonly firstRowId: bigint
+  /** Row lineage: row id of the file's first row; null in format version 2 and before the first commit after an upgrade. */
+  readonly firstRowId: bigint | null
   readonly specId: number
   readonly deletionVector: DeletionVector | null
 }
@@ -53,6 +58,8 @@ export interface TableUpdate {
   readonly removed: readonly string[]
   /** New deletion vectors, each replacing the file's old one. May name files of `added`. */
   readonly deletionVectors: readonly DeletionVector[]
+  /** The rows are the same before and after (compaction): the snapshot's operation is `replace`. */
+  readonly rewrite?: boolean
   /** Extra summary entries of the snapshot (`frazil.positions`, `frazil.epoch`, `frazil.commit-id`). */
   readonly summary: Readonly<Record<string, string>>
   /** Table properties set in the same commit. */

@@ -1,0 +1,142 @@
+import { createHash } from 'node:crypto'
+import { promisify } from 'node:util'
+import { deflateRaw, deflateRawSync, inflateRawSync } from 'node:zlib'
+import { FrazilError, asError } from '../../base/index.ts'
+import { encodeJson, parseJson } from '../json/index.ts'
+import { ByteReader, malformed } from './decode.ts'
+import type { AvroDecoder } from './decode.ts'
+import { ByteWriter } from './encode.ts'
+import type { AvroEncoder, AvroValue } from './encode.ts'
+import { resolveSchema } from './schema.ts'
+import type { AvroSchema, AvroType } from './schema.ts'
+
+const magic = 'Obj\u0001'
+const syncBytes = 16
+const blockBytes = 256 << 10
+/** Blocks up to here are compressed at once, larger ones in Node's thread pool. */
+const inlineBytes = 64 << 10
+const maxBlockBytes = 512 << 20
+const compressionLevel = 4
+
+export type AvroCodec = 'deflate' | 'null'
+
+export interface AvroHeader {
+  readonly schema: AvroSchema
+  readonly type: AvroType
+  /** Key-value metadata, `avro.*` included. */
+  readonly metadata: ReadonlyMap<string, string>
+}
+
+/**
+ * An object container file (Avro specification, "Object Container Files"). The sync marker is a hash of what it separates, so
+ * the same records give the same file.
+ */
+export async function writeContainer(options: {
+  schema: AvroSchema
+  metadata: Readonly<Record<string, string>>
+  encode: AvroEncoder
+  values: Iterable<AvroValue>
+  codec?: AvroCodec
+}): Promise<Uint8Array> {
+  const codec = options.codec ?? 'deflate'
+  const blocks: { count: number; bytes: Uint8Array }[] = []
+  const hash = createHash('md5')
+  const body = new ByteWriter(8 << 10)
+  let count = 0
+  const flush = async () => {
+    const bytes = body.take()
+    hash.update(bytes)
+    blocks.push({ count, bytes: codec === 'null' ? bytes : await deflate(bytes) })
+    count = 0
+  }
+  for (const value of options.values) {
+    options.encode(body, value)
+    count++
+    if (body.length >= blockBytes) await flush()
+  }
+  if (count > 0) await flush()
+
+  const out = new ByteWriter(4 << 10)
+  out.raw(Buffer.from(magic, 'latin1'))
+  const metadata = { 'avro.schema': encodeJson(options.schema), 'avro.codec': codec, ...options.metadata }
+  const entries = Object.entries(metadata)
+  out.long(entries.length)
+  for (const [key, value] of entries) {
+    out.text(key)
+    out.text(value)
+  }
+  out.byte(0)
+  const sync = hash.update(metadata['avro.schema']).digest()
+  out.raw(sync)
+  for (const block of blocks) {
+    out.long(block.count)
+    out.bytes(block.bytes)
+    out.raw(sync)
+  }
+  return out.take()
+}
+
+const deflateAsync = promisify(deflateRaw)
+
+async function deflate(bytes: Uint8Array): Promise<Uint8Array> {
+  if (bytes.length <= inlineBytes) return deflateRawSync(bytes, { level: compressionLevel })
+  return deflateAsync(bytes, { level: compressionLevel })
+}
+
+/**
+ * Reads a container file whole. `decoder` is asked once for the decoder of the writer's schema. Codecs: null and deflate; others
+ * are `unsupported` (code `avro-codec`). Malformed input is `corrupt` (code `bad-avro`).
+ */
+export function readContainer(
+  bytes: Uint8Array,
+  decoder: (header: AvroHeader) => AvroDecoder,
+): { header: AvroHeader; values: AvroValue[] } {
+  const input = new ByteReader(bytes)
+  if (Buffer.from(input.raw(4)).toString('latin1') !== magic) throw malformed('it does not start with the magic bytes')
+  const metadata = readMetadata(input)
+  const sync = input.raw(syncBytes)
+  const text = metadata.get('avro.schema')
+  if (text === undefined) throw malformed('it has no schema')
+  const schema = parseJson(text)
+  const header: AvroHeader = { schema, type: resolveSchema(schema), metadata }
+  const decode = decoder(header)
+  const codec = metadata.get('avro.codec') ?? 'null'
+  if (codec !== 'null' && codec !== 'deflate') {
+    throw new FrazilError('unsupported', 'avro-codec', `an Avro file uses a codec other than deflate and null`)
+  }
+  const values: AvroValue[] = []
+  while (input.remaining > 0) {
+    const count = input.count()
+    const stored = input.raw(input.count())
+    const block = new ByteReader(codec === 'null' ? stored : inflate(stored))
+    for (let i = 0; i < count; i++) {
+      if (block.remaining === 0) throw malformed('a block has fewer records than it says')
+      values.push(decode(block))
+    }
+    if (block.remaining > 0) throw malformed('a block has more bytes than its records')
+    if (Buffer.compare(input.raw(syncBytes), sync) !== 0) throw malformed('a sync marker is wrong')
+  }
+  return { header, values }
+}
+
+function readMetadata(input: ByteReader): Map<string, string> {
+  const metadata = new Map<string, string>()
+  for (;;) {
+    const count = input.long()
+    if (count === 0) return metadata
+    if (typeof count !== 'number') throw malformed('its metadata is too long')
+    if (count < 0) input.count()
+    for (let i = 0; i < Math.abs(count); i++) {
+      const key = input.text()
+      metadata.set(key, Buffer.from(input.raw(input.count())).toString())
+    }
+  }
+}
+
+function inflate(bytes: Uint8Array): Uint8Array {
+  try {
+    return inflateRawSync(bytes, { maxOutputLength: maxBlockBytes })
+  } catch (thrown) {
+    throw new FrazilError('corrupt', 'bad-avro', 'malformed Avro: a block cannot be inflated', { cause: asError(thrown) })
+  }
+}

@@ -1,0 +1,8 @@
+export { readContainer, writeContainer } from './container.ts'
+export type { AvroCodec, AvroHeader } from './container.ts'
+export { ByteReader, compileDecoder } from './decode.ts'
+export type { AvroDecoder, RawFields } from './decode.ts'
+export { ByteWriter, compileEncoder } from './encode.ts'
+export type { AvroEncoder, AvroRecord, AvroValue, FieldNames } from './encode.ts'
+export { resolveSchema, sameEncoding } from './schema.ts'
+export type { AvroFieldType, AvroSchema, AvroType } from './schema.ts'

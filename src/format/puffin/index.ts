@@ -1,0 +1,3 @@
+export { decodeDeletionVector, encodeDeletionVector } from './deletion-vector.ts'
+export { readPuffin, writePuffin } from './puffin.ts'
+export type { PuffinBlob, PuffinBlobInfo } from './puffin.ts'

@@ -1,0 +1,1 @@
+export { deserializeBitmap, serializeBitmap } from './roaring.ts'

@@ -1,0 +1,207 @@
+import type { Clock, Random } from '../base/index.ts'
+import type { ObjectStore } from '../storage/index.ts'
+import type { PreparedCommit, TableUpdate } from './contract.ts'
+import { expire } from './expiry.ts'
+import { collect } from './garbage.ts'
+import type { Journal, Obsolete } from './garbage.ts'
+import { Content } from './manifest.ts'
+import type { ManifestEntry } from './manifest.ts'
+import { assignFirstRowIds, encodeManifestList } from './manifest-list.ts'
+import { planManifests } from './manifest-plan.ts'
+import type { ManifestPlan } from './manifest-plan.ts'
+import { Manifest, loadAll } from './manifest-set.ts'
+import { asManifest, writeManifest } from './manifest-writer.ts'
+import { encodeTableFile, metadataFolder, nextMetadataPath } from './metadata-file.ts'
+import { findSnapshot, newSnapshot, withoutReserved } from './metadata.ts'
+import type { Snapshot, TableMetadata } from './metadata.ts'
+import { summarize } from './summary.ts'
+import type { Operation } from './summary.ts'
+
+/** What a table is made of besides its state. */
+export interface TableParts {
+  readonly store: ObjectStore
+  readonly clock: Clock
+  readonly random: Random
+}
+
+/** Everything known about a table at one metadata file. */
+export interface TableState {
+  readonly namespace: string
+  readonly name: string
+  readonly metadata: TableMetadata
+  readonly metadataLocation: string | null
+  /** The manifests of the current snapshot. */
+  readonly manifests: readonly Manifest[]
+  readonly journal: Journal
+}
+
+const defaultPreviousVersions = 100
+
+/** Writes everything a commit needs; the catalog's compare-and-set makes it visible. */
+export async function prepareCommit(
+  parts: TableParts,
+  base: TableState,
+  update: TableUpdate,
+): Promise<{ commit: PreparedCommit; next: TableState }> {
+  const written: string[] = []
+  const nowMs = Math.max(parts.clock.now(), base.metadata.lastUpdatedMs)
+  const withProperties: TableMetadata = {
+    ...base.metadata,
+    properties: { ...base.metadata.properties, ...withoutReserved(update.properties) },
+    lastUpdatedMs: nowMs,
+  }
+  const changesFiles = update.added.length + update.removed.length + update.deletionVectors.length > 0
+  const step = changesFiles
+    ? await addSnapshot(parts, base, withProperties, update, nowMs, written)
+    : { metadata: withProperties, manifests: base.manifests, journal: base.journal, snapshotId: null, unreferenced: [] }
+
+  const { metadata, dropped } = logPrevious(step.metadata, base)
+  const metadataLocation = nextMetadataPath(metadata, base.metadataLocation, parts.random.uuid())
+  await parts.store.put(metadataLocation, await encodeTableFile(metadata, metadataLocation), { ifAbsent: true })
+  written.push(metadataLocation)
+  const { namespace, name } = base
+  return {
+    commit: {
+      namespace,
+      name,
+      base: base.metadataLocation,
+      metadataLocation,
+      snapshotId: step.snapshotId,
+      written,
+      unreferenced: [...step.unreferenced, ...dropped],
+    },
+    next: { namespace, name, metadata, metadataLocation, manifests: step.manifests, journal: step.journal },
+  }
+}
+
+async function addSnapshot(
+  parts: TableParts,
+  base: TableState,
+  metadata: TableMetadata,
+  update: TableUpdate,
+  nowMs: number,
+  written: string[],
+): Promise<{
+  metadata: TableMetadata
+  manifests: readonly Manifest[]
+  journal: Journal
+  snapshotId: bigint
+  unreferenced: readonly string[]
+}> {
+  const { store, random } = parts
+  const parent = findSnapshot(metadata, metadata.currentSnapshotId)
+  const snapshotId = unusedSnapshotId(metadata, random)
+  const sequenceNumber = metadata.lastSequenceNumber + 1n
+  const identity = { snapshotId, sequenceNumber }
+  const folder = metadataFolder(metadata)
+  const commitId = random.uuid()
+
+  const plan = await planManifests(store, metadata, base.manifests, update, identity)
+  const paths = plan.drafts.map((_draft, i) => `${folder}/${commitId}-m${i}.avro`)
+  written.push(...paths)
+  const drafted = await Promise.all(plan.drafts.map((draft, i) => writeManifest(store, paths[i], metadata, identity, draft)))
+
+  const lineage = metadata.formatVersion === 3
+  const listed = [...plan.kept.map((manifest) => manifest.file), ...drafted.map((manifest) => manifest.file)]
+  const { files, next } = lineage ? assignFirstRowIds(listed, metadata.nextRowId) : { files: listed, next: metadata.nextRowId }
+  const manifests = files.map((file, i) => {
+    const kept = plan.kept[i]
+    if (kept === undefined) return asManifest(file, drafted[i - plan.kept.length].draft)
+    // Manifests from before an upgrade get their row ids now: what was read of them has none yet.
+    return kept.file === file ? kept : new Manifest(file)
+  })
+
+  const manifestList = `${folder}/snap-${snapshotId}-1-${commitId}.avro`
+  written.push(manifestList)
+  const listHeader = {
+    formatVersion: metadata.formatVersion,
+    snapshotId,
+    parentSnapshotId: parent?.id ?? null,
+    sequenceNumber,
+    firstRowId: metadata.nextRowId,
+  }
+  await store.put(manifestList, await encodeManifestList(listHeader, files), { ifAbsent: true })
+
+  const snapshot = newSnapshot({
+    id: snapshotId,
+    parentId: parent?.id ?? null,
+    sequenceNumber,
+    timestampMs: nowMs,
+    manifestList,
+    summary: summarize(parent?.summary ?? null, operationOf(update), plan.changes, update.summary),
+    schemaId: metadata.currentSchemaId,
+    firstRowId: lineage ? metadata.nextRowId : null,
+    addedRows: lineage ? next - metadata.nextRowId : null,
+  })
+  const withSnapshot = moveMain(metadata, snapshot, next)
+  const { metadata: expiredFrom, expired } = expire(withSnapshot, update.retention, nowMs)
+  const journal = {
+    since: base.journal.since,
+    obsolete: [...base.journal.obsolete, ...(await obsoleted(store, base.manifests, manifests, plan, sequenceNumber))],
+  }
+  const garbage = await collect(store, journal, expired, withSnapshot, expiredFrom, manifests)
+  return { metadata: expiredFrom, manifests, journal: garbage.journal, snapshotId, unreferenced: garbage.unreferenced }
+}
+
+function unusedSnapshotId(metadata: TableMetadata, random: Random): bigint {
+  const used = new Set(metadata.snapshots.map((snapshot) => snapshot.id))
+  let id = random.positive63()
+  while (used.has(id)) id = random.positive63()
+  return id
+}
+
+/** As engines name them (specification, "Snapshots"): readers of changes skip `replace`. */
+function operationOf(update: TableUpdate): Operation {
+  if (update.rewrite === true) return 'replace'
+  if (update.removed.length === 0 && update.deletionVectors.length === 0) return 'append'
+  return update.added.length === 0 ? 'delete' : 'overwrite'
+}
+
+function moveMain(metadata: TableMetadata, snapshot: Snapshot, nextRowId: bigint): TableMetadata {
+  return {
+    ...metadata,
+    lastSequenceNumber: snapshot.sequenceNumber,
+    currentSnapshotId: snapshot.id,
+    nextRowId,
+    // A ref is replaced as a whole: its retention settings are repeated.
+    refs: { ...metadata.refs, main: { ...metadata.refs.main, 'snapshot-id': snapshot.id, type: 'branch' } },
+    snapshots: [...metadata.snapshots, snapshot],
+    snapshotLog: [...metadata.snapshotLog, { snapshotId: snapshot.id, timestampMs: snapshot.timestampMs }],
+  }
+}
+
+/** What this commit stops referring to: manifests, data files, Puffin files. */
+async function obsoleted(
+  store: ObjectStore,
+  before: readonly Manifest[],
+  after: readonly Manifest[],
+  plan: ManifestPlan,
+  removed: bigint,
+): Promise<Obsolete[]> {
+  const listed = new Set(after.map((manifest) => manifest.file.path))
+  const obsolete: Obsolete[] = before
+    .filter(({ file }) => !listed.has(file.path))
+    .map(({ file }) => ({ path: file.path, added: file.sequenceNumber, removed }))
+  const put = (entry: ManifestEntry) => obsolete.push({ path: entry.file.path, added: entry.fileSequenceNumber, removed })
+  plan.changes.removedData.forEach(put)
+  if (plan.changes.removedVectors.length === 0) return obsolete
+  // Other writers put several vectors into one Puffin file: it goes with the last of them.
+  const deletes = await loadAll(
+    store,
+    after.filter(({ file }) => file.content === Content.deletes),
+  )
+  const live = new Set(deletes.flatMap((manifest) => [...manifest.live.values()].map((entry) => entry.file.path)))
+  for (const entry of plan.changes.removedVectors) if (!live.has(entry.file.path)) put(entry)
+  return obsolete
+}
+
+/** The metadata with its predecessor in its log, and the files that left the log. */
+function logPrevious(metadata: TableMetadata, base: TableState): { metadata: TableMetadata; dropped: string[] } {
+  if (base.metadataLocation === null) return { metadata, dropped: [] }
+  const log = [...metadata.metadataLog, { metadataFile: base.metadataLocation, timestampMs: base.metadata.lastUpdatedMs }]
+  const asked = Number(metadata.properties['write.metadata.previous-versions-max'] ?? defaultPreviousVersions)
+  const kept = Number.isSafeInteger(asked) ? Math.max(1, asked) : defaultPreviousVersions
+  const leaving = log.slice(0, Math.max(0, log.length - kept)).map((entry) => entry.metadataFile)
+  const isManaged = metadata.properties['gc.enabled'] !== 'false'
+  return { metadata: { ...metadata, metadataLog: log.slice(-kept) }, dropped: isManaged ? leaving : [] }
+}

@@ -1,0 +1,148 @@
+import { FrazilError } from '../base/index.ts'
+import type { ObjectStore } from '../storage/index.ts'
+import { ancestry } from './expiry.ts'
+import { decodeManifest, Content, Status } from './manifest.ts'
+import type { ManifestEntry } from './manifest.ts'
+import { decodeManifestList } from './manifest-list.ts'
+import type { ManifestFile } from './manifest-list.ts'
+import { loadAll } from './manifest-set.ts'
+import type { Manifest } from './manifest-set.ts'
+import type { Snapshot, TableMetadata } from './metadata.ts'
+
+/** A file that snapshots with `added` ≤ sequence number < `removed` refer to. */
+export interface Obsolete {
+  readonly path: string
+  readonly added: bigint
+  readonly removed: bigint
+}
+
+/**
+ * What later snapshots stopped referring to and older ones, still retained, do not. Complete for the snapshots after `since`;
+ * about the ones before, their manifests have to be asked.
+ */
+export interface Journal {
+  readonly since: bigint
+  readonly obsolete: readonly Obsolete[]
+}
+
+/** Files beyond this many wait for the removal of orphans. */
+const maxObsolete = 200_000
+const maxReads = 8
+
+/**
+ * The files that nothing refers to once `expired` are gone, and the journal without them. `before` is the metadata with the
+ * expired snapshots, `after` without them and with the new head; `head` lists the manifests of that head.
+ *
+ * A snapshot outside main's history may refer to anything: while one is retained nothing is freed.
+ */
+export async function collect(
+  store: ObjectStore,
+  journal: Journal,
+  expired: readonly Snapshot[],
+  before: TableMetadata,
+  after: TableMetadata,
+  head: readonly Manifest[],
+): Promise<{ journal: Journal; unreferenced: string[] }> {
+  const lists = new Set(after.snapshots.map((snapshot) => snapshot.manifestList))
+  const unreferenced = expired.map((snapshot) => snapshot.manifestList).filter((path) => !lists.has(path))
+  const statistics = new Set([...after.statistics, ...after.partitionStatistics].map((each) => each['statistics-path']))
+  for (const { 'statistics-path': path } of [...before.statistics, ...before.partitionStatistics]) {
+    if (typeof path === 'string' && !statistics.has(path)) unreferenced.push(path)
+  }
+
+  const looked = await lookBack(store, journal.since, expired, before)
+  const relisted = looked.length === 0 ? new Set<string>() : await referencedBy(store, head)
+  const obsolete = [...journal.obsolete, ...looked.filter(({ path }) => !relisted.has(path))]
+
+  const main = new Set(ancestry(new Map(after.snapshots.map((each) => [each.id, each])), after.currentSnapshotId))
+  if (after.snapshots.some((snapshot) => !main.has(snapshot))) return { journal: bounded(journal.since, obsolete), unreferenced }
+  const retained = after.snapshots.map((snapshot) => snapshot.sequenceNumber)
+  const oldest = retained.reduce((least, next) => (next < least ? next : least), retained[0] ?? 0n)
+  const waiting: Obsolete[] = []
+  for (const file of obsolete) {
+    // Nearly always the oldest retained snapshot alone decides; the others do where tags keep some back.
+    const isReferenced = file.removed > oldest && retained.some((at) => file.added <= at && at < file.removed)
+    if (isReferenced) waiting.push(file)
+    else unreferenced.push(file.path)
+  }
+  return { journal: bounded(journal.since, waiting), unreferenced: [...new Set(unreferenced)] }
+}
+
+function bounded(since: bigint, obsolete: readonly Obsolete[]): Journal {
+  return { since, obsolete: obsolete.length > maxObsolete ? obsolete.slice(-maxObsolete) : obsolete }
+}
+
+/** What the children of expired snapshots stopped referring to, for children older than the journal. */
+async function lookBack(
+  store: ObjectStore,
+  since: bigint,
+  expired: readonly Snapshot[],
+  before: TableMetadata,
+): Promise<Obsolete[]> {
+  const parents = new Map(expired.map((snapshot) => [snapshot.id, snapshot]))
+  const steps: { parent: Snapshot; child: Snapshot }[] = []
+  for (const child of ancestry(new Map(before.snapshots.map((each) => [each.id, each])), before.currentSnapshotId)) {
+    const parent = child.parentId === null ? undefined : parents.get(child.parentId)
+    if (parent !== undefined && child.sequenceNumber <= since) steps.push({ parent, child })
+  }
+  const found: Obsolete[] = []
+  for (let i = 0; i < steps.length; i += maxReads) {
+    const batch = steps.slice(i, i + maxReads).map(({ parent, child }) => obsoletedBy(store, parent, child))
+    for (const files of await Promise.all(batch)) found.push(...files)
+  }
+  return found
+}
+
+async function obsoletedBy(store: ObjectStore, parent: Snapshot, child: Snapshot): Promise<Obsolete[]> {
+  try {
+    const [before, after] = await Promise.all([readList(store, parent), readList(store, child)])
+    const removed = child.sequenceNumber
+    const listed = new Set(after.map((file) => file.path))
+    const obsolete: Obsolete[] = before
+      .filter((file) => !listed.has(file.path))
+      .map((file) => ({ path: file.path, added: file.sequenceNumber, removed }))
+
+    const deleted: { file: ManifestFile; entry: ManifestEntry }[] = []
+    for (const file of after) {
+      if (file.addedSnapshotId !== child.id || file.deletedFiles === 0) continue
+      for (const entry of await readEntries(store, file)) {
+        if (entry.status === Status.deleted && entry.snapshotId === child.id) deleted.push({ file, entry })
+      }
+    }
+    // Other writers put several vectors into one Puffin file: it goes with the last of them.
+    const livePuffins = new Set<string>()
+    if (deleted.some(({ file }) => file.content === Content.deletes)) {
+      for (const file of after) {
+        if (file.content !== Content.deletes) continue
+        for (const entry of await readEntries(store, file)) if (entry.status !== Status.deleted) livePuffins.add(entry.file.path)
+      }
+    }
+    for (const { entry } of deleted) {
+      if (livePuffins.has(entry.file.path)) continue
+      obsolete.push({ path: entry.file.path, added: entry.fileSequenceNumber, removed })
+    }
+    return obsolete
+  } catch (error) {
+    // Another tool has cleaned up there already: what it left is for the removal of orphans.
+    if (error instanceof FrazilError && error.code === 'object-missing') return []
+    throw error
+  }
+}
+
+async function readList(store: ObjectStore, snapshot: Snapshot): Promise<ManifestFile[]> {
+  return decodeManifestList(await store.get(snapshot.manifestList))
+}
+
+async function readEntries(store: ObjectStore, file: ManifestFile): Promise<readonly ManifestEntry[]> {
+  return decodeManifest(await store.get(file.path), file).entries
+}
+
+/** Everything that a head refers to, against writers that add a file again which they had removed. */
+async function referencedBy(store: ObjectStore, head: readonly Manifest[]): Promise<Set<string>> {
+  const paths = new Set<string>()
+  for (const manifest of await loadAll(store, head)) {
+    paths.add(manifest.file.path)
+    for (const entry of manifest.live.values()) paths.add(entry.file.path)
+  }
+  return paths
+}

@@ -1,0 +1,15 @@
+export type {
+  DataFile,
+  DeletionVector,
+  FieldMetrics,
+  IcebergTable,
+  LiveDataFile,
+  PreparedCommit,
+  TableDefinition,
+  TableUpdate,
+} from './contract.ts'
+export type { TableParts } from './commit.ts'
+export { deletionVectorFile, readDeletionVector } from './deletion-vectors.ts'
+export type { DeletedPositions, DeletionVectorFile } from './deletion-vectors.ts'
+export { schemaFromJson, schemaToJson } from './schema-json.ts'
+export { containsCommit, createTable, loadTable } from './table.ts'
