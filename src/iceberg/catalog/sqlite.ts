@@ -65,7 +65,7 @@ export class SqliteCatalog implements Catalog {
   readonly #hasType: boolean
 
   /**
-   * Opens `path`, an absolute path, creating the file when missing. Errors: `config` code `catalog-newer`,
+   * Opens `path`, an absolute path, creating the file when missing. Errors: `config` code `newer-format`,
    * `catalog-open`; `corrupt` code `catalog-corrupt`; `unavailable`.
    */
   static async open(path: string, options: SqliteCatalogOptions = {}): Promise<SqliteCatalog> {
@@ -267,7 +267,7 @@ function prepare(database: DatabaseSync, path: string): void {
     if (found > formatVersion)
       throw new FrazilError(
         'config',
-        'catalog-newer',
+        'newer-format',
         `the catalog ${path} has format ${found}; this frazil knows ${formatVersion}`,
         {
           hint: 'use the frazil that wrote it, or a newer one',

@@ -95,7 +95,7 @@ it('refuses a file of a newer format, and leaves it alone', async () => {
   const database = new DatabaseSync(path)
   database.exec('UPDATE frazil_format SET version = 99')
   database.close()
-  await rejectsWith(SqliteCatalog.open(path), 'config', 'catalog-newer')
+  await rejectsWith(SqliteCatalog.open(path), 'config', 'newer-format')
 })
 
 it('says what is wrong with a file or directory', async () => {
