@@ -1,0 +1,19 @@
+#!/usr/bin/env node
+// Old syntax on purpose: this file must be able to say that the Node.js it runs on is too old.
+var major = Number(process.versions.node.split('.')[0])
+if (major < 24) {
+  process.stderr.write(
+    'frazil needs Node.js 24 or newer, and this is ' +
+      process.version +
+      ' (' +
+      process.execPath +
+      ').\nInstall a newer one from https://nodejs.org, or put it into this project: npm install node@24\n',
+  )
+  process.exit(3)
+}
+
+import('node:fs').then(function (fs) {
+  // A clone has the sources and runs them as they are; the package has what was built from them.
+  var source = new URL('../src/cli/main.ts', import.meta.url)
+  return import(fs.existsSync(source) ? source.href : new URL('../dist/cli/main.js', import.meta.url).href)
+})

@@ -1,0 +1,89 @@
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { FrazilError, asError } from '../base/index.ts'
+import type { Config } from '../engine/index.ts'
+
+/** A daemon that runs over a lake, as found on this machine. */
+export interface Daemon {
+  readonly url: string
+  readonly pid: number
+}
+
+const probeTimeoutMs = 2000
+
+function noteOf(config: Config): string {
+  return join(config.local, 'daemon.json')
+}
+
+/** Leaves a note where the daemon listens. Returns how to take it away. */
+export async function announceDaemon(config: Config, url: string): Promise<() => Promise<void>> {
+  await mkdir(config.local, { recursive: true })
+  const note = noteOf(config)
+  await writeFile(note, `${JSON.stringify({ url, pid: process.pid })}\n`)
+  return async () => {
+    const current = await readNote(config)
+    if (current?.pid === process.pid) await rm(note, { force: true })
+  }
+}
+
+/** The daemon that runs over this configuration's lake: by its note, else by the address in the configuration. */
+export async function findDaemon(config: Config): Promise<Daemon | null> {
+  const note = await readNote(config)
+  const { host, port } = config.listen
+  const configured = port === 0 ? null : `http://${host.includes(':') ? `[${host}]` : host}:${port}`
+  for (const url of new Set([note?.url, configured])) {
+    if (!url) continue
+    const daemon = await probe(url, config.warehouse)
+    if (daemon) return daemon
+  }
+  return null
+}
+
+async function readNote(config: Config): Promise<Daemon | null> {
+  try {
+    const note: unknown = JSON.parse(await readFile(noteOf(config), 'utf8'))
+    if (typeof note !== 'object' || note === null || !('url' in note) || !('pid' in note)) return null
+    return typeof note.url === 'string' && typeof note.pid === 'number' ? { url: note.url, pid: note.pid } : null
+  } catch {
+    return null // no note, or one that was cut short by a crash: the same as none
+  }
+}
+
+/** Asks who answers at `url`; null unless it is a frazil over the same lake. */
+async function probe(url: string, warehouse: string): Promise<Daemon | null> {
+  try {
+    const response = await fetch(`${url}/health`, { signal: AbortSignal.timeout(probeTimeoutMs) })
+    const health = (await response.json()) as { service?: unknown; warehouse?: unknown; pid?: unknown }
+    if (health.service !== 'frazil' || health.warehouse !== warehouse) return null
+    return { url, pid: Number(health.pid) }
+  } catch {
+    return null // nobody there, or somebody who is not a frazil
+  }
+}
+
+/** A request to a daemon; its errors come back as ours. */
+export async function callDaemon(daemon: Daemon, path: string, body?: unknown): Promise<Response> {
+  let response: Response
+  try {
+    response = await fetch(`${daemon.url}${path}`, {
+      method: body === undefined ? 'GET' : 'POST',
+      headers: body === undefined ? {} : { 'content-type': 'application/json' },
+      body: body === undefined ? undefined : JSON.stringify(body),
+    })
+  } catch (error) {
+    throw new FrazilError(
+      'unavailable',
+      'daemon-gone',
+      `the daemon at ${daemon.url} does not answer: ${asError(error).message}`,
+      {
+        cause: error,
+      },
+    )
+  }
+  if (response.ok) return response
+  const answer = (await response.json().catch(() => ({}))) as { code?: string; message?: string; hint?: string }
+  const kind = response.status < 500 ? 'request' : 'unavailable'
+  throw new FrazilError(kind, answer.code ?? 'daemon-answer', answer.message ?? `the daemon answered ${response.status}`, {
+    hint: answer.hint,
+  })
+}

@@ -1,0 +1,54 @@
+import { text } from 'node:stream/consumers'
+import type { Command } from 'commander'
+import { Option } from 'commander'
+import { answerTable } from './answer-table.ts'
+import { accessLake } from './lake-access.ts'
+import type { LakeAccess } from './lake-access.ts'
+import { runPrompt } from './prompt.ts'
+import { readSettings } from './settings.ts'
+
+type OutputFormat = 'table' | 'json' | 'csv'
+
+interface QueryOptions {
+  readonly config?: string
+  readonly format: OutputFormat
+  readonly wait?: boolean
+}
+
+/** Rows of an answer that are laid out on a terminal; a pipe gets all of them. */
+const maxTerminalRows = 1000
+
+export function addQueryCommand(program: Command): void {
+  program
+    .command('query')
+    .description('SQL over hot and cold rows, against the running daemon, or read-only on the lake when none runs')
+    .argument('[sql]', 'one statement; without it: a prompt, or the statement from standard input')
+    .option('-c, --config <file>', 'configuration file (default: ./frazil.yaml)')
+    .addOption(new Option('-f, --format <format>', 'how to print the answer').choices(['table', 'json', 'csv']).default('table'))
+    .option('-w, --wait', 'first wait for everything that has happened at the sources until now')
+    .action(async (sql: string | undefined, options: QueryOptions) => {
+      const { config } = readSettings(options.config)
+      const lake = await accessLake(config)
+      try {
+        const print = (statement: string): Promise<void> => answer(lake, statement, options)
+        if (sql !== undefined) await print(sql)
+        else if (process.stdin.isTTY) await runPrompt({ lake, history: config.local, answer: print })
+        else await print(await text(process.stdin))
+      } finally {
+        await lake.close()
+      }
+    })
+}
+
+async function answer(lake: LakeAccess, sql: string, options: QueryOptions): Promise<void> {
+  const wait = options.wait ?? false
+  if (options.format !== 'table') {
+    const { body } = await lake.query(sql, { as: options.format, wait })
+    process.stdout.write(body)
+    if (options.format === 'json') process.stdout.write('\n')
+    return
+  }
+  const found = await lake.query(sql, { as: 'rows', wait })
+  const limits = process.stdout.isTTY ? { width: process.stdout.columns, maxRows: maxTerminalRows } : {}
+  process.stdout.write(answerTable(found, limits))
+}

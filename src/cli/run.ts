@@ -1,0 +1,115 @@
+import { dirname } from 'node:path'
+import type { Command } from 'commander'
+import { Option } from 'commander'
+import { FrazilError } from '../base/index.ts'
+import { openEngine } from '../engine/index.ts'
+import type { Config, Engine } from '../engine/index.ts'
+import { EventBus, createLog, logEvents, logLevels } from '../observe/index.ts'
+import type { Log, LogLevel } from '../observe/index.ts'
+import { startHttpServer } from '../server/index.ts'
+import type { HttpServer } from '../server/index.ts'
+import { announceDaemon, findDaemon } from './daemon.ts'
+import { readSettings } from './settings.ts'
+import type { Settings } from './settings.ts'
+import { stopRequested } from './stop-signals.ts'
+import { packageVersion } from './version.ts'
+
+interface RunOptions {
+  readonly config?: string
+  readonly takeOver?: boolean
+  readonly logLevel: LogLevel
+}
+
+/** A stop takes at most this long, whatever the source and the store do. */
+const stopWithinMs = 28_000
+
+export function addRunCommand(program: Command): void {
+  program
+    .command('run')
+    .description('the daemon: reads the sources, commits to Iceberg, answers HTTP')
+    .argument('[file]', 'configuration file (default: ./frazil.yaml)')
+    .option('-c, --config <file>', 'the same')
+    .option('--take-over', 'take the lake over from another process that still holds it; that one stops')
+    .addOption(new Option('--log-level <level>', 'what to log').choices(logLevels).default('info'))
+    .action(async (file: string | undefined, options: RunOptions) => {
+      await runDaemon(readSettings(file ?? options.config), options)
+    })
+}
+
+async function runDaemon({ config, file }: Settings, options: RunOptions): Promise<void> {
+  const log = createLog({
+    level: options.logLevel,
+    format: process.stdout.isTTY ? 'text' : 'json',
+    write: (line) => process.stdout.write(line),
+  })
+  const stop = stopRequested()
+  const events = new EventBus()
+  logEvents(log, events)
+  const server = await listen(config, log)
+  const opening = openEngine(config, { configDir: dirname(file), takeOver: options.takeOver ?? false, log, events })
+  const running = opening.then(async (engine) => {
+    server.attach(engine)
+    const forget = await announceDaemon(config, server.url)
+    return { engine, forget }
+  })
+  let failure: Error | null = null
+  try {
+    const reason = await Promise.race([stop, running.then(({ engine }) => engine.stopped)])
+    if (typeof reason === 'string') log.info(`${reason}: stops reading, commits what is applied`)
+    else failure = reason
+  } finally {
+    await within(stopWithinMs, close(server, running))
+  }
+  remindOfSlots(config, log)
+  if (failure) throw failure
+  log.info('stopped')
+}
+
+async function listen(config: Config, log: Log): Promise<HttpServer> {
+  const info = { version: packageVersion(), warehouse: config.warehouse }
+  try {
+    const server = await startHttpServer({ listen: config.listen, info, maxLagMs: config.ready.maxLag, log })
+    log.info('listening', { url: server.url, version: info.version, pid: process.pid })
+    return server
+  } catch (error) {
+    const daemon = error instanceof FrazilError && error.code === 'port-in-use' ? await findDaemon(config) : null
+    if (!daemon) throw error
+    throw new FrazilError('conflict', 'already-running', `frazil runs over this lake already: ${daemon.url}, pid ${daemon.pid}`, {
+      cause: error,
+      hint: `stop it first: kill ${daemon.pid}`,
+    })
+  }
+}
+
+async function close(server: HttpServer, running: Promise<{ engine: Engine; forget: () => Promise<void> }>): Promise<void> {
+  await server.close()
+  // An engine that failed to open has nothing to close; its error is on its way to the user.
+  const open = await running.catch(() => null)
+  await open?.engine.close()
+  await open?.forget()
+}
+
+async function within(ms: number, work: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => {
+      const message = 'stopping took too long and was cut short; the source sends again what is not committed'
+      reject(new FrazilError('unavailable', 'stop-timeout', message))
+    }, ms)
+  })
+  try {
+    await Promise.race([work, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** A slot that nobody reads keeps the server's WAL, until its disk is full. */
+function remindOfSlots(config: Config, log: Log): void {
+  for (const [name, source] of Object.entries(config.sources)) {
+    log.info(`the replication slot ${source.slot} stays on the server and keeps WAL for the next run`, {
+      source: name,
+      remove: `frazil drop ${name}`,
+    })
+  }
+}

@@ -1,0 +1,78 @@
+import type { Command } from 'commander'
+import type { EngineStatus } from '../engine/index.ts'
+import { accessLake } from './lake-access.ts'
+import { readSettings } from './settings.ts'
+import { textTable } from './text-table.ts'
+
+export function addTablesCommand(program: Command): void {
+  program
+    .command('tables')
+    .description('positions, lag, hot, staged and cold rows, files, deletes and health of each table')
+    .option('-c, --config <file>', 'configuration file (default: ./frazil.yaml)')
+    .option('--json', 'print JSON')
+    .action(async (options: { config?: string; json?: boolean }) => {
+      const lake = await accessLake(readSettings(options.config).config)
+      try {
+        const { tables, sources } = await lake.status()
+        if (options.json) process.stdout.write(`${JSON.stringify({ tables, sources })}\n`)
+        else process.stdout.write(tablesText({ tables, sources }, process.stdout.isTTY ? process.stdout.columns : undefined))
+      } finally {
+        await lake.close()
+      }
+    })
+}
+
+/** Tables and sources for people, with a line for each reason that something stands still. */
+export function tablesText(status: Pick<EngineStatus, 'tables' | 'sources'>, width?: number): string {
+  if (status.tables.length === 0) return `no tables yet\n${reasonLines(status)}`
+  const lagOf = new Map(status.sources.map(({ name, lagMs }) => [name, lagMs]))
+  const left = (name: string) => ({ name, align: 'left' as const })
+  const right = (name: string) => ({ name, align: 'right' as const })
+  const columns = [
+    left('table'),
+    left('health'),
+    right('hot'),
+    right('staged'),
+    right('cold'),
+    right('files'),
+    right('deleted'),
+    right('lag'),
+    left('visible'),
+    left('committed'),
+  ]
+  const rows = status.tables.map((table) => [
+    `${table.database}.${table.table}`,
+    table.copy === null ? table.health : `copying ${progress(table.copy)}`,
+    count(table.hotRows),
+    count(table.stagedRows),
+    count(table.coldRows),
+    count(table.dataFiles),
+    count(table.deletedRows),
+    lagText(lagOf.get(table.source) ?? null),
+    table.visible ?? '',
+    table.committed ?? '',
+  ])
+  return textTable(columns, rows, width) + reasonLines(status)
+}
+
+function reasonLines({ tables, sources }: Pick<EngineStatus, 'tables' | 'sources'>): string {
+  const stopped = tables
+    .filter(({ reason }) => reason !== null)
+    .map(({ database, table, reason }) => `${database}.${table}: ${reason}\n`)
+  const failed = sources.filter(({ reason }) => reason !== null).map(({ name, reason }) => `source ${name}: ${reason}\n`)
+  return [...failed, ...stopped].join('')
+}
+
+function progress(copy: { readonly rows: number; readonly estimated: number | null }): string {
+  if (copy.estimated === null || copy.estimated === 0) return count(copy.rows)
+  return `${Math.min(99, Math.floor((copy.rows / copy.estimated) * 100))}%`
+}
+
+function lagText(ms: number | null): string {
+  if (ms === null) return ''
+  return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`
+}
+
+function count(rows: number): string {
+  return rows.toLocaleString('en-US')
+}
