@@ -1,3 +1,14 @@
+export { MemoryCatalog, SqliteCatalog } from './catalog/index.ts'
+export type {
+  Catalog,
+  CatalogCommit,
+  PointerChange,
+  SqliteCatalogOptions,
+  StateChange,
+  StateRecord,
+  TableName,
+  TablePointer,
+} from './catalog/index.ts'
 export type {
   DataFile,
   DeletionVector,

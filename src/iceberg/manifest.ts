@@ -81,7 +81,7 @@ export async function encodeManifest(header: ManifestHeader, entries: readonly M
     schema,
     metadata: {
       schema: encodeJson(header.schema),
-      'schema-id': String(header.schema['schema-id'] ?? 0),
+      'schema-id': encodeJson(header.schema['schema-id'] ?? 0),
       'partition-spec': encodeJson(header.spec.fields ?? []),
       'partition-spec-id': String(header.specId),
       'format-version': String(header.formatVersion),

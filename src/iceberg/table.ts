@@ -94,7 +94,7 @@ export function createTable(parts: TableParts, definition: TableDefinition): Ice
   assert(!definition.location.endsWith('/'), 'a table location has no trailing slash')
   const { fields, last } = assignFieldIds(definition.fields)
   const identifierFieldIds = definition.key.map((position) => {
-    assert(fields[position]?.required === true, 'key columns are required')
+    assert(fields[position]?.required, 'key columns are required')
     return fields[position].id
   })
   const metadata: TableMetadata = {
