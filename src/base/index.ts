@@ -1,5 +1,7 @@
 export { AssertionError, FrazilError, asError, assert, unreachable } from './errors.ts'
 export type { ErrorDetails, ErrorKind } from './errors.ts'
+export { errorFromMessage, errorToMessage } from './error-message.ts'
+export type { ErrorMessage } from './error-message.ts'
 export { systemClock } from './clock.ts'
 export type { Clock } from './clock.ts'
 export { seededRandom, systemRandom } from './random.ts'

@@ -57,13 +57,16 @@ export class SlabPool {
     return this.budget - this.#used
   }
 
-  /** A block of at least `bytes` bytes, its content arbitrary, or null when the budget does not allow it now. */
-  allocate(bytes: number): Block | null {
+  /**
+   * A block of at least `bytes` bytes, its content arbitrary, or null when the budget does not allow it now. `overBudget` is for
+   * the little that cannot wait: it is counted all the same.
+   */
+  allocate(bytes: number, options?: { overBudget?: boolean }): Block | null {
     let order = minOrder
     while (2 ** order < bytes) order++
     assert(order <= this.#maxOrder, `a block of ${bytes} bytes exceeds the slab size ${this.slabBytes}`)
     const size = 2 ** order
-    if (this.#used + size > this.budget) {
+    if (this.#used + size > this.budget && options?.overBudget !== true) {
       this.onPressure?.()
       return null
     }

@@ -12,6 +12,6 @@ export {
   widthOf,
 } from './segment.ts'
 export type { Column, Layout, SegmentOptions, SegmentPart, SharedPart, SharedSegment } from './segment.ts'
-export { appendRow, decodeValue, encodeValue, putBytes, readBytes, readRow, readValue } from './values.ts'
+export { appendRow, columnOf, decodeValue, encodeValue, putBytes, readBytes, readRow, readValue } from './values.ts'
 export type { Value } from './values.ts'
 export type { Change, Position, SourceEvent, SourceTable, TableKey } from './events.ts'

@@ -131,8 +131,10 @@ export class Segment {
   readonly baseCommit: number
   /** Rows written so far. Only the writer sets it. */
   rows = 0
-  /** Set by the table when the writer should start another segment. */
+  /** True once the table wants the writer to start another segment; see {@link seal}. */
   sealed = false
+  /** Set by the writer, to let go of its pin as soon as no event of its own is still on the way. */
+  onSealed: (() => void) | null = null
   readonly #pool: SlabPool
   readonly #blocks: Block[]
   #pins = 1
@@ -223,6 +225,13 @@ export class Segment {
   unpin(): void {
     assert(this.#pins > 0, 'pins are released once')
     if (--this.#pins === 0) for (const block of this.#blocks) this.#pool.free(block)
+  }
+
+  /** Asks the writer to write no further rows here, so that the memory can go when the rows have. */
+  seal(): void {
+    if (this.sealed) return
+    this.sealed = true
+    this.onSealed?.()
   }
 
   /** The part that other threads may read. The caller holds a pin for as long as they do. */

@@ -1,4 +1,5 @@
 import { FrazilError, assert } from '../base/index.ts'
+import type { Field } from './types.ts'
 import type { Column, Segment, SharedSegment } from './segment.ts'
 import { isPresent, layoutOf, widthOf } from './segment.ts'
 import { isNested, typeText } from './types.ts'
@@ -239,4 +240,25 @@ export function putBytes(column: Column, row: number, bytes: Uint8Array | null):
   } else {
     column.data.set(bytes, row * column.width)
   }
+}
+
+/** A small column of its own, outside any pool, for a key to look up. */
+export function columnOf(field: Field, values: readonly Value[]): Column {
+  const layout = layoutOf(field.type)
+  const width = widthOf(field.type)
+  const encoded = values.map((value) => (value === null ? null : encodeValue(field.type, value)))
+  const heapBytes = layout === 'var' ? encoded.reduce((sum, bytes) => sum + (bytes ? bytes.length + 4 : 0), 0) : 0
+  const data = new Uint8Array(width * values.length)
+  const column: Column = {
+    field,
+    layout,
+    width,
+    valid: field.required ? null : new Uint8Array((values.length + 7) >> 3),
+    data,
+    words: width % 4 === 0 && layout !== 'fixed' ? new Int32Array(data.buffer) : new Int32Array(0),
+    ends: new Int32Array(layout === 'var' ? values.length + 1 : 0),
+    heap: new Uint8Array(heapBytes),
+  }
+  encoded.forEach((bytes, row) => putBytes(column, row, bytes))
+  return column
 }

@@ -5,12 +5,13 @@ import type { Document } from 'yaml'
 import { FrazilError, asError } from '../base/index.ts'
 import { resolveConfig } from './config.ts'
 import type { Config } from './config.ts'
+import type { ReferenceParts } from './references.ts'
 
 /** Largest configuration file that is read, in bytes. */
 const maxFileBytes = 4 << 20
 
 /** Reads `frazil.yaml`. Throws `config`: `config-missing`, `config-yaml` or `config-invalid`, with line and column. */
-export function loadConfig(path: string, env: (name: string) => string | undefined): Config {
+export function loadConfig(path: string, env: ReferenceParts['env']): Config {
   let text: string
   try {
     text = readFileSync(path, 'utf8')
@@ -24,7 +25,7 @@ export function loadConfig(path: string, env: (name: string) => string | undefin
 }
 
 /** The configuration in a YAML text; `path` gives the folder for relative paths and the name in messages. */
-export function parseConfig(text: string, path: string, env: (name: string) => string | undefined): Config {
+export function parseConfig(text: string, path: string, env: ReferenceParts['env']): Config {
   const name = basename(path)
   const folder = dirname(resolve(path))
   if (text.length > maxFileBytes) throw new FrazilError('config', 'config-yaml', `${name} is larger than 4 MB`)
@@ -47,7 +48,6 @@ export function parseConfig(text: string, path: string, env: (name: string) => s
   return resolveConfig(content, {
     folder,
     env,
-    readText: (file) => readFileSync(resolve(folder, file), 'utf8'),
     locate: (issuePath, key) => place(offsetOf(document, issuePath, key)),
   })
 }

@@ -48,8 +48,6 @@ export type ConfigInput = z.input<typeof schema>
 
 /** What {@link resolveConfig} needs of its surroundings. */
 export interface ConfigParts extends ReferenceParts {
-  /** Relative paths start here. */
-  readonly folder: string
   /** Puts a place in a file before an issue's path, for example `frazil.yaml:3:5`. */
   readonly locate?: (path: readonly PropertyKey[], key: boolean) => string
 }

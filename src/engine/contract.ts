@@ -38,6 +38,8 @@ export interface SourceStatus {
 export interface EngineStatus {
   readonly sources: readonly SourceStatus[]
   readonly tables: readonly TableStatus[]
+  /** Hot memory in use and allowed, in bytes. */
+  readonly memory: { readonly used: number; readonly budget: number }
   readonly ready: boolean
   /** Why not, one sentence each. */
   readonly reasons: readonly string[]
@@ -69,7 +71,6 @@ export interface Engine {
     key: Readonly<Record<string, unknown>>,
   ): Promise<{
     readonly fields: readonly Field[]
-    readonly columns: readonly { name: string; type: string }[]
     readonly row: readonly Value[] | null
   }>
   /** Names of a table's key columns, in order. */

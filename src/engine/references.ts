@@ -1,11 +1,12 @@
+import { readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
 import type { Issue } from './config-issues.ts'
 
 /** Where the values of `${env:NAME}` and `${file:path}` come from. */
 export interface ReferenceParts {
-  /** Value of an environment variable. */
-  env(name: string): string | undefined
-  /** Text of a file; throws when it cannot be read. */
-  readText(path: string): string
+  readonly env: Readonly<Record<string, string | undefined>>
+  /** Relative paths start here. */
+  readonly folder: string
 }
 
 /** Copies a parsed configuration with all references filled in; what is missing becomes an issue. */
@@ -30,11 +31,11 @@ function fillText(text: string, parts: ReferenceParts, report: (message: string)
     }
     let value: string | undefined
     if (kind === 'env') {
-      value = parts.env(name)
+      value = parts.env[name]
       if (value === undefined) report(`needs the environment variable ${name}, which is not set`)
     } else {
       try {
-        value = parts.readText(name).replace(/\r?\n$/, '')
+        value = readFileSync(resolve(parts.folder, name), 'utf8').replace(/\r?\n$/, '')
       } catch {
         report(`needs the file ${name}, which cannot be read`)
       }

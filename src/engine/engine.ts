@@ -1,0 +1,382 @@
+import { availableParallelism } from 'node:os'
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { FrazilError, asError, systemClock, systemRandom } from '../base/index.ts'
+import type { Position } from '../data/index.ts'
+import { SqliteCatalog } from '../iceberg/catalog/index.ts'
+import type { Catalog } from '../iceberg/catalog/index.ts'
+import { EventBus, Metrics } from '../observe/index.ts'
+import { openDuckDb } from '../query/index.ts'
+import type { QueryAnswer, SqlEngine, ViewProvider } from '../query/index.ts'
+import { openStore } from '../storage/index.ts'
+import { FileWorkers } from '../table/index.ts'
+import type { Config } from './config.ts'
+import type { Engine, EngineQuery, EngineStatus } from './contract.ts'
+import { acquireLease } from './lease.ts'
+import type { Lease } from './lease.ts'
+import { nearest } from './nearest.ts'
+import type { LookupAnswer, PipelineHandle, PipelineListener, PipelineOptions } from './pipeline-contract.ts'
+import { WorkerPipeline } from './pipeline-host.ts'
+import { startPipeline } from './pipeline-parts.ts'
+import { claimLocal } from './recovery.ts'
+
+/** How long `wait` waits unless told otherwise. */
+const defaultWaitMs = 30_000
+/** Key of the record that gives a lake its identity. */
+const lakeKey = 'lake'
+const lakeFormat = 1
+
+export interface EngineOptions {
+  /** Displaces a live process that holds the lake. */
+  readonly takeOver?: boolean
+  /** Gets everything that happens; a new one unless given. */
+  readonly events?: EventBus
+  /** Collects the process's own metrics too (memory, event loop); for one engine of a process. */
+  readonly processMetrics?: boolean
+}
+
+/**
+ * Opens a lake and mirrors its sources into it. Resolves when every source is connected and its tables are being read; the
+ * initial copies go on behind it ({@link Engine.status}).
+ *
+ * Throws `config` for everything a person has to change first: a lake that another process holds, a server that refuses.
+ */
+export async function openEngine(config: Config, options: EngineOptions = {}): Promise<Engine> {
+  const engine = new RunningEngine(config, options)
+  try {
+    await engine.start()
+  } catch (error) {
+    await engine.close().catch(() => undefined)
+    throw error
+  }
+  return engine
+}
+
+/** Path of the sqlite catalog of a warehouse directory. */
+export function catalogPath(warehouse: string): string {
+  return join(warehouse, 'catalog.db')
+}
+
+class RunningEngine implements Engine {
+  readonly stopped: Promise<Error | null>
+  readonly #config: Config
+  readonly #options: EngineOptions
+  readonly #events: EventBus
+  readonly #metrics: Metrics
+  #catalog: Catalog | null = null
+  #lease: Lease | null = null
+  #files: FileWorkers | null = null
+  #sql: SqlEngine | null = null
+  readonly #pipelines: PipelineHandle[] = []
+  #closing: Promise<void> | null = null
+  #stop: (reason: Error | null) => void = () => undefined
+
+  constructor(config: Config, options: EngineOptions) {
+    this.#config = config
+    this.#options = options
+    this.#events = options.events ?? new EventBus()
+    this.#metrics = new Metrics(this.#events, { process: options.processMetrics ?? false })
+    this.stopped = new Promise((resolve) => (this.#stop = resolve))
+  }
+
+  async start(): Promise<void> {
+    const { warehouse, local } = this.#config
+    // Refuses a location that readers could not open, before anything is made.
+    openStore(warehouse)
+    await makeFolder(warehouse)
+    const catalog = await SqliteCatalog.open(catalogPath(warehouse))
+    this.#catalog = catalog
+    this.#lease = await acquireLease({
+      catalog,
+      clock: systemClock,
+      takeOver: this.#options.takeOver ?? false,
+    })
+    const { epoch, fence } = this.#lease
+    this.#events.emit({ type: 'lease', state: 'acquired', holder: `pid ${process.pid}` })
+    this.#lease.lost.then(
+      (error) => this.#fail(error),
+      () => undefined,
+    )
+    const lakeId = await lakeIdentity(catalog)
+    await makeFolder(local)
+    claimLocal(local, lakeId)
+    const files = new FileWorkers(Math.max(1, availableParallelism() - 1))
+    files.onDeath = (error) => this.#fail(error)
+    this.#files = files
+    this.#sql = await openDuckDb(
+      { memoryBytes: this.#config.query.memory, threads: this.#config.query.threads, tempDirectory: join(local, 'spill') },
+      this.#provider(),
+    )
+    const names = Object.keys(this.#config.sources)
+    await Promise.all(
+      names.map(async (name) => {
+        const source = this.#config.sources[name]
+        const pipelineOptions: PipelineOptions = {
+          name,
+          source: {
+            type: source.type,
+            url: source.url.reveal(),
+            tables: source.tables,
+            into: source.into,
+            slot: source.slot,
+            publication: source.publication,
+          },
+          warehouse,
+          catalogPath: catalogPath(warehouse),
+          local,
+          lakeId,
+          epoch,
+          fence,
+          memory: Math.floor(this.#config.memory / names.length),
+          commit: this.#config.commit,
+          snapshotAgeMs: this.#config.history.snapshots,
+          onError: this.#config.onError,
+        }
+        const listener: PipelineListener = {
+          event: (event) => this.#events.emit(event),
+          stopped: (error) => this.#sourceStopped(name, error),
+        }
+        const ports = files.connect()
+        const pipeline =
+          this.#config.pipelines === 'worker'
+            ? await WorkerPipeline.start(pipelineOptions, ports, listener)
+            : await startPipeline(pipelineOptions, ports, listener)
+        this.#pipelines.push(pipeline)
+      }),
+    )
+  }
+
+  #sourceStopped(name: string, error: Error): void {
+    const known = error instanceof FrazilError ? error : null
+    this.#events.emit({
+      type: 'error',
+      kind: known?.kind ?? 'bug',
+      code: known?.code ?? 'bug',
+      message: known ? error.message : (error.stack ?? error.message),
+      hint: known?.hint ?? null,
+      source: name,
+      table: known?.table ?? null,
+    })
+    // One source that cannot go on does not stop the others; losing the lake, a bug, or the user's wish does.
+    const others = this.#pipelines.length > 1
+    if (!known || known.kind === 'fenced' || this.#config.onError === 'stop' || !others) this.#fail(error)
+  }
+
+  #fail(error: Error): void {
+    if (this.#closing) return
+    if (this.#lease && error instanceof FrazilError && error.kind === 'fenced') {
+      this.#events.emit({ type: 'lease', state: 'lost', holder: `pid ${process.pid}` })
+    }
+    this.#stop(error)
+  }
+
+  // ---- queries -------------------------------------------------------------------------------------------------------------
+
+  #provider(): ViewProvider {
+    return {
+      names: async () => (await Promise.all(this.#pipelines.map((pipeline) => pipeline.names()))).flat(),
+      views: async (tables) => {
+        const owners = await this.#owners()
+        const wanted = new Map<PipelineHandle, { namespace: string; name: string }[]>()
+        for (const table of tables) {
+          const owner = owners.get(`${table.namespace}\0${table.name}`)
+          if (!owner) throw unknownTable(table, owners)
+          const list = wanted.get(owner) ?? []
+          list.push(table)
+          wanted.set(owner, list)
+        }
+        const pins: (() => void)[] = []
+        const release = (): void => {
+          for (const unpin of pins.splice(0)) unpin()
+        }
+        try {
+          const views = await Promise.all(
+            [...wanted].map(async ([pipeline, list]) => {
+              const view = await pipeline.views(list)
+              pins.push(() => pipeline.release(view.id))
+              return { name: pipeline.name, view }
+            }),
+          )
+          const positions: Record<string, Position> = {}
+          for (const { name, view } of views) if (view.position !== null) positions[name] = view.position
+          return { tables: views.flatMap(({ view }) => view.tables), positions, release }
+        } catch (error) {
+          release()
+          throw error
+        }
+      },
+    }
+  }
+
+  async #owners(): Promise<Map<string, PipelineHandle>> {
+    const owners = new Map<string, PipelineHandle>()
+    for (const pipeline of this.#pipelines) {
+      for (const { namespace, name } of await pipeline.names()) owners.set(`${namespace}\0${name}`, pipeline)
+    }
+    return owners
+  }
+
+  async #owner(database: string, table: string): Promise<PipelineHandle> {
+    const owners = await this.#owners()
+    const owner = owners.get(`${database}\0${table}`)
+    if (!owner) throw unknownTable({ namespace: database, name: table }, owners)
+    return owner
+  }
+
+  async execute(sql: string, options: EngineQuery = {}): Promise<QueryAnswer> {
+    if (!this.#sql || this.#closing) throw new FrazilError('unavailable', 'closed', 'the engine is closing')
+    const started = systemClock.monotonic()
+    try {
+      await this.#wait(options)
+      const answer = await this.#sql.query(
+        {
+          sql,
+          params: options.params,
+          format: options.format ?? 'json',
+          numbersAsStrings: options.numbersAsStrings,
+          timeoutMs: options.timeoutMs ?? this.#config.query.timeout,
+        },
+        options.signal,
+      )
+      this.#events.emit({
+        type: 'query',
+        ms: systemClock.monotonic() - started,
+        rows: answer.rowCount,
+        bytes: answer.body.length,
+        code: null,
+      })
+      return answer
+    } catch (error) {
+      const code = error instanceof FrazilError ? error.code : 'bug'
+      this.#events.emit({ type: 'query', ms: systemClock.monotonic() - started, rows: 0, bytes: 0, code })
+      throw error
+    }
+  }
+
+  async #wait({ wait, waitTimeoutMs }: EngineQuery): Promise<void> {
+    if (wait === undefined) return
+    const timeout = waitTimeoutMs ?? defaultWaitMs
+    if (wait === 'now') {
+      await Promise.all(this.#pipelines.map(async (pipeline) => pipeline.wait(await pipeline.head(), timeout)))
+      return
+    }
+    await Promise.all(
+      Object.entries(wait).map(([name, position]) => {
+        const pipeline = this.#pipelines.find((candidate) => candidate.name === name)
+        if (!pipeline) throw new FrazilError('request', 'unknown-source', `there is no source ${name} to wait for`)
+        return pipeline.wait(position, timeout)
+      }),
+    )
+  }
+
+  async lookup(database: string, table: string, key: Readonly<Record<string, unknown>>): Promise<LookupAnswer> {
+    return (await this.#owner(database, table)).lookup(database, table, key)
+  }
+
+  async keyColumns(database: string, table: string): Promise<readonly string[]> {
+    return (await this.#owner(database, table)).keyColumns(database, table)
+  }
+
+  // ---- operation -----------------------------------------------------------------------------------------------------------
+
+  async status(): Promise<EngineStatus> {
+    const statuses = await Promise.all(this.#pipelines.map((pipeline) => pipeline.status()))
+    const reasons = statuses.flatMap((status) => status.reasons)
+    const { maxLag } = this.#config.ready
+    for (const { source } of statuses) {
+      if (maxLag !== null && source.lagMs !== null && source.lagMs > maxLag) {
+        reasons.push(`the source ${source.name} lags by ${source.lagMs} ms`)
+      }
+    }
+    return {
+      sources: statuses.map((status) => status.source),
+      tables: statuses.flatMap((status) => status.tables),
+      memory: { used: statuses.reduce((sum, status) => sum + status.memoryUsed, 0), budget: this.#config.memory },
+      ready: reasons.length === 0,
+      reasons,
+    }
+  }
+
+  async flush(): Promise<Readonly<Record<string, Position>>> {
+    const positions: Record<string, Position> = {}
+    await Promise.all(
+      this.#pipelines.map(async (pipeline) => {
+        const position = await pipeline.flush()
+        if (position !== null) positions[pipeline.name] = position
+      }),
+    )
+    return positions
+  }
+
+  async metrics(): Promise<string> {
+    return this.#metrics.text(await this.status())
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    let failure: Error | null = null
+    const step = async (work: () => Promise<unknown> | undefined): Promise<void> => {
+      try {
+        await work()
+      } catch (error) {
+        failure ??= asError(error)
+      }
+    }
+    await step(() => this.#sql?.close())
+    await Promise.all(this.#pipelines.map((pipeline) => step(() => pipeline.close())))
+    await step(() => this.#files?.close())
+    if (this.#lease) {
+      await step(() => this.#lease?.release())
+      this.#events.emit({ type: 'lease', state: 'released', holder: `pid ${process.pid}` })
+    }
+    await step(() => this.#catalog?.close())
+    this.#metrics.close()
+    this.#stop(null)
+    if (failure) throw failure as Error
+  }
+}
+
+async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true })
+  } catch (cause) {
+    throw new FrazilError('config', 'folder', `the folder ${path} cannot be made: ${asError(cause).message}`, { cause })
+  }
+}
+
+/** The lake's own id: what slots, publications and local folders are marked with. Made with the lake. */
+async function lakeIdentity(catalog: Catalog): Promise<string> {
+  const stored = await catalog.state(lakeKey)
+  if (stored) {
+    const record: unknown = JSON.parse(stored.value)
+    if (typeof record === 'object' && record !== null && 'id' in record && typeof record.id === 'string') {
+      if ('format' in record && record.format === lakeFormat) return record.id
+      throw new FrazilError('config', 'newer-format', 'this lake was written by a newer version of frazil', {
+        hint: 'Install the newer version again.',
+      })
+    }
+    throw new FrazilError('corrupt', 'state-record', 'the lake record in the catalog is damaged')
+  }
+  const id = systemRandom.uuid()
+  await catalog.commit({
+    tables: [],
+    states: [{ key: lakeKey, expected: null, value: JSON.stringify({ format: lakeFormat, id }) }],
+  })
+  return id
+}
+
+function unknownTable(table: { namespace: string; name: string }, owners: ReadonlyMap<string, unknown>): FrazilError {
+  const known = [...owners.keys()].map((key) => key.replace('\0', '.'))
+  const close = nearest(`${table.namespace}.${table.name}`, known)
+  return new FrazilError('request', 'unknown-table', `there is no table ${table.namespace}.${table.name}`, {
+    hint: close
+      ? `Did you mean ${close}?`
+      : known.length > 0
+        ? `There are ${known.slice(0, 10).join(', ')}.`
+        : 'There are no tables yet.',
+  })
+}

@@ -1,0 +1,82 @@
+import type { Field, Position, Value } from '../data/index.ts'
+import type { EngineEvent } from '../observe/index.ts'
+import type { StateChange } from '../iceberg/catalog/index.ts'
+import type { TableView } from '../query/index.ts'
+import type { SourceStatus, TableStatus } from './contract.ts'
+
+/** A source's settings with its secrets revealed: they travel to the pipeline's thread and nowhere else. */
+export interface PipelineSource {
+  readonly type: 'postgres'
+  readonly url: string
+  readonly tables: readonly string[]
+  readonly into: string | null
+  readonly slot: string
+  readonly publication: string
+}
+
+/** Everything a pipeline is started with; plain data, because the pipeline may live in another thread. */
+export interface PipelineOptions {
+  readonly name: string
+  readonly source: PipelineSource
+  readonly warehouse: string
+  /** Path of the sqlite catalog. */
+  readonly catalogPath: string
+  readonly local: string
+  readonly lakeId: string
+  /** Writer number of this process; greater than that of every process before. */
+  readonly epoch: number
+  /** Put into every commit: fails when another process has taken over. */
+  readonly fence: StateChange
+  /** Bytes for hot rows, their index and queues. */
+  readonly memory: number
+  readonly commit: { readonly every: number; readonly bytes: number }
+  readonly snapshotAgeMs: number
+  readonly onError: 'detach' | 'stop'
+}
+
+export interface PipelineViews {
+  /** Names the pins; given back by `release`. */
+  readonly id: number
+  readonly tables: readonly TableView[]
+  readonly position: Position | null
+}
+
+export interface LookupAnswer {
+  readonly fields: readonly Field[]
+  readonly row: readonly Value[] | null
+}
+
+export interface PipelineStatus {
+  readonly source: SourceStatus
+  readonly tables: readonly TableStatus[]
+  /** Why the source is not ready, one sentence each. */
+  readonly reasons: readonly string[]
+  readonly memoryUsed: number
+}
+
+/** What the engine asks of a pipeline, inline or in a worker: arguments and answers are plain data. */
+export interface PipelineHandle {
+  readonly name: string
+  status(): Promise<PipelineStatus>
+  /** Tables that can be read, as namespace and name. */
+  names(): Promise<readonly { readonly namespace: string; readonly name: string }[]>
+  /** Pinned views of tables at one position; unknown tables are a `request` error. */
+  views(tables: readonly { readonly namespace: string; readonly name: string }[]): Promise<PipelineViews>
+  release(id: number): void
+  keyColumns(namespace: string, name: string): Promise<readonly string[]>
+  lookup(namespace: string, name: string, key: Readonly<Record<string, unknown>>): Promise<LookupAnswer>
+  /** The position that contains everything that has happened at the source until now. */
+  head(): Promise<Position>
+  /** Resolves when `position` is visible; `request` for text that is no position, code `wait-timeout` after `timeoutMs`. */
+  wait(position: Position, timeoutMs: number): Promise<void>
+  /** Commits what is applied; resolves with the position that is in the lake. */
+  flush(): Promise<Position | null>
+  close(): Promise<void>
+}
+
+/** How a pipeline reports by itself. */
+export interface PipelineListener {
+  event(event: EngineEvent): void
+  /** The pipeline has ended without being asked to. */
+  stopped(error: Error): void
+}

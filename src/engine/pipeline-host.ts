@@ -1,0 +1,178 @@
+import { Worker } from 'node:worker_threads'
+import type { MessagePort } from 'node:worker_threads'
+import { FrazilError, errorFromMessage, errorToMessage } from '../base/index.ts'
+import type { ErrorMessage } from '../base/index.ts'
+import type { Position } from '../data/index.ts'
+import type { EngineEvent } from '../observe/index.ts'
+import type {
+  LookupAnswer,
+  PipelineHandle,
+  PipelineListener,
+  PipelineOptions,
+  PipelineStatus,
+  PipelineViews,
+} from './pipeline-contract.ts'
+
+/** Methods that are asked by message and answered. `release` and the rest of the protocol have messages of their own. */
+type Method = 'status' | 'names' | 'views' | 'keyColumns' | 'lookup' | 'head' | 'wait' | 'flush' | 'close'
+
+type ToThread =
+  | { readonly op: 'call'; readonly id: number; readonly method: Method; readonly args: readonly unknown[] }
+  | { readonly op: 'release'; readonly view: number }
+
+type FromThread =
+  | { readonly op: 'started'; readonly error: ErrorMessage | null }
+  | { readonly op: 'event'; readonly event: EngineEvent }
+  | { readonly op: 'stopped'; readonly error: ErrorMessage }
+  | { readonly op: 'answer'; readonly id: number; readonly value: unknown }
+  | { readonly op: 'refusal'; readonly id: number; readonly error: ErrorMessage }
+
+/** Answers a host's messages with a pipeline of this thread. */
+export function servePipeline(port: MessagePort, pipeline: PipelineHandle): void {
+  port.on('message', (message: ToThread) => {
+    if (message.op === 'release') {
+      pipeline.release(message.view)
+      return
+    }
+    const { id, method, args } = message
+    // The host's methods below send exactly the arguments of the method that they name.
+    const call = pipeline[method] as (...args: unknown[]) => Promise<unknown>
+    Promise.resolve()
+      .then(() => call.apply(pipeline, [...args]))
+      .then(
+        (value) => port.postMessage({ op: 'answer', id, value } satisfies FromThread),
+        (error: unknown) => port.postMessage({ op: 'refusal', id, error: errorToMessage(error) } satisfies FromThread),
+      )
+  })
+}
+
+/** A pipeline in a worker thread of its own; the same contract as one in this thread. */
+export class WorkerPipeline implements PipelineHandle {
+  readonly name: string
+  readonly #worker: Worker
+  readonly #waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>()
+  #nextCall = 1
+  #dead: Error | null = null
+  #closed = false
+
+  private constructor(name: string, worker: Worker) {
+    this.name = name
+    this.#worker = worker
+  }
+
+  static async start(
+    options: PipelineOptions,
+    filePorts: readonly MessagePort[],
+    listener: PipelineListener,
+  ): Promise<WorkerPipeline> {
+    const entry = new URL(`./pipeline-thread${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url)
+    const worker = new Worker(entry, {
+      name: `frazil-${options.name}`,
+      workerData: { options, filePorts },
+      transferList: [...filePorts],
+    })
+    const pipeline = new WorkerPipeline(options.name, worker)
+    await new Promise<void>((resolve, reject) => {
+      const die = (error: Error): void => {
+        reject(error)
+        pipeline.#die(error, listener)
+      }
+      worker.on('message', (message: FromThread) => {
+        switch (message.op) {
+          case 'started':
+            if (message.error) {
+              pipeline.#closed = true
+              reject(errorFromMessage(message.error))
+              void worker.terminate()
+            } else resolve()
+            return
+          case 'event':
+            listener.event(message.event)
+            return
+          case 'stopped':
+            listener.stopped(errorFromMessage(message.error))
+            return
+          case 'answer':
+            pipeline.#take(message.id)?.resolve(message.value)
+            return
+          case 'refusal':
+            pipeline.#take(message.id)?.reject(errorFromMessage(message.error))
+        }
+      })
+      worker.on('error', (error) => die(error instanceof Error ? error : new Error(String(error))))
+      worker.on('exit', (code) => die(new Error(`the thread of source ${options.name} ended with code ${code}`)))
+    })
+    return pipeline
+  }
+
+  #take(id: number): { resolve: (value: unknown) => void; reject: (error: Error) => void } | undefined {
+    const waiting = this.#waiting.get(id)
+    this.#waiting.delete(id)
+    return waiting
+  }
+
+  #die(error: Error, listener: PipelineListener): void {
+    if (this.#dead) return
+    this.#dead = error
+    for (const waiting of this.#waiting.values()) waiting.reject(new FrazilError('unavailable', 'source-failed', error.message))
+    this.#waiting.clear()
+    if (!this.#closed) listener.stopped(error)
+  }
+
+  #call(method: Method, ...args: readonly unknown[]): Promise<unknown> {
+    if (this.#dead) return Promise.reject(new FrazilError('unavailable', 'source-failed', `the source ${this.name} has stopped`))
+    const id = this.#nextCall++
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject })
+      this.#worker.postMessage({ op: 'call', id, method, args } satisfies ToThread)
+    })
+  }
+
+  // Each answer has the type of the same method in the thread.
+
+  status(): Promise<PipelineStatus> {
+    return this.#call('status') as Promise<PipelineStatus>
+  }
+
+  names(): Promise<readonly { readonly namespace: string; readonly name: string }[]> {
+    return this.#call('names') as Promise<readonly { readonly namespace: string; readonly name: string }[]>
+  }
+
+  views(tables: readonly { readonly namespace: string; readonly name: string }[]): Promise<PipelineViews> {
+    return this.#call('views', tables) as Promise<PipelineViews>
+  }
+
+  release(view: number): void {
+    if (!this.#dead) this.#worker.postMessage({ op: 'release', view } satisfies ToThread)
+  }
+
+  keyColumns(namespace: string, name: string): Promise<readonly string[]> {
+    return this.#call('keyColumns', namespace, name) as Promise<readonly string[]>
+  }
+
+  lookup(namespace: string, name: string, key: Readonly<Record<string, unknown>>): Promise<LookupAnswer> {
+    return this.#call('lookup', namespace, name, key) as Promise<LookupAnswer>
+  }
+
+  head(): Promise<Position> {
+    return this.#call('head') as Promise<Position>
+  }
+
+  wait(position: Position, timeoutMs: number): Promise<void> {
+    return this.#call('wait', position, timeoutMs) as Promise<void>
+  }
+
+  flush(): Promise<Position | null> {
+    return this.#call('flush') as Promise<Position | null>
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    try {
+      if (!this.#dead) await this.#call('close')
+    } finally {
+      await this.#worker.terminate()
+    }
+  }
+}

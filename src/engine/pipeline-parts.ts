@@ -1,0 +1,44 @@
+import type { MessagePort } from 'node:worker_threads'
+import { systemClock, systemRandom } from '../base/index.ts'
+import { SqliteCatalog } from '../iceberg/catalog/index.ts'
+import { createPostgresSource } from '../source/index.ts'
+import { openStore } from '../storage/index.ts'
+import { FilePool } from '../table/index.ts'
+import { fencedCatalog } from './lease.ts'
+import { Pipeline } from './pipeline.ts'
+import type { PipelineListener, PipelineOptions } from './pipeline-contract.ts'
+
+/** Starts a pipeline in this thread with the real parts: sqlite catalog, local store, its source. */
+export async function startPipeline(
+  options: PipelineOptions,
+  filePorts: readonly MessagePort[],
+  listener: PipelineListener,
+): Promise<Pipeline> {
+  const catalog = await SqliteCatalog.open(options.catalogPath)
+  try {
+    return await Pipeline.start(options, {
+      clock: systemClock,
+      random: systemRandom,
+      store: openStore(options.warehouse),
+      catalog: fencedCatalog(catalog, options.fence),
+      files: new FilePool(filePorts),
+      listener,
+      openSource: (parts) =>
+        createPostgresSource(
+          {
+            name: options.name,
+            lakeId: options.lakeId,
+            url: options.source.url,
+            tables: options.source.tables,
+            into: options.source.into,
+            slot: options.source.slot,
+            publication: options.source.publication,
+          },
+          parts,
+        ),
+    })
+  } catch (error) {
+    await catalog.close()
+    throw error
+  }
+}

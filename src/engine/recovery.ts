@@ -1,0 +1,128 @@
+import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { FrazilError } from '../base/index.ts'
+import type { SlabPool } from '../base/index.ts'
+import type { SourceTable } from '../data/index.ts'
+import { readDeletionVector } from '../iceberg/index.ts'
+import type { IcebergTable, LiveDataFile } from '../iceberg/index.ts'
+import type { ObjectStore } from '../storage/index.ts'
+import { ColdFile, KeyRun, Table, keyWords } from '../table/index.ts'
+import type { FilePool } from '../table/index.ts'
+
+/** Key runs that may be rebuilt at one time: the workers serve one file each. */
+const parallelRebuilds = 4
+
+export interface RecoveryParts {
+  readonly store: ObjectStore
+  readonly files: FilePool
+  readonly pool: SlabPool
+  readonly warehouse: string
+  readonly local: string
+}
+
+/** Where a data file's key run lies on local disk. */
+export function runPathOf(local: string, tableUuid: string, dataFile: string): string {
+  return join(local, 'runs', tableUuid, `${basename(dataFile)}.run`)
+}
+
+/**
+ * Brings a table back to life from the lake: its data files with their deletion vectors, and the key runs, which are rebuilt
+ * where local disk does not have them.
+ */
+export async function recoverTable(parts: RecoveryParts, source: SourceTable, iceberg: IcebergTable): Promise<Table> {
+  const table = new Table(source, iceberg.schema.fields, parts.pool)
+  const live = await iceberg.files()
+  try {
+    const runs = table.keySpec ? await openRuns(parts, table, iceberg, live) : null
+    for (const [i, file] of live.entries()) {
+      table.adopt(new ColdFile(file, runs ? runs[i] : null, { vector: await vectorOf(parts.store, file) }))
+    }
+  } catch (error) {
+    table.close()
+    throw error
+  }
+  removeStrayRuns(parts.local, iceberg.uuid, live)
+  return table
+}
+
+async function vectorOf(store: ObjectStore, file: LiveDataFile): Promise<{ bits: Uint8Array; cardinality: number } | null> {
+  const vector = file.deletionVector
+  if (!vector) return null
+  return { bits: await readDeletionVector(store, vector, file.recordCount), cardinality: vector.cardinality }
+}
+
+async function openRuns(
+  parts: RecoveryParts,
+  table: Table,
+  iceberg: IcebergTable,
+  live: readonly LiveDataFile[],
+): Promise<KeyRun[]> {
+  const key = table.keySpec
+  if (!key) return []
+  const runs: KeyRun[] = []
+  let next = 0
+  const lane = async (): Promise<void> => {
+    for (let i = next++; i < live.length; i = next++) {
+      const file = live[i]
+      const runPath = runPathOf(parts.local, iceberg.uuid, file.path)
+      let run: KeyRun | null = null
+      try {
+        run = KeyRun.open(runPath, keyWords(key), file.recordCount, true)
+      } catch {
+        // Missing, torn or of an older format: it is only a cache.
+        await parts.files.rebuildRun({
+          warehouse: parts.warehouse,
+          uri: file.path,
+          fileSize: file.fileSize,
+          fields: table.fields,
+          key,
+          runPath,
+        })
+        run = KeyRun.open(runPath, keyWords(key), file.recordCount, false)
+      }
+      runs[i] = run
+    }
+  }
+  await Promise.all(Array.from({ length: Math.min(parallelRebuilds, live.length) }, lane))
+  return runs
+}
+
+/** Runs of files that no snapshot has: left by a process that died. */
+function removeStrayRuns(local: string, tableUuid: string, live: readonly LiveDataFile[]): void {
+  const folder = join(local, 'runs', tableUuid)
+  const wanted = new Set(live.map((file) => `${basename(file.path)}.run`))
+  let names: string[]
+  try {
+    names = readdirSync(folder)
+  } catch {
+    return
+  }
+  for (const name of names) if (!wanted.has(name)) rmSync(join(folder, name), { force: true })
+}
+
+const localFormat = 1
+
+/** Makes the local folder, or refuses one that belongs to another lake. */
+export function claimLocal(local: string, lakeId: string): void {
+  const path = join(local, 'frazil.json')
+  mkdirSync(local, { recursive: true })
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch {
+    writeFileSync(path, JSON.stringify({ format: localFormat, lake: lakeId }))
+    return
+  }
+  let content: unknown
+  try {
+    content = JSON.parse(text)
+  } catch {
+    content = null
+  }
+  const owner = typeof content === 'object' && content !== null && 'lake' in content ? content.lake : null
+  if (owner !== lakeId) {
+    throw new FrazilError('config', 'foreign-local', `the folder ${local} belongs to another lake`, {
+      hint: 'Give this lake a folder of its own with `local:`, or delete that one if its lake is gone.',
+    })
+  }
+}

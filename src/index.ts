@@ -1,0 +1,17 @@
+export { open } from './engine/index.ts'
+export type {
+  ConfigInput,
+  Engine,
+  EngineStatus,
+  Frazil,
+  OpenOptions,
+  QueryResult,
+  ResultValue,
+  SourceStatus,
+  TableHandle,
+  TableStatus,
+} from './engine/index.ts'
+export { FrazilError } from './base/index.ts'
+export type { ErrorKind } from './base/index.ts'
+export { EventBus } from './observe/index.ts'
+export type { EngineEvent } from './observe/index.ts'

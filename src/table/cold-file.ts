@@ -1,0 +1,116 @@
+import { assert } from '../base/index.ts'
+import type { DataFile } from '../iceberg/index.ts'
+import type { KeyRun } from './key-run.ts'
+
+/**
+ * A data file of a table, staged (in no snapshot yet) or committed, with the deletes of its rows: those in its committed
+ * deletion vector and those that came since, each with its source commit.
+ */
+export class ColdFile {
+  readonly file: DataFile
+  readonly run: KeyRun | null
+  /** Whether a snapshot has the file. */
+  committed: boolean
+  /** Source commit whose survivors the file holds; it cannot be committed at an earlier one. 0 for files from the lake. */
+  readonly frozenAt: number
+  /** Source commit that removed the whole file (truncate), 0 for none. */
+  removedAt = 0
+  /** Bit a row, set when deleted at all; null while none is. Copied before a change when a view has it. */
+  #bits: Uint8Array | null
+  #lent = false
+  #deleted: number
+  /** Deletes after the committed vector, in the order in which they came. */
+  readonly #pendingPositions: number[] = []
+  readonly #pendingCommits: number[] = []
+  #changes = 0
+
+  /** A file from the lake comes with its committed vector; a staged one with the source commit it was frozen at (0: a copy). */
+  constructor(
+    file: DataFile,
+    run: KeyRun | null,
+    from: { frozenAt: number } | { vector: { bits: Uint8Array; cardinality: number } | null },
+  ) {
+    this.file = file
+    this.run = run
+    this.committed = 'vector' in from
+    this.frozenAt = 'frozenAt' in from ? from.frozenAt : 0
+    const vector = 'vector' in from ? from.vector : null
+    this.#bits = vector ? vector.bits : null
+    this.#deleted = vector ? vector.cardinality : 0
+  }
+
+  get rows(): number {
+    return this.file.recordCount
+  }
+
+  /** Rows deleted, committed or not. */
+  get deleted(): number {
+    return this.#deleted
+  }
+
+  /** Grows with every change; equal numbers mean equal bits. */
+  get changes(): number {
+    return this.#changes
+  }
+
+  isDeleted(position: number): boolean {
+    return this.#bits !== null && (this.#bits[position >> 3] & (1 << (position & 7))) !== 0
+  }
+
+  delete(position: number, commit: number): void {
+    assert(position >= 0 && position < this.rows, 'a row position lies within its file')
+    assert(!this.isDeleted(position), 'a row is deleted once')
+    if (this.#bits === null) this.#bits = new Uint8Array((this.rows + 7) >> 3)
+    else if (this.#lent) this.#bits = this.#bits.slice()
+    this.#lent = false
+    this.#bits[position >> 3] |= 1 << (position & 7)
+    this.#deleted++
+    this.#changes++
+    this.#pendingPositions.push(position)
+    this.#pendingCommits.push(commit)
+  }
+
+  /** The deletes as of now, not changed afterwards. */
+  lendBits(): Uint8Array | null {
+    this.#lent = this.#bits !== null
+    return this.#bits
+  }
+
+  /** The deletes as of source commit `commit`, when there are any that no committed vector has. */
+  vectorAt(commit: number): { bits: Uint8Array; cardinality: number } | null {
+    const pending = this.#pendingUntil(commit)
+    if (pending === 0 || this.#bits === null) return null
+    const bits = this.#bits.slice()
+    const later = this.#pendingPositions.length - pending
+    for (let i = pending; i < this.#pendingPositions.length; i++) {
+      const position = this.#pendingPositions[i]
+      bits[position >> 3] &= ~(1 << (position & 7))
+    }
+    return { bits, cardinality: this.#deleted - later }
+  }
+
+  /** Rows dead at `commit`, committed vector included. */
+  deletedAt(commit: number): number {
+    return this.#deleted - (this.#pendingPositions.length - this.#pendingUntil(commit))
+  }
+
+  /** A snapshot now has the file and its deletes up to `commit`. */
+  settle(commit: number): void {
+    const pending = this.#pendingUntil(commit)
+    this.#pendingPositions.splice(0, pending)
+    this.#pendingCommits.splice(0, pending)
+    this.committed = true
+  }
+
+  /** Commits come in ascending order, so those up to `commit` are a prefix. */
+  #pendingUntil(commit: number): number {
+    let low = 0
+    let high = this.#pendingCommits.length
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if (this.#pendingCommits[middle] <= commit) low = middle + 1
+      else high = middle
+    }
+    return low
+  }
+}

@@ -1,0 +1,41 @@
+import type { ErrorMessage } from '../base/index.ts'
+import type { Field, SharedPart } from '../data/index.ts'
+import type { DataFile } from '../iceberg/index.ts'
+import type { KeySpec } from './key-codec.ts'
+
+/** How a data file is to be written. Plain data: it travels to a file worker. */
+export interface FileSpec {
+  /** Warehouse that the file belongs to, for `openStore`. */
+  readonly warehouse: string
+  readonly uri: string
+  readonly fields: readonly Field[]
+  /** JSON of the Iceberg schema, put into the file's footer. */
+  readonly schemaJson: string
+  readonly key: KeySpec | null
+  /** Where the key run goes on local disk; null for tables without a key. */
+  readonly runPath: string | null
+}
+
+/** Main or pipeline thread → file worker. One file's messages arrive in order; several files may be open. */
+export type FileRequest =
+  | { readonly op: 'open'; readonly file: number; readonly spec: FileSpec }
+  /** Rows alive at `commit`. Their segments stay pinned until the answer. */
+  | { readonly op: 'append'; readonly file: number; readonly parts: readonly SharedPart[]; readonly commit: number }
+  | { readonly op: 'finish'; readonly file: number }
+  | { readonly op: 'abort'; readonly file: number }
+  /** Writes the key run of an existing data file anew. */
+  | {
+      readonly op: 'rebuild'
+      readonly file: number
+      readonly warehouse: string
+      readonly uri: string
+      readonly fileSize: number
+      readonly fields: readonly Field[]
+      readonly key: KeySpec
+      readonly runPath: string
+    }
+
+/** File worker → owner. Every request but `open` gets exactly one answer. */
+export type FileAnswer =
+  | { readonly file: number; readonly ok: true; readonly rows: number; readonly bytes: number; readonly written: DataFile | null }
+  | { readonly file: number; readonly ok: false; readonly error: ErrorMessage }

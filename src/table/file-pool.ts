@@ -1,0 +1,124 @@
+import { Worker, MessageChannel } from 'node:worker_threads'
+import type { MessagePort } from 'node:worker_threads'
+import { AssertionError, FrazilError, errorFromMessage } from '../base/index.ts'
+import type { Field, SharedPart } from '../data/index.ts'
+import type { DataFile } from '../iceberg/index.ts'
+import type { FileAnswer, FileRequest, FileSpec } from './file-messages.ts'
+import type { KeySpec } from './key-codec.ts'
+
+/** The threads that write data files. One set for the process; each pipeline gets a port to every thread. */
+export class FileWorkers {
+  readonly #workers: Worker[] = []
+  /** Called when a thread dies: nothing can be staged any more. */
+  onDeath: ((error: Error) => void) | null = null
+
+  constructor(threads: number) {
+    for (let i = 0; i < threads; i++) {
+      const worker = new Worker(new URL(`./file-thread${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url), {
+        name: `frazil-file-${i}`,
+      })
+      worker.on('error', (error) => this.onDeath?.(error instanceof Error ? error : new Error(String(error))))
+      this.#workers.push(worker)
+    }
+  }
+
+  /** A port to each thread, to be given to one {@link FilePool} (which may live in another thread). */
+  connect(): MessagePort[] {
+    return this.#workers.map((worker) => {
+      const { port1, port2 } = new MessageChannel()
+      worker.postMessage(port2, [port2])
+      return port1
+    })
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#workers.map((worker) => worker.terminate()))
+  }
+}
+
+interface Waiting {
+  resolve(answer: Extract<FileAnswer, { ok: true }>): void
+  reject(error: Error): void
+}
+
+interface Lane {
+  readonly port: MessagePort
+  /** Answers that are due, in the order of the requests. */
+  readonly due: Waiting[]
+}
+
+/** A data file being written by a file worker. */
+export interface FileWriter {
+  /** Resolves when the rows are encoded: their segments are not needed any more. `bytes`: encoded size so far. */
+  append(parts: readonly SharedPart[], commit: number): Promise<{ rows: number; bytes: number }>
+  /** Resolves when the file (and its key run) is durable; null when it had no rows and does not exist. */
+  finish(): Promise<DataFile | null>
+  abort(): Promise<void>
+}
+
+/** One owner's access to the file workers: the thread with the fewest answers due gets the next file. */
+export class FilePool {
+  readonly #lanes: Lane[]
+  #nextFile = 1
+
+  constructor(ports: readonly MessagePort[]) {
+    this.#lanes = ports.map((port) => {
+      const lane: Lane = { port, due: [] }
+      port.on('message', (answer: FileAnswer) => {
+        const waiting = lane.due.shift()
+        if (!waiting) throw new AssertionError('a file worker answered without a question')
+        if (answer.ok) waiting.resolve(answer)
+        else waiting.reject(errorFromMessage(answer.error))
+      })
+      port.unref()
+      return lane
+    })
+  }
+
+  open(spec: FileSpec): FileWriter {
+    const lane = this.#idlest()
+    const file = this.#nextFile++
+    lane.port.postMessage({ op: 'open', file, spec } satisfies FileRequest)
+    return {
+      append: async (parts, commit) => this.#ask(lane, { op: 'append', file, parts, commit }),
+      finish: async () => (await this.#ask(lane, { op: 'finish', file })).written,
+      abort: async () => {
+        await this.#ask(lane, { op: 'abort', file })
+      },
+    }
+  }
+
+  /** Writes a data file's key run anew from its key columns. */
+  async rebuildRun(request: {
+    warehouse: string
+    uri: string
+    fileSize: number
+    fields: readonly Field[]
+    key: KeySpec
+    runPath: string
+  }): Promise<void> {
+    await this.#ask(this.#idlest(), { op: 'rebuild', file: this.#nextFile++, ...request })
+  }
+
+  close(): void {
+    for (const lane of this.#lanes) {
+      lane.port.close()
+      for (const waiting of lane.due.splice(0)) waiting.reject(new FrazilError('unavailable', 'closed', 'the engine is closing'))
+    }
+  }
+
+  #idlest(): Lane {
+    return this.#lanes.reduce((best, lane) => (lane.due.length < best.due.length ? lane : best))
+  }
+
+  #ask(lane: Lane, request: FileRequest): Promise<Extract<FileAnswer, { ok: true }>> {
+    return new Promise((resolve, reject) => {
+      lane.due.push({ resolve, reject })
+      // The thread keeps the process alive only while an answer is due.
+      if (lane.due.length === 1) lane.port.ref()
+      lane.port.postMessage(request)
+    }).finally(() => {
+      if (lane.due.length === 0) lane.port.unref()
+    }) as Promise<Extract<FileAnswer, { ok: true }>>
+  }
+}

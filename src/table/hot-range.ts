@@ -1,0 +1,228 @@
+import { FrazilError, assert } from '../base/index.ts'
+import type { SlabPool } from '../base/index.ts'
+import type { Column, Segment } from '../data/index.ts'
+import { HotIndex, maxRangeSegments } from './hot-index.ts'
+import type { RowRef } from './hot-index.ts'
+import { keyReader, keysEqual, mixWords } from './key-codec.ts'
+import type { KeyReader, KeySpec } from './key-codec.ts'
+
+/** Rows [from, to) of a segment, visible. Replaced, never changed, when it grows. */
+export interface RangePart {
+  readonly segment: Segment
+  readonly from: number
+  readonly to: number
+}
+
+interface RangeSegment {
+  readonly segment: Segment
+  readonly keyColumns: readonly Column[]
+  readonly readKey: KeyReader | null
+  /** Multisets: per row the reference + 1 of the row with the same key before it in this range, 0 for none. */
+  readonly previous: Int32Array | null
+}
+
+/**
+ * Consecutive rows of a table between two freezes, with the index of their keys. The newest range takes rows; a frozen one is
+ * being written to a data file and only loses rows. Freezing, staging and dropping go range by range, so no index entry is ever
+ * rewritten: the whole index goes when the file's key run takes over.
+ */
+export class HotRange {
+  readonly #key: KeySpec | null
+  readonly #index: HotIndex | null
+  readonly #segments: RangeSegment[] = []
+  #parts: RangePart[] = []
+  /** Rows that were appended, dead ones included. */
+  rows = 0
+  /** Rows that have died since. */
+  dead = 0
+  /** Source commit up to which a frozen range's survivors are counted; 0 while the range takes rows. */
+  frozenAt = 0
+  /** Rows that died after the freeze: they are carried over to the data file. */
+  racing = 0
+  /** Append-only rows have no cells to mark: source commit at which the whole range was truncated, 0 for none. */
+  discardedAt = 0
+
+  constructor(key: KeySpec | null, pool: SlabPool) {
+    this.#key = key
+    this.#index = key ? new HotIndex(pool) : null
+  }
+
+  /** Visible rows, in row-number order. The array is never changed, only replaced. */
+  get parts(): readonly RangePart[] {
+    return this.#parts
+  }
+
+  /** Whether another segment still fits. */
+  accepts(segment: Segment): boolean {
+    return this.#segments.length < maxRangeSegments || this.#segments.at(-1)?.segment === segment
+  }
+
+  /** Makes rows visible and, with a key, findable. All keys are new: nothing is looked up elsewhere. */
+  append(segment: Segment, from: number, to: number): void {
+    this.extend(segment, from, to)
+    if (this.#index) for (let row = from; row < to; row++) this.put(segment, row)
+  }
+
+  /** Makes rows visible without touching the index; {@link put} has to follow for each row of a keyed table. */
+  extend(segment: Segment, from: number, to: number): void {
+    assert(this.frozenAt === 0, 'a frozen range takes no rows')
+    if (this.#segments.at(-1)?.segment !== segment) this.#add(segment)
+    const last = this.#parts.at(-1)
+    if (last && last.segment === segment && last.to === from)
+      this.#parts = [...this.#parts.slice(0, -1), { segment, from: last.from, to }]
+    else this.#parts = [...this.#parts, { segment, from, to }]
+    this.rows += to - from
+  }
+
+  /** Enters the key of a row of the newest segment. */
+  put(segment: Segment, row: number): void {
+    const number = this.#segments.length - 1
+    const current = this.#segments[number]
+    assert(current.segment === segment && this.#index && this.#key && current.readKey, 'a row is entered when its segment is')
+    current.readKey(row, scratch, 0)
+    const hash = mixWords(scratch, 0, this.#key.kind === 'exact' ? 2 : 4)
+    const ref = (number << 16) | row
+    const before = this.#lookUp(hash, current.keyColumns, row)
+    if (before >= 0) {
+      if (current.previous) current.previous[row] = before + 1
+      else if (this.#deletedAt(before) === 0) {
+        throw new FrazilError('corrupt', 'duplicate-key', 'the source sent a second row with the same key', {
+          hint: 'Check that the key of the source table is unique and not deferrable, then run frazil resync.',
+        })
+      }
+    }
+    this.#index.set(hash, ref)
+  }
+
+  /**
+   * Finds the live row with a key and marks it dead as of `commit`.
+   * `dead`: the key was here and its row is gone already, so no older row can be alive. `absent`: look further.
+   */
+  kill(words: Int32Array, at: number, columns: readonly Column[], row: number, commit: number): 'killed' | 'dead' | 'absent' {
+    const key = this.#key
+    if (!key || !this.#index) return 'absent'
+    const hash = mixWords(words, at, key.kind === 'exact' ? 2 : 4)
+    let ref = this.#lookUp(hash, columns, row)
+    if (ref < 0) return 'absent'
+    if (key.multiset) {
+      // The head of the chain is moved past dead rows, so that removing one of many equal rows takes constant time.
+      while (ref >= 0 && this.#deletedAt(ref) !== 0) ref = this.#before(ref)
+      if (ref < 0) return 'absent'
+      this.#mark(ref, commit)
+      const next = this.#before(ref)
+      if (next >= 0) this.#index.set(hash, next)
+      return 'killed'
+    }
+    if (this.#deletedAt(ref) !== 0) return 'dead'
+    this.#mark(ref, commit)
+    return 'killed'
+  }
+
+  /** The live row with a key, or null. */
+  get(words: Int32Array, at: number, columns: readonly Column[], row: number): { segment: Segment; row: number } | 'dead' | null {
+    if (!this.#index || !this.#key) return null
+    let ref = this.#lookUp(mixWords(words, at, this.#key.kind === 'exact' ? 2 : 4), columns, row)
+    if (ref < 0) return null
+    if (this.#key.multiset) while (ref >= 0 && this.#deletedAt(ref) !== 0) ref = this.#before(ref)
+    else if (this.#deletedAt(ref) !== 0) return 'dead'
+    return ref < 0 ? null : { segment: this.#segments[ref >>> 16].segment, row: ref & 0xffff }
+  }
+
+  /** Makes all rows dead that are still alive. */
+  truncate(commit: number): void {
+    if (!this.#key && this.discardedAt === 0) this.discardedAt = commit
+    for (const { segment, from, to } of this.#parts) {
+      const { deletedAt } = segment
+      if (!deletedAt) continue
+      for (let row = from; row < to; row++) {
+        if (deletedAt[row] !== 0) continue
+        deletedAt[row] = commit - segment.baseCommit
+        this.dead++
+        if (this.frozenAt > 0) this.racing++
+      }
+    }
+  }
+
+  /** Positions in the written file of rows that died after the freeze, with the commits that killed them, in row order. */
+  racingDeletes(): { positions: number[]; commits: number[] } {
+    const positions: number[] = []
+    const commits: number[] = []
+    if (this.racing === 0) return { positions, commits }
+    let rank = 0
+    for (const { segment, from, to } of this.#parts) {
+      const { deletedAt, baseCommit } = segment
+      if (!deletedAt) continue
+      for (let row = from; row < to; row++) {
+        const at = deletedAt[row]
+        if (at !== 0) {
+          if (baseCommit + at <= this.frozenAt) continue
+          positions.push(rank)
+          commits.push(baseCommit + at)
+        }
+        rank++
+      }
+    }
+    return { positions, commits }
+  }
+
+  /** Asks the source to write no further rows into the segments of this range. */
+  seal(): void {
+    for (const { segment } of this.#segments) segment.seal()
+  }
+
+  /** Lets go of rows and index. */
+  release(): void {
+    this.#index?.release()
+    for (const { segment } of this.#segments) segment.unpin()
+    this.#segments.length = 0
+    this.#parts = []
+  }
+
+  #add(segment: Segment): void {
+    assert(this.#segments.length < maxRangeSegments, 'a range has room for the segment')
+    segment.pin()
+    const keyColumns = this.#key ? this.#key.columns.map((i) => segment.columns[i]) : []
+    this.#segments.push({
+      segment,
+      keyColumns,
+      readKey: this.#key ? keyReader(this.#key, keyColumns) : null,
+      previous: this.#key?.multiset ? new Int32Array(segment.capacity) : null,
+    })
+  }
+
+  #lookUp(hash: number, columns: readonly Column[], row: number): RowRef {
+    const index = this.#index
+    if (!index) return -1
+    matchColumns = columns
+    matchRow = row
+    return index.find(hash, this.#matches)
+  }
+
+  readonly #matches = (ref: RowRef): boolean =>
+    keysEqual(this.#segments[ref >>> 16].keyColumns, ref & 0xffff, matchColumns, matchRow)
+
+  #deletedAt(ref: RowRef): number {
+    const { deletedAt } = this.#segments[ref >>> 16].segment
+    return deletedAt ? deletedAt[ref & 0xffff] : 0
+  }
+
+  #before(ref: RowRef): RowRef {
+    const { previous } = this.#segments[ref >>> 16]
+    return previous ? previous[ref & 0xffff] - 1 : -1
+  }
+
+  #mark(ref: RowRef, commit: number): void {
+    const { segment } = this.#segments[ref >>> 16]
+    assert(segment.deletedAt, 'rows of keyed tables can be deleted')
+    const relative = commit - segment.baseCommit
+    assert(relative > 0 && relative <= 0xffff_ffff, 'a row is deleted after its segment began')
+    segment.deletedAt[ref & 0xffff] = relative
+    this.dead++
+    if (this.frozenAt > 0) this.racing++
+  }
+}
+
+// What `#matches` compares with: set before each look-up, so that no closure is made per row.
+let matchColumns: readonly Column[] = []
+let matchRow = 0
+const scratch = new Int32Array(4)

@@ -1,0 +1,443 @@
+import { FrazilError, assert } from '../base/index.ts'
+import type { SlabPool } from '../base/index.ts'
+import type { Change, Column, Field, Segment, SourceTable, TableKey } from '../data/index.ts'
+import type { DataFile } from '../iceberg/index.ts'
+import { ColdFile } from './cold-file.ts'
+import { HotRange } from './hot-range.ts'
+import type { RangePart } from './hot-range.ts'
+import { keyReader, keySpecOf, keyWords } from './key-codec.ts'
+import type { KeySpec } from './key-codec.ts'
+import { KeyRun, compareKeys } from './key-run.ts'
+
+/** Rows applied before other work gets a turn: a few milliseconds. */
+const sliceRows = 16384
+
+/** A frozen range on its way to a data file. */
+export interface FrozenRange {
+  readonly parts: readonly RangePart[]
+  /** Rows dead at this source commit are left out. */
+  readonly commit: number
+}
+
+/** What a file worker made of a frozen range or a copy. */
+export interface WrittenFile {
+  /** Null when no row was alive. */
+  readonly file: DataFile | null
+  readonly runPath: string | null
+}
+
+/** What a lake commit at a source commit has to say about a table. */
+export interface TableCommit {
+  readonly commit: number
+  readonly added: readonly DataFile[]
+  /** Committed files that go. */
+  readonly removed: readonly string[]
+  readonly vectors: readonly { readonly dataFile: string; readonly bits: Uint8Array; readonly cardinality: number }[]
+  /** Staged files whose rows all died before any snapshot had them. */
+  readonly abandoned: readonly string[]
+}
+
+/** A pinned, immutable look at a table's rows at one source commit. */
+export interface TableRows {
+  readonly commit: number
+  readonly hot: readonly RangePart[]
+  readonly files: readonly { readonly path: string; readonly rows: number; readonly deleted: Uint8Array | null }[]
+  release(): void
+}
+
+/** Where the live row with a key is. */
+export type RowPlace =
+  | { readonly segment: Segment; readonly row: number }
+  | { readonly file: DataFile; readonly position: number }
+
+/**
+ * The live state of one table: hot ranges, data files, and the deletes of both. It has one owner, does no I/O but reading key
+ * runs, and knows neither where changes come from nor how commits are made.
+ *
+ * A source transaction's changes are kept as they come ({@link change}) and applied when it ends ({@link apply}), so a lost
+ * connection has nothing to undo.
+ */
+export class Table {
+  readonly source: SourceTable
+  /** Fields with their Iceberg ids. */
+  readonly fields: readonly Field[]
+  readonly key: TableKey
+  readonly keySpec: KeySpec | null
+  readonly #pool: SlabPool
+  /** Oldest first; the last one takes rows. */
+  #ranges: HotRange[]
+  /** Frozen ranges whose files are written but whose elders' are not: published in order. */
+  readonly #written = new Map<HotRange, WrittenFile>()
+  /** Oldest first. */
+  #files: ColdFile[] = []
+  #pending: Change[] = []
+  readonly #pendingPins = new Set<Segment>()
+  /** The last source commit that changed something here, and the last one that the lake has. */
+  #changedAt = 0
+  #settledAt = 0
+
+  constructor(source: SourceTable, fields: readonly Field[], pool: SlabPool) {
+    this.source = source
+    this.fields = fields
+    this.key = source.key
+    this.keySpec = keySpecOf(fields, source.key)
+    this.#pool = pool
+    this.#ranges = [new HotRange(this.keySpec, pool)]
+  }
+
+  /** Whether rows can be deleted one by one. */
+  get deletable(): boolean {
+    return this.keySpec !== null
+  }
+
+  /** Whether something happened that no lake commit has. */
+  get dirty(): boolean {
+    return this.#changedAt > this.#settledAt || this.#files.some((file) => !file.committed)
+  }
+
+  /** Rows in memory that are alive. */
+  get hotRows(): number {
+    return this.#ranges.reduce((sum, range) => sum + range.rows - range.dead, 0)
+  }
+
+  get files(): readonly ColdFile[] {
+    return this.#files
+  }
+
+  /** Rows that could be frozen now. */
+  get activeRows(): number {
+    return this.#active.rows
+  }
+
+  /** Takes over a file found in the lake, or a copied one. Oldest first. */
+  adopt(file: ColdFile): void {
+    this.#files.push(file)
+  }
+
+  /** Keeps a change of the open source transaction. */
+  change(change: Change): void {
+    if ('segment' in change) this.#pinPending(change.segment)
+    if ('keys' in change) this.#pinPending(change.keys)
+    this.#pending.push(change)
+  }
+
+  /** Whether the open source transaction has touched this table. */
+  get touched(): boolean {
+    return this.#pending.length > 0
+  }
+
+  /** Forgets the open source transaction. */
+  abort(): void {
+    this.#pending = []
+    this.#unpinPending()
+  }
+
+  /**
+   * Applies the open transaction as source commit `commit`, in slices of a few milliseconds: a generator of each slice's rows, so
+   * that the caller can give other work a turn in between. Nobody may look at the table before it has ended. Throws `corrupt`
+   * when the source's changes do not fit the rows.
+   */
+  *apply(commit: number): Generator<number, void> {
+    const changes = this.#pending
+    this.#pending = []
+    try {
+      if (changes.length > 0) this.#changedAt = commit
+      for (const change of changes) {
+        if (change.type === 'truncate') {
+          this.#truncate(commit)
+          continue
+        }
+        // Slices are bounded by rows; a run of changes may be much longer.
+        for (let from = change.from; from < change.to; from += sliceRows) {
+          const to = Math.min(change.to, from + sliceRows)
+          this.#applySlice(change, from, to, commit)
+          yield to - from
+        }
+      }
+    } finally {
+      this.#unpinPending()
+    }
+  }
+
+  #applySlice(change: Exclude<Change, { type: 'truncate' }>, from: number, to: number, commit: number): void {
+    switch (change.type) {
+      case 'insert':
+        this.#appendTo(change.segment)
+        this.#active.append(change.segment, from, to)
+        return
+      case 'delete':
+        this.#killAll(change.keys.columns, change.keys, from, to, commit, change.mustExist, null, 0)
+        return
+      case 'upsert': {
+        const columns = this.#keyColumns(change.segment)
+        this.#appendTo(change.segment)
+        this.#active.extend(change.segment, from, to)
+        this.#killAll(columns, change.segment, from, to, commit, change.mustExist, change.segment, from)
+        return
+      }
+      case 'update': {
+        this.#appendTo(change.segment)
+        this.#active.extend(change.segment, from, to)
+        const shift = change.keysFrom - change.from
+        this.#killAll(change.keys.columns, change.keys, from + shift, to + shift, commit, true, change.segment, from)
+        return
+      }
+    }
+  }
+
+  /**
+   * For rows [from, to) of `keys`: marks the live row with the same key dead. With `replacements`, row `replacementFrom + i` is
+   * entered into the index right after key row `from + i` was looked up, because a transaction may change one key many times.
+   */
+  #killAll(
+    columns: readonly Column[],
+    keys: Segment,
+    from: number,
+    to: number,
+    commit: number,
+    mustExist: boolean,
+    replacements: Segment | null,
+    replacementFrom: number,
+  ): void {
+    const spec = this.keySpec
+    if (!spec) throw new FrazilError('unsupported', 'no-key', 'the source changed a row of a table that has no key')
+    assert(keys.rows >= to, 'key rows are complete')
+    const width = keyWords(spec)
+    const read = keyReader(spec, columns)
+    const words = new Int32Array((to - from) * width)
+    const cold = new Int32Array(to - from)
+    let coldCount = 0
+    const ranges = this.#ranges
+    for (let row = from; row < to; row++) {
+      const at = (row - from) * width
+      read(row, words, at)
+      let outcome: 'killed' | 'dead' | 'absent' = 'absent'
+      for (let i = ranges.length - 1; i >= 0 && outcome === 'absent'; i--)
+        outcome = ranges[i].kill(words, at, columns, row, commit)
+      if (outcome === 'absent') cold[coldCount++] = row - from
+      else if (outcome === 'dead' && mustExist) throw missingRow()
+      if (replacements) this.#active.put(replacements, replacementFrom + row - from)
+    }
+    if (coldCount === 0) return
+    const missing = this.#killCold(words, width, cold.subarray(0, coldCount), commit)
+    if (missing > 0 && mustExist) throw missingRow()
+  }
+
+  /** Marks cold rows dead. `keys`: numbers of keys in `words`. Returns how many were not found. */
+  #killCold(words: Int32Array, width: 2 | 4, keys: Int32Array, commit: number): number {
+    if (keys.length > 32 && this.#files.length > 0) keys.sort((a, b) => compareKeys(words, a * width, words, b * width, width))
+    let left = keys.length
+    for (let i = this.#files.length - 1; i >= 0 && left > 0; i--) {
+      const file = this.#files[i]
+      const { run } = file
+      if (file.removedAt > 0 || !run || file.deleted === file.rows) continue
+      const kill = (position: number): boolean => {
+        if (file.isDeleted(position)) return false
+        file.delete(position, commit)
+        return true
+      }
+      let kept = 0
+      for (let k = 0; k < left; k++) {
+        const at = keys[k] * width
+        if (!run.mayHave(words, at) || !run.find(words, at, kill)) keys[kept++] = keys[k]
+      }
+      left = kept
+    }
+    return left
+  }
+
+  #truncate(commit: number): void {
+    for (const range of this.#ranges) range.truncate(commit)
+    // Rows that are appended from here on must not lie in a range that is gone as a whole.
+    if (!this.deletable && this.#active.rows > 0) this.#ranges.push(new HotRange(null, this.#pool))
+    for (const file of this.#files) if (file.removedAt === 0) file.removedAt = commit
+  }
+
+  /** Starts a new range when the active one has no room for another segment. */
+  #appendTo(segment: Segment): void {
+    if (!this.#active.accepts(segment)) {
+      throw new FrazilError(
+        'unavailable',
+        'transaction-too-large',
+        'one source transaction fills more segments than a hot range has',
+        {
+          hint: 'Split the transaction at the source.',
+        },
+      )
+    }
+  }
+
+  #keyColumns(segment: Segment): readonly Column[] {
+    return this.keySpec ? this.keySpec.columns.map((i) => segment.columns[i]) : []
+  }
+
+  get #active(): HotRange {
+    return this.#ranges[this.#ranges.length - 1]
+  }
+
+  /**
+   * Closes the newest range at source commit `commit` (the last applied one) and starts another. Null when it has no rows. The
+   * caller has the range written and then calls {@link written}.
+   */
+  freeze(commit: number): { range: HotRange; frozen: FrozenRange } | null {
+    this.#ranges = this.#ranges.filter((range) => {
+      if (range.discardedAt === 0 || range.frozenAt > 0) return true
+      range.release()
+      return false
+    })
+    if (this.#ranges.length === 0) this.#ranges.push(new HotRange(this.keySpec, this.#pool))
+    const range = this.#active
+    if (range.rows === 0 || range.frozenAt > 0) return null
+    range.frozenAt = commit
+    range.seal()
+    this.#ranges.push(new HotRange(this.keySpec, this.#pool))
+    return { range, frozen: { parts: range.parts, commit } }
+  }
+
+  /** Puts a written file in the place of its frozen range, when those before it have theirs. Frees the range's memory. */
+  written(range: HotRange, written: WrittenFile): void {
+    assert(this.#ranges.includes(range) && range.frozenAt > 0, 'a frozen range of this table')
+    this.#written.set(range, written)
+    for (;;) {
+      const [oldest] = this.#ranges
+      const ready = this.#written.get(oldest)
+      if (!ready) return
+      this.#written.delete(oldest)
+      this.#publish(oldest, ready)
+    }
+  }
+
+  #publish(range: HotRange, { file, runPath }: WrittenFile): void {
+    this.#ranges.shift()
+    if (file) {
+      const run = runPath && this.keySpec ? KeyRun.open(runPath, keyWords(this.keySpec), file.recordCount, false) : null
+      const cold = new ColdFile(file, run, { frozenAt: range.frozenAt })
+      cold.removedAt = range.discardedAt
+      const { positions, commits } = range.racingDeletes()
+      const order = commits.map((_, i) => i).sort((a, b) => commits[a] - commits[b])
+      for (const i of order) cold.delete(positions[i], commits[i])
+      this.#files.push(cold)
+    }
+    range.release()
+  }
+
+  /** Rows visible now, that is at source commit `commit`; pinned until released. */
+  view(commit: number): TableRows {
+    const hot: RangePart[] = []
+    for (const range of this.#ranges) {
+      if (range.discardedAt > 0) continue
+      for (const part of range.parts) {
+        part.segment.pin()
+        hot.push(part)
+      }
+    }
+    const files = []
+    for (const file of this.#files) {
+      if (file.removedAt > 0 || file.deleted === file.rows) continue
+      files.push({ path: file.file.path, rows: file.rows, deleted: file.lendBits() })
+    }
+    return {
+      commit,
+      hot,
+      files,
+      release() {
+        for (const part of hot) part.segment.unpin()
+      },
+    }
+  }
+
+  /** The live row whose key is row `row` of `keys`, columns in key order; null when there is none. */
+  find(keys: readonly Column[], row: number): RowPlace | null {
+    const spec = this.keySpec
+    if (!spec) return null
+    const width = keyWords(spec)
+    const words = new Int32Array(width)
+    keyReader(spec, keys)(row, words, 0)
+    for (let i = this.#ranges.length - 1; i >= 0; i--) {
+      const found = this.#ranges[i].get(words, 0, keys, row)
+      if (found === 'dead') return null
+      if (found) return found
+    }
+    for (let i = this.#files.length - 1; i >= 0; i--) {
+      const file = this.#files[i]
+      if (file.removedAt > 0 || !file.run?.mayHave(words, 0)) continue
+      let position = -1
+      const alive = (candidate: number): boolean => {
+        if (file.isDeleted(candidate)) return false
+        position = candidate
+        return true
+      }
+      if (file.run.find(words, 0, alive)) return { file: file.file, position }
+    }
+    return null
+  }
+
+  /**
+   * What a lake commit at source commit `commit` has to do. All ranges frozen at or before `commit` are written by now; files
+   * that were frozen later wait for the next one.
+   */
+  plan(commit: number): TableCommit {
+    const added: DataFile[] = []
+    const removed: string[] = []
+    const abandoned: string[] = []
+    const vectors: { dataFile: string; bits: Uint8Array; cardinality: number }[] = []
+    for (const file of this.#files) {
+      if (file.frozenAt > commit) continue
+      const gone = (file.removedAt > 0 && file.removedAt <= commit) || file.deletedAt(commit) === file.rows
+      if (gone) {
+        if (file.committed) removed.push(file.file.path)
+        else abandoned.push(file.file.path)
+        continue
+      }
+      if (!file.committed) added.push(file.file)
+      const vector = file.vectorAt(commit)
+      if (vector) vectors.push({ dataFile: file.file.path, ...vector })
+    }
+    return { commit, added, removed, vectors, abandoned }
+  }
+
+  /** The lake has what {@link plan} said. Returns the key runs that nobody needs any more. */
+  settled(plan: TableCommit): string[] {
+    const gone = new Set([...plan.removed, ...plan.abandoned])
+    const runs: string[] = []
+    this.#files = this.#files.filter((file) => {
+      if (gone.has(file.file.path)) {
+        if (file.run) {
+          file.run.close()
+          runs.push(file.run.path)
+        }
+        return false
+      }
+      if (file.frozenAt <= plan.commit) file.settle(plan.commit)
+      return true
+    })
+    this.#settledAt = Math.max(this.#settledAt, plan.commit)
+    return runs
+  }
+
+  /** Lets go of all memory and files; the table is not used afterwards. */
+  close(): void {
+    this.abort()
+    for (const range of this.#ranges) range.release()
+    for (const file of this.#files) file.run?.close()
+    this.#ranges = []
+    this.#files = []
+  }
+
+  #pinPending(segment: Segment): void {
+    if (this.#pendingPins.has(segment)) return
+    segment.pin()
+    this.#pendingPins.add(segment)
+  }
+
+  #unpinPending(): void {
+    for (const segment of this.#pendingPins) segment.unpin()
+    this.#pendingPins.clear()
+  }
+}
+
+function missingRow(): FrazilError {
+  return new FrazilError('corrupt', 'missing-row', 'the source changed a row that the lake does not have', {
+    hint: 'Copy the table anew with frazil resync.',
+  })
+}
