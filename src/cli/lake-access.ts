@@ -1,6 +1,5 @@
 import { openReader } from '../engine/index.ts'
 import type { Config, Engine, EngineStatus, QueryAnswer } from '../engine/index.ts'
-import { EventBus, silentLog } from '../observe/index.ts'
 import { callDaemon, findDaemon } from './daemon.ts'
 import type { Daemon } from './daemon.ts'
 
@@ -23,7 +22,7 @@ export interface LakeAccess {
 export async function accessLake(config: Config): Promise<LakeAccess> {
   const daemon = await findDaemon(config)
   if (daemon) return new DaemonAccess(daemon)
-  return new ReaderAccess(await openReader(config, { log: silentLog, events: new EventBus() }), config.warehouse)
+  return new ReaderAccess(await openReader(config), config.warehouse)
 }
 
 class DaemonAccess implements LakeAccess {

@@ -1,4 +1,3 @@
-import { dirname } from 'node:path'
 import type { Command } from 'commander'
 import { Option } from 'commander'
 import { FrazilError } from '../base/index.ts'
@@ -10,7 +9,6 @@ import { startHttpServer } from '../server/index.ts'
 import type { HttpServer } from '../server/index.ts'
 import { announceDaemon, findDaemon } from './daemon.ts'
 import { readSettings } from './settings.ts'
-import type { Settings } from './settings.ts'
 import { stopRequested } from './stop-signals.ts'
 import { packageVersion } from './version.ts'
 
@@ -32,11 +30,11 @@ export function addRunCommand(program: Command): void {
     .option('--take-over', 'take the lake over from another process that still holds it; that one stops')
     .addOption(new Option('--log-level <level>', 'what to log').choices(logLevels).default('info'))
     .action(async (file: string | undefined, options: RunOptions) => {
-      await runDaemon(readSettings(file ?? options.config), options)
+      await runDaemon(readSettings(file ?? options.config).config, options)
     })
 }
 
-async function runDaemon({ config, file }: Settings, options: RunOptions): Promise<void> {
+async function runDaemon(config: Config, options: RunOptions): Promise<void> {
   const log = createLog({
     level: options.logLevel,
     format: process.stdout.isTTY ? 'text' : 'json',
@@ -46,7 +44,7 @@ async function runDaemon({ config, file }: Settings, options: RunOptions): Promi
   const events = new EventBus()
   logEvents(log, events)
   const server = await listen(config, log)
-  const opening = openEngine(config, { configDir: dirname(file), takeOver: options.takeOver ?? false, log, events })
+  const opening = openEngine(config, { takeOver: options.takeOver ?? false, events, processMetrics: true })
   const running = opening.then(async (engine) => {
     server.attach(engine)
     const forget = await announceDaemon(config, server.url)
@@ -68,7 +66,7 @@ async function runDaemon({ config, file }: Settings, options: RunOptions): Promi
 async function listen(config: Config, log: Log): Promise<HttpServer> {
   const info = { version: packageVersion(), warehouse: config.warehouse }
   try {
-    const server = await startHttpServer({ listen: config.listen, info, maxLagMs: config.ready.maxLag, log })
+    const server = await startHttpServer({ listen: config.listen, info, log })
     log.info('listening', { url: server.url, version: info.version, pid: process.pid })
     return server
   } catch (error) {

@@ -20,5 +20,5 @@ export function readSettings(file: string | undefined): Settings {
       hint: 'name one with --config, or see what frazil does first: frazil demo',
     })
   }
-  return { config: loadConfig(path, (name) => process.env[name]), file: path }
+  return { config: loadConfig(path, process.env), file: path }
 }

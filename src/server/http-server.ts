@@ -14,8 +14,6 @@ import { tableRoutes } from './table-routes.ts'
 export interface HttpServerOptions {
   readonly listen: { readonly host: string; readonly port: number }
   readonly info: ServiceInfo
-  /** `ready: {max-lag}` in milliseconds. */
-  readonly maxLagMs: number | null
   readonly log: Log
 }
 
@@ -46,7 +44,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     throw new FrazilError('unavailable', 'starting', 'the engine is starting', { hint: 'GET /ready tells when it is up' })
   }
   const app = createApp(options.log)
-  stateRoutes(app, { info: options.info, maxLagMs: options.maxLagMs, engine: () => engine })
+  stateRoutes(app, { info: options.info, engine: () => engine })
   tableRoutes(app, attached)
   queryRoute(app, attached)
   try {

@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify'
-import type { Engine, EngineStatus } from '../engine/index.ts'
+import type { Engine } from '../engine/index.ts'
 
 /** What `GET /health` tells, so that a command line can find the daemon of its lake. */
 export interface ServiceInfo {
@@ -9,7 +9,6 @@ export interface ServiceInfo {
 
 export interface StateRouteOptions {
   readonly info: ServiceInfo
-  readonly maxLagMs: number | null
   /** The engine, or null while it starts. */
   engine(): Engine | null
 }
@@ -21,8 +20,7 @@ export function stateRoutes(app: FastifyInstance, options: StateRouteOptions): v
   app.get('/ready', async (_request, reply) => {
     const status = await options.engine()?.status()
     if (!status) return reply.code(503).send({ ready: false, reasons: ['the engine is starting'], sources: [], detached: [] })
-    const reasons = [...status.reasons, ...lagging(status, options.maxLagMs)]
-    const ready = status.ready && reasons.length === status.reasons.length
+    const { ready, reasons } = status
     const detached = status.tables
       .filter((table) => table.health === 'detached' || table.health === 'stopped')
       .map(({ database, table, health, reason }) => ({ database, table, health, reason }))
@@ -33,11 +31,4 @@ export function stateRoutes(app: FastifyInstance, options: StateRouteOptions): v
     const text = (await options.engine()?.metrics()) ?? ''
     return reply.type('text/plain; version=0.0.4; charset=utf-8').send(text)
   })
-}
-
-function lagging(status: EngineStatus, maxLagMs: number | null): string[] {
-  if (maxLagMs === null) return []
-  return status.sources
-    .filter(({ lagMs }) => lagMs !== null && lagMs > maxLagMs)
-    .map(({ name, lagMs }) => `source ${name} lags by ${((lagMs ?? 0) / 1000).toFixed(1)} s`)
 }

@@ -9,12 +9,8 @@ import { FrazilError } from '../../src/base/index.ts'
 import { loadConfig, nearest, parseConfig, parseDuration, parseSize, resolveConfig } from '../../src/engine/index.ts'
 import type { Config } from '../../src/engine/index.ts'
 
-const env = (variables: Record<string, string> = {}) => {
-  return (name: string) => variables[name]
-}
-
 function parse(text: string, variables: Record<string, string> = {}): Config {
-  return parseConfig(text, '/srv/shop/frazil.yaml', env(variables))
+  return parseConfig(text, '/srv/shop/frazil.yaml', variables)
 }
 
 /** Lines of the error that a text gives. */
@@ -206,7 +202,7 @@ suite('secrets', () => {
     try {
       writeFileSync(join(folder, 'password'), 'from-file\n')
       writeFileSync(join(folder, 'frazil.yaml'), text.replace('env:PASSWORD', 'file:password'))
-      const config = loadConfig(join(folder, 'frazil.yaml'), env())
+      const config = loadConfig(join(folder, 'frazil.yaml'), {})
       assert.equal(new URL(config.sources['shop'].url.reveal()).password, 'from-file')
       assert.equal(config.warehouse, join(folder, 'lake'))
     } finally {
@@ -217,7 +213,7 @@ suite('secrets', () => {
 
 test('a missing file is one sentence', () => {
   assert.throws(
-    () => loadConfig('/nowhere/frazil.yaml', env()),
+    () => loadConfig('/nowhere/frazil.yaml', {}),
     (error: FrazilError) => error.code === 'config-missing' && error.kind === 'config',
   )
 })
@@ -225,13 +221,10 @@ test('a missing file is one sentence', () => {
 test('a library gives the same as an object', () => {
   const config = resolveConfig(
     { warehouse: './lake', sources: { shop: { type: 'postgres', url: 'postgres://a@b/c', tables: ['t'] } } },
-    { folder: '/app', env: env(), readText: () => '' },
+    { folder: '/app', env: {} },
   )
   assert.equal(config.warehouse, '/app/lake')
-  assert.throws(
-    () => resolveConfig({ lake: 1 }, { folder: '/app', env: env(), readText: () => '' }),
-    /^FrazilError: lake is not a known key/,
-  )
+  assert.throws(() => resolveConfig({ lake: 1 }, { folder: '/app', env: {} }), /^FrazilError: lake is not a known key/)
 })
 
 test('sizes and durations', () => {

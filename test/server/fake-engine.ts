@@ -7,6 +7,7 @@ export class FakeEngine implements Engine {
   flushes = 0
   answer: () => Promise<string> = async () => '[[1,"a"]]'
   state: EngineStatus = {
+    memory: { used: 0, budget: 1 },
     ready: true,
     reasons: [],
     sources: [{ name: 'shop', type: 'postgres', state: 'streaming', reason: null, position: '0/2', committed: '0/1', lagMs: 7 }],
@@ -53,7 +54,6 @@ export class FakeEngine implements Engine {
     const found = key['id'] === '9007199254740993' || key['b'] === 'x/y'
     return {
       fields: [{ id: 1, name: 'id', type: { kind: 'long' as const }, required: true }],
-      columns: [{ name: 'id', type: 'long' }],
       row: found ? [9007199254740993n] : null,
     }
   }

@@ -11,7 +11,6 @@ import { FakeEngine } from './fake-engine.ts'
 const options = {
   listen: { host: '127.0.0.1', port: 0 },
   info: { version: '0.0.0', warehouse: '/lake' },
-  maxLagMs: null,
   log: silentLog,
 }
 
@@ -94,19 +93,6 @@ suite('HTTP', () => {
     const waiting = await get('/ready')
     assert.equal(waiting.status, 503)
     assert.deepEqual(JSON.parse(waiting.text).reasons, ['shop.orders is being copied'])
-  })
-
-  test('lag makes it not ready only beyond max-lag', async () => {
-    const strict = await startHttpServer({ ...options, maxLagMs: 5 })
-    try {
-      strict.attach(engine)
-      const answer = await send(strict.url, 'GET', '/ready')
-      assert.equal(answer.status, 503)
-      assert.deepEqual(JSON.parse(answer.text).reasons, ['source shop lags by 0.0 s'])
-    } finally {
-      await strict.close()
-    }
-    assert.equal((await get('/ready')).status, 200)
   })
 
   test('metrics are Prometheus text', async () => {

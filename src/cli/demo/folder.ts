@@ -34,7 +34,7 @@ export async function prepareFolder(folder: string): Promise<DemoFolder> {
       hint: 'choose another folder: frazil demo --dir <folder>',
     })
   }
-  const daemon = await findDaemon(parseConfig(demoYaml('postgres://127.0.0.1/x', 0), join(path, 'frazil.yaml'), () => undefined))
+  const daemon = await findDaemon(parseConfig(demoYaml('postgres://127.0.0.1/x', 0), join(path, 'frazil.yaml'), {}))
   if (daemon) {
     throw new FrazilError('config', 'demo-runs', `a demo runs in ${path} already: ${daemon.url}, pid ${daemon.pid}`, {
       hint: 'look at that one, or start another with: frazil demo --dir <folder>',

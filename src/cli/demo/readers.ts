@@ -1,10 +1,10 @@
 import { existsSync } from 'node:fs'
-import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import { catalogPath } from '../../engine/index.ts'
 
 /** How other programs read the demo's tables: commands to copy. */
-export function readerCommands(folder: string): string[] {
-  const catalog = join(folder, 'catalog.db')
+export function readerCommands(warehouse: string): string[] {
+  const catalog = catalogPath(warehouse)
   const metadata = existsSync(catalog) ? ordersMetadata(catalog) : null
   if (metadata === null) return []
   return [

@@ -60,7 +60,7 @@ async function demonstrate(
 
   const listen = { host: '127.0.0.1', port: await choosePort(preferredHttpPort, 'HTTP', screen) }
   const info = { version: packageVersion(), warehouse: folder.path }
-  const server = await startHttpServer({ listen, info, maxLagMs: null, log })
+  const server = await startHttpServer({ listen, info, log })
   parts.defer(() => server.close())
 
   const postgres = await startPostgres(folder, screen)
@@ -68,7 +68,7 @@ async function demonstrate(
   const shopUrl = new URL('/shop', postgres.url).href
   const yaml = demoYaml(shopUrl, listen.port)
   await writeFile(folder.configFile, yaml)
-  const config = parseConfig(yaml, folder.configFile, () => undefined)
+  const config = parseConfig(yaml, folder.configFile, {})
   parts.defer(await announceDaemon(config, server.url))
   if (stopped.aborted) return exitCodes.done
 
@@ -77,7 +77,7 @@ async function demonstrate(
   if (stopped.aborted) return exitCodes.done
 
   const progress = new Progress(events)
-  const engine = await openEngine(config, { configDir: folder.path, log, events })
+  const engine = await openEngine(config, { events })
   parts.defer(() => engine.close())
   server.attach(engine)
 

@@ -96,7 +96,7 @@ export async function shopExists(client: Client): Promise<boolean> {
   return rows[0].there
 }
 
-/** Transactions a second, and orders placed in each; as many are dropped, so the shop keeps its size. */
+/** Transactions a second, and orders placed in each; a fifth as many are dropped. */
 const transactionsPerSecond = 20
 const ordersPerTransaction = 25
 
@@ -108,7 +108,7 @@ export async function keepShopBusy(client: Client, signal: AbortSignal): Promise
     await client.query(addOrders, [ordersPerTransaction, initialCustomers])
     await client.query(moveOrders, [ordersPerTransaction * 2])
     await client.query(touchCustomers, [10, initialCustomers])
-    await client.query(dropOrders, [ordersPerTransaction])
+    await client.query(dropOrders, [ordersPerTransaction / 5])
     await client.query('commit')
     next = Math.max(next + 1000 / transactionsPerSecond, performance.now() - 1000)
     await delay(Math.max(0, next - performance.now()), undefined, { signal }).catch(() => {})
