@@ -1,14 +1,16 @@
 """read_spark.py < requests > answers
 
 Spark with the Iceberg runtime, for many requests in one process, as it takes ten seconds to start. Each line of standard input
-is JSON: {"metadata": <metadata.json URI>, "sql": "... {table} ..."}; metadata may be missing when the SQL names tables of the
-catalog "lab", a folder of Hadoop-style tables given by the environment variable WAREHOUSE. The answer to each is
-one line: {"rows": [...]} or {"error": "..."}. Run with the python of scripts/spark-env.sh.
+is JSON: {"metadata": <metadata.json URI>, "sql": "... {table} ..."} for one table, or {"catalog": <path of a catalog.db>,
+"sql": "... frazil.namespace.table ..."} for a catalog (the same in all requests); with neither, the SQL names tables of "lab", a folder of Hadoop-style tables given
+by the environment variable WAREHOUSE. The answer to each is one line: {"rows": [...]} or {"error": "..."}. Run with the python of
+scripts/spark-env.sh.
 """
 import json
 import os
 import pathlib
 import sys
+import tempfile
 
 os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
 from json_rows import encode
@@ -29,25 +31,47 @@ settings = {
     "spark.sql.catalog.lab.type": "hadoop",
     "spark.sql.catalog.lab.warehouse": os.environ.get("WAREHOUSE", "file:///tmp/frazil-spark"),
     "spark.sql.catalog.lab.cache-enabled": "false",
-    "spark.sql.catalog.memory": "org.apache.iceberg.spark.SparkCatalog",
-    "spark.sql.catalog.memory.catalog-impl": "org.apache.iceberg.inmemory.InMemoryCatalog",
-    "spark.sql.catalog.memory.cache-enabled": "false",
 }
 builder = SparkSession.builder.master("local[1]").appName("frazil")
 for key, value in settings.items():
     builder = builder.config(key, value)
 spark = builder.getOrCreate()
 spark.sparkContext.setLogLevel("OFF")
-spark.sql("CREATE NAMESPACE IF NOT EXISTS memory.db")
+
+
+def open_catalog(name, path):
+    """Opens the SQLite file at `path` by Iceberg's JDBC catalog: `name` is the catalog's name in SQL and in the file."""
+    settings = {
+        "": "org.apache.iceberg.spark.SparkCatalog",
+        ".type": "jdbc",
+        ".uri": f"jdbc:sqlite:{path}",
+        ".jdbc.schema-version": "V1",
+        ".warehouse": "file://" + os.path.dirname(path),
+        ".cache-enabled": "false",
+    }
+    for key, value in settings.items():
+        spark.conf.set(f"spark.sql.catalog.{name}{key}", value)
+
+
+scratch = tempfile.TemporaryDirectory()
+open_catalog("scratch", os.path.join(scratch.name, "catalog.db"))
+spark.sql("CREATE NAMESPACE scratch.db")
+opened = None
 
 for number, line in enumerate(sys.stdin):
     request = json.loads(line)
     try:
-        table = f"memory.db.t{number}"
+        sql = request["sql"]
+        if "catalog" in request and opened is None:
+            opened = request["catalog"]
+            open_catalog("frazil", opened)
+        if "catalog" in request and request["catalog"] != opened:
+            raise ValueError("one process opens one catalog")
         if "metadata" in request:
-            spark.sql(f"CALL memory.system.register_table(table => 'db.t{number}', metadata_file => '{request['metadata']}')")
-        rows = spark.sql(request["sql"].replace("{table}", table)).collect()
+            spark.sql(f"CALL scratch.system.register_table(table => 'db.t{number}', metadata_file => '{request['metadata']}')")
+            sql = sql.replace("{table}", f"scratch.db.t{number}")
+        rows = spark.sql(sql).collect()
         print(encode({"rows": [row.asDict(recursive=True) for row in rows]}), flush=True)
     except Exception as error:
-        print(encode({"error": str(error)[:2000]}), flush=True)
+        print(encode({"error": str(error).split('\n\tat ')[0][:2000]}), flush=True)
 spark.stop()
