@@ -3,9 +3,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import pg from 'pg'
+import type { Daemon } from '../test/support/daemon.ts'
 import { BenchPostgres } from './support/bench-postgres.ts'
-import { FrazilProcess } from './support/frazil-process.ts'
 import { byLookup, byQuery, commitToVisible, percentile } from './support/latency.ts'
+import { startMeasured } from './support/measured-daemon.ts'
+import { processCost } from './support/process-cost.ts'
 import { topFunctions } from './support/profile.ts'
 import { publish, surroundings } from './support/report.ts'
 import type { Figure } from './support/report.ts'
@@ -26,7 +28,7 @@ const perTransaction = 10_000
 const figures: Figure[] = []
 const folder = await mkdtemp(join(tmpdir(), 'frazil-bench-'))
 const postgres = await BenchPostgres.start()
-const running = new Set<FrazilProcess>()
+const running = new Set<Daemon>()
 
 try {
   const wanted = (name: string): boolean => options.only === undefined || options.only.split(',').includes(name)
@@ -41,7 +43,7 @@ try {
     figures,
   })
 } finally {
-  for (const frazil of running) frazil.kill()
+  for (const frazil of running) await frazil.kill()
   await postgres.stop()
   await rm(folder, { recursive: true, force: true })
 }
@@ -51,8 +53,8 @@ function note(name: string, value: number, unit: string, mark?: Figure['mark'], 
   console.error(`${name}: ${value.toPrecision(4)} ${unit}${remark === undefined ? '' : ` (${remark})`}`)
 }
 
-async function start(scenario: string, table: string): Promise<FrazilProcess> {
-  const frazil = await FrazilProcess.start({
+async function start(scenario: string, table: string): Promise<Daemon> {
+  const frazil = await startMeasured({
     folder: join(folder, scenario),
     url: postgres.url,
     tables: [`public.${table}`],
@@ -63,8 +65,9 @@ async function start(scenario: string, table: string): Promise<FrazilProcess> {
   return frazil
 }
 
-async function stop(frazil: FrazilProcess, scenario: string): Promise<void> {
-  await frazil.stop()
+async function stop(frazil: Daemon, scenario: string): Promise<void> {
+  const code = await frazil.terminate()
+  if (code !== 0) throw new Error(`frazil ended with ${code}:\n${frazil.log}`)
   running.delete(frazil)
   if (options.profile && scenario !== '') console.error(topFunctions(join(folder, scenario, 'profiles')))
 }
@@ -75,7 +78,7 @@ async function forget(): Promise<void> {
   await postgres.client.query('DROP PUBLICATION IF EXISTS frazil_bench')
 }
 
-async function sameRows(frazil: FrazilProcess, table: string): Promise<void> {
+async function sameRows(frazil: Daemon, table: string): Promise<void> {
   const sums = 'count(*)::text, sum(id)::text, sum(a)::text, sum(length(b))::text'
   const expected = await postgres.client.query<string[]>({ text: `SELECT ${sums} FROM ${table}`, rowMode: 'array' })
   const sqlSums = 'count(*)::varchar, sum(id)::varchar, sum(a)::varchar, sum(length(b))::varchar'
@@ -94,16 +97,28 @@ async function initialCopy(): Promise<void> {
   note('COPY binary by psql', rows / raw / 1e6, 'M rows/s')
   const serverBefore = postgres.cpuSeconds()
   const frazil = await start('copy', 't')
-  await frazil.ready()
+  const startUp = (performance.now() - frazil.spawnedAt) / 1000
+  await frazil.ready(600)
   const visible = (performance.now() - frazil.spawnedAt) / 1000
-  const startUp = (frazil.answeredAt - frazil.spawnedAt) / 1000
-  await frazil.commit('t')
+  await frazil.commit('bench', 't')
   const committed = (performance.now() - frazil.spawnedAt) / 1000
-  const cost = frazil.cost()
-  note('initial copy, visible', rows / visible / 1e6, 'M rows/s', undefined, `from the start of the process; ${startUp.toFixed(2)} s of it start-up`)
+  const cost = processCost(frazil.pid)
+  note(
+    'initial copy, visible',
+    rows / visible / 1e6,
+    'M rows/s',
+    undefined,
+    `from the start of the process; ${startUp.toFixed(2)} s of it start-up`,
+  )
   note('initial copy, committed', rows / committed / 1e6, 'M rows/s')
   note('initial copy : raw COPY', raw / visible, '×', { at: 'least', value: 0.5 })
-  note('initial copy, CPU a row', (cost.cpuSeconds / rows) * 1e6, 'µs', undefined, `server ${(postgres.cpuSeconds() - serverBefore).toFixed(1)} s in all`)
+  note(
+    'initial copy, CPU a row',
+    (cost.cpuSeconds / rows) * 1e6,
+    'µs',
+    undefined,
+    `server ${(postgres.cpuSeconds() - serverBefore).toFixed(1)} s in all`,
+  )
   note('initial copy, peak RSS', cost.peakBytes / 1e6, 'MB', { at: 'most', value: 400 })
   await sameRows(frazil, 't')
   await stop(frazil, 'copy')
@@ -126,12 +141,12 @@ async function drainBacklog(scenario: string, table: string, rows: number, write
   note(`${scenario}: pg_recvlogical to /dev/null`, rows / raw / 1e6, 'M rows/s')
   const serverBefore = postgres.cpuSeconds()
   const frazil = await start(scenario, table)
-  const idle = frazil.cost().cpuSeconds
-  await frazil.visible(end, `bench.${table}`)
+  const idle = processCost(frazil.pid).cpuSeconds
+  await frazil.visible('bench', end, 600)
   const seconds = (performance.now() - frazil.spawnedAt) / 1000
-  await frazil.commit(table)
+  await frazil.commit('bench', table)
   const committed = (performance.now() - frazil.spawnedAt) / 1000
-  const cost = frazil.cost()
+  const cost = processCost(frazil.pid)
   note(`${scenario}, visible`, rows / seconds / 1e6, 'M rows/s', undefined, 'from the start of the process')
   note(`${scenario}, committed`, rows / committed / 1e6, 'M rows/s')
   const cpuMark = scenario === 'stream' ? ({ at: 'most', value: 2 } as const) : undefined
@@ -144,9 +159,9 @@ async function drainBacklog(scenario: string, table: string, rows: number, write
   return { seconds, raw }
 }
 
-async function ready(scenario: string, table: string): Promise<FrazilProcess> {
+async function ready(scenario: string, table: string): Promise<Daemon> {
   const frazil = await start(scenario, table)
-  await frazil.ready()
+  await frazil.ready(600)
   return frazil
 }
 
@@ -203,7 +218,9 @@ class Load {
         const early = start + (this.rows / perSecond) * 1000 - performance.now()
         if (early > 1) await new Promise((resolve) => setTimeout(resolve, early))
         const from = firstId + this.rows
-        await this.#client.query(`INSERT INTO v SELECT ${row('g')} FROM generate_series(${from}::bigint, ${from + batch - 1}) AS g`)
+        await this.#client.query(
+          `INSERT INTO v SELECT ${row('g')} FROM generate_series(${from}::bigint, ${from + batch - 1}) AS g`,
+        )
         this.rows += batch
       }
     }
@@ -224,7 +241,10 @@ async function latency(): Promise<void> {
   const count = Math.max(100, Math.round(1000 * Math.min(1, scale)))
   let firstId = 1
   const measure = async (name: string, marks: { p50: number; p99: number }): Promise<void> => {
-    for (const [how, probe] of [['look-up', byLookup(frazil, 'v')], ['query', byQuery(frazil, 'v')]] as const) {
+    for (const [how, probe] of [
+      ['look-up', byLookup(frazil, 'v')],
+      ['query', byQuery(frazil, 'v')],
+    ] as const) {
       await commitToVisible(postgres.client, 'v', probe, { firstId, count: 50, everyMs: 10 }) // warms up
       const latencies = await commitToVisible(postgres.client, 'v', probe, { firstId: firstId + 50, count, everyMs: 10 })
       firstId += count + 50
@@ -239,15 +259,15 @@ async function latency(): Promise<void> {
   most.run(1_000_000_000, Number.POSITIVE_INFINITY)
   await new Promise((resolve) => setTimeout(resolve, 6000))
   await most.stop()
-  await frazil.visible(await postgres.position(), 'bench.v')
+  await frazil.visible('bench', await postgres.position(), 600)
   const rate = most.rows / ((performance.now() - from) / 1000)
   note('live inserts, 1,000 a transaction, until visible', rate / 1e6, 'M rows/s', undefined, 'the most')
   const half = new Load(loader)
   half.run(2_000_000_000, rate / 2)
   await measure('half of that load', { p50: 30, p99: 100 })
   await half.stop()
-  await frazil.visible(await postgres.position(), 'bench.v')
-  note('latency runs, peak RSS', frazil.cost().peakBytes / 1e6, 'MB', { at: 'most', value: 400 })
+  await frazil.visible('bench', await postgres.position(), 600)
+  note('latency runs, peak RSS', processCost(frazil.pid).peakBytes / 1e6, 'MB', { at: 'most', value: 400 })
   await sameRows(frazil, 'v')
   await loader.end()
   await stop(frazil, 'latency')

@@ -72,7 +72,17 @@ export class BenchPostgres {
   /** Seconds in which `pg_recvlogical` reads a slot's backlog up to `until` over TCP into /dev/null; drops the slot. */
   async receiveToNull(slot: string, until: string): Promise<number> {
     const from = performance.now()
-    const options = ['-o', 'proto_version=1', '-o', `publication_names=${slot}`, '--endpos', until, '--no-loop', '-f', '/dev/null']
+    const options = [
+      '-o',
+      'proto_version=1',
+      '-o',
+      `publication_names=${slot}`,
+      '--endpos',
+      until,
+      '--no-loop',
+      '-f',
+      '/dev/null',
+    ]
     const child = spawn(join(this.#tools, 'pg_recvlogical'), ['-d', this.url, '--slot', slot, '--start', ...options], {
       stdio: ['ignore', 'inherit', 'inherit'],
     })
@@ -98,6 +108,8 @@ function newestSystemPostgres(): string | null {
   const root = '/usr/lib/postgresql'
   if (!existsSync(root)) return null
   const versions = readdirSync(root).map(Number)
-  const newest = Math.max(...versions.filter((version) => version >= 14 && existsSync(join(root, String(version), 'bin/postgres'))))
+  const newest = Math.max(
+    ...versions.filter((version) => version >= 14 && existsSync(join(root, String(version), 'bin/postgres'))),
+  )
   return Number.isFinite(newest) ? join(root, String(newest), 'bin') : null
 }

@@ -1,5 +1,5 @@
 import type pg from 'pg'
-import type { FrazilProcess } from './frazil-process.ts'
+import type { Daemon } from '../../test/support/daemon.ts'
 
 /** Milliseconds, sorted. */
 export type Latencies = readonly number[]
@@ -11,12 +11,12 @@ export function percentile(latencies: Latencies, percent: number): number {
 export type Probe = (id: number) => Promise<boolean>
 
 /** Asks by SQL whether the row is there. */
-export function byQuery(frazil: FrazilProcess, table: string): Probe {
+export function byQuery(frazil: Daemon, table: string): Probe {
   return async (id) => (await frazil.query(`SELECT id FROM bench.${table} WHERE id = ${id}`)).rows.length === 1
 }
 
 /** Asks by the look-up route. */
-export function byLookup(frazil: FrazilProcess, table: string): Probe {
+export function byLookup(frazil: Daemon, table: string): Probe {
   return async (id) => (await frazil.get(`/tables/bench/${table}/rows/${id}`)).status === 200
 }
 

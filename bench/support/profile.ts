@@ -34,7 +34,10 @@ export function topFunctions(folder: string, most = 15): string {
       const lines = [...own]
         .sort((a, b) => b[1] - a[1])
         .slice(0, most)
-        .map(([place, micros]) => `${((100 * micros) / total).toFixed(1).padStart(6)} %  ${(micros / 1000).toFixed(0).padStart(7)} ms  ${place}`)
+        .map(
+          ([place, micros]) =>
+            `${((100 * micros) / total).toFixed(1).padStart(6)} %  ${(micros / 1000).toFixed(0).padStart(7)} ms  ${place}`,
+        )
       return `${name} (${(total / 1e6).toFixed(1)} s)\n${lines.join('\n')}`
     })
     .join('\n\n')

@@ -44,7 +44,16 @@ export function markdown(report: Report): string {
     const wanted = mark ? `${mark.at === 'least' ? '≥' : '≤'} ${mark.value} ${met ? '✓' : '✗'}` : ''
     return `| ${name} | ${shown(value)} ${unit} | ${wanted} | ${remark ?? ''} |`
   })
-  return [`# ${report.question}`, '', ...about.map((line) => `- ${line}`), '', '| | measured | mark | |', '|---|---|---|---|', ...rows, ''].join('\n')
+  return [
+    `# ${report.question}`,
+    '',
+    ...about.map((line) => `- ${line}`),
+    '',
+    '| | measured | mark | |',
+    '|---|---|---|---|',
+    ...rows,
+    '',
+  ].join('\n')
 }
 
 /** Writes `bench/results/<question>-<time>.json` and the same as `<question>.md`; prints the latter. */

@@ -64,8 +64,34 @@ export const fromAnswer: Decode = (type, raw) => {
   return fromText(type, String(raw))
 }
 
-/** A value from an independent reader: text as Python prints it, bytes and uuids in hex. */
-export const fromReader: Decode = (type, raw) => fromText(type, String(raw))
+/** JSON with numbers as the text of their digits, which a JavaScript number might not keep. */
+export function parseExact(json: string): unknown {
+  const reviver = (_key: string, value: unknown, context?: { source?: string }): unknown =>
+    typeof value === 'number' ? (context?.source ?? String(value)) : value
+  return JSON.parse(json, reviver)
+}
+
+const pythonFloats = new Map([
+  ['nan', 'NaN'],
+  ['inf', 'Infinity'],
+  ['-inf', '-Infinity'],
+])
+
+/** A value as scripts/readers print it, read by {@link parseExact}: binary in base64, floats as Python prints them. */
+export const fromReader: Decode = (type, raw) => {
+  const text = String(raw)
+  switch (type) {
+    case 'bytea':
+      return Buffer.from(text, 'base64').toString('hex')
+    case 'uuid':
+      return text.includes('-') ? fromText(type, text) : Buffer.from(text, 'base64').toString('hex')
+    case 'float4':
+    case 'float8':
+      return fromText(type, pythonFloats.get(text) ?? text)
+    default:
+      return fromText(type, text)
+  }
+}
 
 /** A whole row as one text that can be compared and sorted. `values` are in the table's column order. */
 export function rowText(table: WorkloadTable, values: readonly unknown[], decode: Decode): string {

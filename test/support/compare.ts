@@ -37,7 +37,13 @@ const shown = 3
 const shownLength = 600
 
 /** Null when both have the same rows equally often; otherwise what differs, with some rows of each side. */
-export function difference(table: WorkloadTable, left: string, leftRows: TableRows, right: string, rightRows: TableRows): string | null {
+export function difference(
+  table: WorkloadTable,
+  left: string,
+  leftRows: TableRows,
+  right: string,
+  rightRows: TableRows,
+): string | null {
   const onlyLeft: string[] = []
   const onlyRight: string[] = []
   let l = 0

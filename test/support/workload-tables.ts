@@ -66,7 +66,9 @@ const words = [
 
 const randomText = (random: Random): string => {
   if (random.below(3) > 0) return pick(random, words)
-  return Array.from({ length: random.below(24) }, () => String.fromCodePoint(pick(random, [97, 0xe9, 0x4e2d, 0x1f680]) + random.below(20))).join('')
+  return Array.from({ length: random.below(24) }, () =>
+    String.fromCodePoint(pick(random, [97, 0xe9, 0x4e2d, 0x1f680]) + random.below(20)),
+  ).join('')
 }
 
 const digits = (random: Random, most: number): string => {
@@ -92,8 +94,16 @@ const zoned = (random: Random): string =>
   `${1900 + random.below(200)}-${two(1 + random.below(12))}-${two(1 + random.below(28))} ${moment(random)}${pick(random, ['Z', '+05:30', '-08', '+14'])}`
 
 const json = (random: Random): string =>
-  pick(random, ['{}', '[]', 'null', '"x"', '1.50', '1e400', '{"b":1,"a":[1,2,{"c":null}],"a":2}', '{"k":"\\u00e9🚀","long":12345678901234567890}']) +
-  ' '.repeat(random.below(2))
+  pick(random, [
+    '{}',
+    '[]',
+    'null',
+    '"x"',
+    '1.50',
+    '1e400',
+    '{"b":1,"a":[1,2,{"c":null}],"a":2}',
+    '{"k":"\\u00e9🚀","long":12345678901234567890}',
+  ]) + ' '.repeat(random.below(2))
 
 const moods = ['sad', 'ok', 'happy', 'q"uote', 'größer', '']
 
@@ -108,25 +118,38 @@ const scalars: Readonly<Record<string, ScalarType>> = {
   integer: { compared: 'integer', literal: (r) => pick(r, ['-2147483648', '2147483647', '0', String(r.below(2e9) - 1e9)]) },
   bigint: {
     compared: 'integer',
-    literal: (r) => pick(r, ['-9223372036854775808', '9223372036854775807', '9007199254740993', '0', `-${digits(r, 18)}`, digits(r, 18)]),
+    literal: (r) =>
+      pick(r, ['-9223372036854775808', '9223372036854775807', '9007199254740993', '0', `-${digits(r, 18)}`, digits(r, 18)]),
   },
   oid: { compared: 'integer', literal: (r) => pick(r, ['0', '4294967295', digits(r, 9)]) },
   real: {
     compared: 'float4',
-    literal: (r) => text(pick(r, ['NaN', '-0', 'Infinity', '-Infinity', '1e-45', '3.4028235e38', '0.1', String(Math.fround(r.next() * 1e6))])),
+    literal: (r) =>
+      text(pick(r, ['NaN', '-0', 'Infinity', '-Infinity', '1e-45', '3.4028235e38', '0.1', String(Math.fround(r.next() * 1e6))])),
   },
   'double precision': {
     compared: 'float8',
-    literal: (r) => text(pick(r, ['NaN', '-0', 'Infinity', '-Infinity', '5e-324', '1.7976931348623157e308', '0.1', '0', String(r.next() * 1e9)])),
+    literal: (r) =>
+      text(
+        pick(r, ['NaN', '-0', 'Infinity', '-Infinity', '5e-324', '1.7976931348623157e308', '0.1', '0', String(r.next() * 1e9)]),
+      ),
   },
   'numeric(9,2)': { compared: 'decimal', literal: decimal(7, 2, ['9999999.99', '-9999999.99', '0', '0.01']) },
   'numeric(18,4)': { compared: 'decimal', literal: decimal(14, 4, ['99999999999999.9999', '-99999999999999.9999', '0']) },
   'numeric(38,10)': {
     compared: 'decimal',
-    literal: decimal(28, 10, [`${'9'.repeat(28)}.${'9'.repeat(10)}`, `-${'9'.repeat(28)}.${'9'.repeat(10)}`, '0.0000000001', '0']),
+    literal: decimal(28, 10, [
+      `${'9'.repeat(28)}.${'9'.repeat(10)}`,
+      `-${'9'.repeat(28)}.${'9'.repeat(10)}`,
+      '0.0000000001',
+      '0',
+    ]),
   },
   // Without bounds it becomes the text that Postgres prints.
-  numeric: { compared: 'text', literal: decimal(60, 30, ['1.5', '1.50', '0', '0.000', '1e-20', '-1e50', '100000000000000000000000000000000000000000']) },
+  numeric: {
+    compared: 'text',
+    literal: decimal(60, 30, ['1.5', '1.50', '0', '0.000', '1e-20', '-1e50', '100000000000000000000000000000000000000000']),
+  },
   text: { compared: 'text', literal: (r) => text(randomText(r)) },
   'varchar(300)': { compared: 'text', literal: (r) => text(randomText(r)) },
   'char(8)': { compared: 'text', literal: (r) => text(pick(r, ['', 'a', 'abcdefgh', 'é', ' x'])) },
@@ -134,10 +157,21 @@ const scalars: Readonly<Record<string, ScalarType>> = {
   time: { compared: 'time', literal: (r) => text(moment(r)) },
   timestamp: { compared: 'timestamp', literal: (r) => text(stamp(r)) },
   timestamptz: { compared: 'timestamptz', literal: (r) => text(zoned(r)) },
-  uuid: { compared: 'uuid', literal: (r) => text(pick(r, [r.uuid(), '00000000-0000-0000-0000-000000000000', 'ffffffff-ffff-ffff-ffff-ffffffffffff'])) },
+  uuid: {
+    compared: 'uuid',
+    literal: (r) => text(pick(r, [r.uuid(), '00000000-0000-0000-0000-000000000000', 'ffffffff-ffff-ffff-ffff-ffffffffffff'])),
+  },
   bytea: {
     compared: 'bytea',
-    literal: (r) => text(pick(r, ['\\x', '\\x00', '\\xff00fe', `\\x${Array.from({ length: r.below(60) }, () => r.below(256).toString(16).padStart(2, '0')).join('')}`])),
+    literal: (r) =>
+      text(
+        pick(r, [
+          '\\x',
+          '\\x00',
+          '\\xff00fe',
+          `\\x${Array.from({ length: r.below(60) }, () => r.below(256).toString(16).padStart(2, '0')).join('')}`,
+        ]),
+      ),
   },
   json: { compared: 'text', literal: (r) => text(json(r)) },
   jsonb: { compared: 'text', literal: (r) => text(json(r).replace('1e400', '1e40')) },
@@ -210,7 +244,12 @@ export const workloadTables: readonly WorkloadTable[] = [
   }),
   table({
     name: 'items',
-    columns: [column('sku', 'text', false), column('shop', 'integer', false), column('price', 'numeric(18,4)'), column('tags', 'text[]')],
+    columns: [
+      column('sku', 'text', false),
+      column('shop', 'integer', false),
+      column('price', 'numeric(18,4)'),
+      column('tags', 'text[]'),
+    ],
     primaryKey: ['shop', 'sku'],
     unique: [
       {
@@ -247,7 +286,12 @@ export const workloadTables: readonly WorkloadTable[] = [
   }),
   table({
     name: 'codes',
-    columns: [column('id', 'bigint', false), column('code', 'text', false), column('region', 'integer', false), column('label', 'text')],
+    columns: [
+      column('id', 'bigint', false),
+      column('code', 'text', false),
+      column('region', 'integer', false),
+      column('label', 'text'),
+    ],
     primaryKey: ['id'],
     unique: [
       {
@@ -274,15 +318,19 @@ export const workloadTables: readonly WorkloadTable[] = [
       column("it's", 'bigint[]'),
     ],
     primaryKey: ['select'],
-    unique: [{ columns: [{ name: 'select', expression: (g) => `(CASE WHEN ${g} = 4 THEN -2147483648 ELSE ${g} % 2000000000 END)::int` }] }],
+    unique: [
+      {
+        columns: [{ name: 'select', expression: (g) => `(CASE WHEN ${g} = 4 THEN -2147483648 ELSE ${g} % 2000000000 END)::int` }],
+      },
+    ],
   }),
   table({
     name: 'everything',
     columns: [
       column('id', 'integer', false),
       ...Object.keys(scalars).map((type) => column(`c_${type.replaceAll(/\W+/g, '_')}`, type)),
-      ...['boolean', 'smallint', 'integer', 'bigint', 'real', 'double precision', 'numeric(18,4)', 'numeric', 'text', 'date'].map((type) =>
-        column(`a_${type.replaceAll(/\W+/g, '_')}`, `${type}[]`),
+      ...['boolean', 'smallint', 'integer', 'bigint', 'real', 'double precision', 'numeric(18,4)', 'numeric', 'text', 'date'].map(
+        (type) => column(`a_${type.replaceAll(/\W+/g, '_')}`, `${type}[]`),
       ),
       ...['time', 'timestamp', 'timestamptz', 'uuid', 'bytea', 'jsonb', 'mood'].map((type) => column(`a_${type}`, `${type}[]`)),
     ],
@@ -290,7 +338,19 @@ export const workloadTables: readonly WorkloadTable[] = [
     unique: [{ columns: [{ name: 'id', expression: (g) => `(${g} % 2000000000)::int` }] }],
     // Values stay in the row: a wide one would be moved out of line, which is another test.
     after: (name) => [
-      `ALTER TABLE ${name} ${['c_text', 'c_varchar_300_', 'c_bytea', 'c_json', 'c_jsonb', 'a_text', 'a_bytea', 'a_jsonb', 'a_numeric', 'a_mood', 'a_uuid']
+      `ALTER TABLE ${name} ${[
+        'c_text',
+        'c_varchar_300_',
+        'c_bytea',
+        'c_json',
+        'c_jsonb',
+        'a_text',
+        'a_bytea',
+        'a_jsonb',
+        'a_numeric',
+        'a_mood',
+        'a_uuid',
+      ]
         .map((c) => `ALTER COLUMN ${c} SET STORAGE PLAIN`)
         .join(', ')}`,
     ],

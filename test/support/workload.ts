@@ -43,7 +43,8 @@ export class Workload {
 
   /** A first filling of each table, before anything is copied. */
   *initial(rows: number): Generator<Transaction> {
-    for (const table of this.#tables) yield { statements: [this.#insert(table, Math.min(rows, table.mostRows))], outcome: 'COMMIT' }
+    for (const table of this.#tables)
+      yield { statements: [this.#insert(table, Math.min(rows, table.mostRows))], outcome: 'COMMIT' }
   }
 
   next(): Transaction {
@@ -58,7 +59,11 @@ export class Workload {
       rows = Math.min(rows, 200)
       const savepoint = random.below(8)
       if (savepoint < 2) {
-        statements.push(`SAVEPOINT s${i}`, ...operation, savepoint === 0 ? `ROLLBACK TO SAVEPOINT s${i}` : `RELEASE SAVEPOINT s${i}`)
+        statements.push(
+          `SAVEPOINT s${i}`,
+          ...operation,
+          savepoint === 0 ? `ROLLBACK TO SAVEPOINT s${i}` : `RELEASE SAVEPOINT s${i}`,
+        )
       } else statements.push(...operation)
     }
     return { statements, outcome: random.below(12) === 0 ? 'ROLLBACK' : 'COMMIT' }
@@ -82,7 +87,8 @@ export class Workload {
     if (chance < 45) return [this.#update(table, rows, [])]
     if (chance < 58) return [this.#delete(table, rows)]
     if (chance < 59) return this.#options.truncate ? this.#truncate(table, rows) : [this.#deleteHalf(table)]
-    if (table.unique.length === 0) return [this.#insert(table, 1), this.#insert(table, 1), this.#update(table, 3, []), this.#delete(table, 2)]
+    if (table.unique.length === 0)
+      return [this.#insert(table, 1), this.#insert(table, 1), this.#update(table, 3, []), this.#delete(table, 2)]
     if (chance < 70) return [this.#update(table, rows, this.#someGroups(table))]
     if (chance < 78) return [this.#reinsert(table, rows)]
     if (chance < 86) return this.#swap(table)
@@ -166,7 +172,9 @@ export class Workload {
     const changed = others.filter(() => all || random.below(others.length) === 0)
     const set = [
       ...groups.flatMap((group) => group.columns.map((column) => `${quoted(column.name)} = ${column.expression('g')}`)),
-      ...(changed.length > 0 ? changed : others.slice(0, 1)).map(({ column, at }) => `${quoted(column.name)} = ${this.#value(column, at, 'h')}`),
+      ...(changed.length > 0 ? changed : others.slice(0, 1)).map(
+        ({ column, at }) => `${quoted(column.name)} = ${this.#value(column, at, 'h')}`,
+      ),
     ]
     return `UPDATE ${table.sqlName} AS target SET ${set.join(', ')} FROM ${source} WHERE ${match}`
   }
@@ -258,7 +266,9 @@ export async function runTransaction(client: pg.ClientBase, transaction: Transac
     } catch (error) {
       await client.query('ROLLBACK')
       if (error instanceof pg.DatabaseError && losers.has(error.code ?? '')) return false
-      throw new Error(`the workload made a statement that fails: ${asError(error).message}\n${statement.slice(0, 2000)}`, { cause: error })
+      throw new Error(`the workload made a statement that fails: ${asError(error).message}\n${statement.slice(0, 2000)}`, {
+        cause: error,
+      })
     }
   }
   await client.query(transaction.outcome)

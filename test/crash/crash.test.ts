@@ -1,0 +1,65 @@
+import assert from 'node:assert/strict'
+import { hostname } from 'node:os'
+import { after, before, test } from 'node:test'
+import { walPosition } from '../support/compare.ts'
+import { Mirror, runKills } from '../support/crash.ts'
+import { startPostgres } from '../support/postgres.ts'
+import type { EmbeddedPostgres } from '../support/postgres.ts'
+
+let server: EmbeddedPostgres
+
+before(async () => {
+  server = await startPostgres({ settings: { logical_decoding_work_mem: '64kB' } })
+})
+
+after(() => server.stop())
+
+test('killed under load, it loses nothing and doubles nothing', { timeout: 180_000 }, () =>
+  runKills({ url: server.url, seed: 11, kills: 3, compareEvery: 2 }),
+)
+
+test('a second process is refused with host and pid; one that takes over stops the first', { timeout: 120_000 }, async () => {
+  const mirror = await Mirror.create({ url: server.url, seed: 12 })
+  try {
+    mirror.load()
+    const first = await mirror.daemon()
+    await first.ready()
+    const refused = await mirror.daemon()
+    assert.equal(await refused.exited, 5, refused.log)
+    assert.ok(refused.log.includes(hostname()), `the host is named: ${refused.log}`)
+    assert.ok(refused.log.includes(String(first.pid)), `the pid is named: ${refused.log}`)
+    assert.ok(first.running, 'the first goes on')
+    const second = await mirror.daemon({ args: ['--take-over'] })
+    await second.ready()
+    assert.equal(await first.exited, 5, first.log)
+    await mirror.calm()
+    await mirror.same(second, 'after the take-over')
+    assert.equal(await second.terminate(), 0, second.log)
+  } finally {
+    await mirror.end()
+  }
+})
+
+test('SIGTERM under load: it exits 0 within 30 s and what was visible is in the lake', { timeout: 120_000 }, async () => {
+  const mirror = await Mirror.create({ url: server.url, seed: 13 })
+  try {
+    mirror.load()
+    const daemon = await mirror.daemon()
+    await daemon.ready()
+    const seen = await walPosition(mirror.client)
+    await daemon.visible('shop', seen)
+    const asked = performance.now()
+    assert.equal(await daemon.terminate(), 0, daemon.log)
+    assert.ok(performance.now() - asked < 30_000)
+    // The slot says what was acknowledged, and that follows the commit.
+    const slot = await mirror.client.query<{ reached: boolean }>(
+      'SELECT confirmed_flush_lsn >= $1::pg_lsn AS reached FROM pg_replication_slots WHERE slot_name = $2',
+      [seen, 'crash_13'],
+    )
+    assert.deepEqual(slot.rows, [{ reached: true }])
+    await mirror.calm()
+    await mirror.same(await mirror.daemon(), 'after SIGTERM')
+  } finally {
+    await mirror.end()
+  }
+})

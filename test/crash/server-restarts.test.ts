@@ -1,0 +1,51 @@
+import { after, before, test } from 'node:test'
+import { Mirror } from '../support/crash.ts'
+import { startPostgres } from '../support/postgres.ts'
+import type { EmbeddedPostgres } from '../support/postgres.ts'
+
+let server: EmbeddedPostgres
+
+before(async () => {
+  server = await startPostgres()
+})
+
+after(() => server.stop())
+
+test('connections that are cut under load come back', { timeout: 120_000 }, async () => {
+  const mirror = await Mirror.create({ url: server.url, seed: 21 })
+  try {
+    mirror.load()
+    const daemon = await mirror.daemon()
+    await daemon.ready()
+    for (let i = 0; i < 3; i++) {
+      const cut = await mirror.client.query("SELECT pg_terminate_backend(pid) FROM pg_stat_replication WHERE state <> ''")
+      await daemon.until('it streams again', async () => {
+        const streams = await mirror.client.query("SELECT 1 FROM pg_stat_replication WHERE state = 'streaming'")
+        return (cut.rowCount ?? 0) === 0 || (streams.rowCount ?? 0) > 0
+      })
+    }
+    await mirror.calm()
+    await mirror.same(daemon, 'after cut connections')
+  } finally {
+    await mirror.end()
+  }
+})
+
+test('a Postgres that restarts or crashes under load', { timeout: 180_000 }, async () => {
+  const mirror = await Mirror.create({ url: server.url, seed: 22 })
+  try {
+    mirror.load()
+    const daemon = await mirror.daemon()
+    await daemon.ready()
+    for (const way of ['restart', 'crash'] as const) {
+      if (way === 'crash') await server.crash()
+      await server.restart()
+      await mirror.reconnect()
+      await daemon.ready()
+    }
+    await mirror.calm()
+    await mirror.same(daemon, 'after restarts of Postgres')
+  } finally {
+    await mirror.end()
+  }
+})

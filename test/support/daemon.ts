@@ -1,0 +1,189 @@
+import { spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdir, writeFile } from 'node:fs/promises'
+import { Agent, request } from 'node:http'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+
+export interface DaemonOptions {
+  /** Its working folder: configuration, lake and local files are in it. */
+  readonly folder: string
+  /** As in frazil.yaml; `listen` is given a free port. */
+  readonly config: Readonly<Record<string, unknown>>
+  /** Further arguments of `frazil run`. */
+  readonly args?: readonly string[]
+  readonly nodeFlags?: readonly string[]
+  /** Put before the command, to run it inside something. */
+  readonly wrapper?: readonly string[]
+}
+
+export interface Answer {
+  readonly status: number
+  readonly text: string
+}
+
+export interface QueryResult {
+  readonly columns: readonly { readonly name: string; readonly type: string }[]
+  readonly rows: readonly (readonly unknown[])[]
+  readonly positions: Readonly<Record<string, string>>
+}
+
+const requestTimeoutMs = 90_000
+
+/** `frazil run` as a process of its own, spoken to over HTTP as any program would. */
+export class Daemon {
+  readonly pid: number
+  readonly url: string
+  /** `performance.now()` when it was spawned. */
+  readonly spawnedAt: number
+  /** Exit code, or the signal that ended it. */
+  readonly exited: Promise<number | NodeJS.Signals>
+  readonly #child: ChildProcess
+  readonly #port: number
+  readonly #agent = new Agent({ keepAlive: true })
+  #log = ''
+
+  private constructor(child: ChildProcess, port: number, spawnedAt: number) {
+    this.#child = child
+    this.#port = port
+    this.url = `http://127.0.0.1:${port}`
+    this.pid = child.pid ?? 0
+    this.spawnedAt = spawnedAt
+    this.exited = once(child, 'exit').then(([code, signal]) => (code as number | null) ?? (signal as NodeJS.Signals))
+    const keep = (chunk: Buffer): void => {
+      this.#log = (this.#log + chunk.toString()).slice(-16_384)
+    }
+    child.stdout?.on('data', keep)
+    child.stderr?.on('data', keep)
+  }
+
+  /** Returns as soon as the process exists. */
+  static async spawn(options: DaemonOptions): Promise<Daemon> {
+    await mkdir(options.folder, { recursive: true })
+    const port = await freePort()
+    const file = join(options.folder, `frazil-${port}.yaml`)
+    await writeFile(file, JSON.stringify({ ...options.config, listen: `127.0.0.1:${port}` }, null, 2)) // JSON is YAML
+    const main = join(import.meta.dirname, '../../src/cli/main.ts')
+    const command = [
+      ...(options.wrapper ?? []),
+      process.execPath,
+      ...(options.nodeFlags ?? []),
+      main,
+      'run',
+      file,
+      ...(options.args ?? []),
+    ]
+    const spawnedAt = performance.now()
+    const child = spawn(command[0], command.slice(1), { stdio: ['ignore', 'pipe', 'pipe'], cwd: options.folder })
+    return new Daemon(child, port, spawnedAt)
+  }
+
+  /** The end of what it has printed. */
+  get log(): string {
+    return this.#log
+  }
+
+  get running(): boolean {
+    return this.#child.exitCode === null && this.#child.signalCode === null
+  }
+
+  /** Polls until `done`, at most `seconds`; a process that has ended is an error at once. */
+  async until(what: string, done: () => Promise<boolean>, seconds = 60): Promise<void> {
+    const deadline = performance.now() + seconds * 1000
+    for (;;) {
+      if (!this.running) throw new Error(`frazil ended (${await this.exited}) while waiting until ${what}:\n${this.#log}`)
+      if (await done().catch(() => false)) return
+      if (performance.now() > deadline) throw new Error(`not within ${seconds} s: ${what}\n${this.#log}`)
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+  }
+
+  answering(): Promise<void> {
+    return this.until('it answers', async () => (await this.get('/health')).status === 200)
+  }
+
+  /** Until all configured tables are copied and the stream is open. */
+  ready(seconds = 60): Promise<void> {
+    return this.until('it is ready', async () => (await this.get('/ready')).status === 200, seconds)
+  }
+
+  get(path: string): Promise<Answer> {
+    return this.#send('GET', path)
+  }
+
+  post(path: string, body: unknown): Promise<Answer> {
+    return this.#send('POST', path, JSON.stringify(body))
+  }
+
+  /** int64 and decimal come as strings. `wait` is a position of each source. */
+  async query(sql: string, wait?: Readonly<Record<string, string>>): Promise<QueryResult> {
+    const { status, text } = await this.post('/query?numbers=string', { sql, wait })
+    if (status !== 200) throw new Error(`query answered ${status}: ${text}`)
+    return JSON.parse(text) as QueryResult
+  }
+
+  /** Until everything up to this position of the source can be read. */
+  visible(source: string, position: string, seconds = 60): Promise<void> {
+    return this.until(
+      `${position} is visible`,
+      async () => (await this.query('SELECT 1', { [source]: position })).rows.length === 1,
+      seconds,
+    )
+  }
+
+  /** Commits what is visible. */
+  async commit(database: string, table: string): Promise<void> {
+    const { status, text } = await this.post(`/tables/${encodeURIComponent(table)}/snapshot`, { database, table })
+    if (status !== 200) throw new Error(`snapshot answered ${status}: ${text}`)
+  }
+
+  /** SIGTERM; gives back how it ended. */
+  async terminate(): Promise<number | NodeJS.Signals> {
+    this.#agent.destroy()
+    if (this.running) this.#child.kill('SIGTERM')
+    return this.exited
+  }
+
+  /** SIGKILL, and until it is gone. */
+  async kill(): Promise<void> {
+    this.#agent.destroy()
+    if (this.running) this.#child.kill('SIGKILL')
+    await this.exited
+  }
+
+  #send(method: string, path: string, body?: string): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      const headers = body === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }
+      const options = {
+        host: '127.0.0.1',
+        port: this.#port,
+        method,
+        path,
+        headers,
+        agent: this.#agent,
+        timeout: requestTimeoutMs,
+      }
+      const sent = request(options, (response) => {
+        const chunks: Buffer[] = []
+        response.on('data', (chunk: Buffer) => chunks.push(chunk))
+        response.on('end', () => resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString() }))
+        response.on('error', reject)
+      })
+      sent.on('timeout', () => sent.destroy(new Error(`${method} ${path} had no answer within ${requestTimeoutMs} ms`)))
+      sent.on('error', reject)
+      sent.end(body)
+    })
+  }
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const probe = createServer()
+    probe.once('error', reject)
+    probe.listen(0, '127.0.0.1', () => {
+      const address = probe.address()
+      probe.close(() => (address && typeof address === 'object' ? resolve(address.port) : reject(new Error('no port'))))
+    })
+  })
+}

@@ -1,0 +1,255 @@
+import assert from 'node:assert/strict'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type pg from 'pg'
+import { seededRandom } from '../../src/base/index.ts'
+import type { Engine } from '../../src/engine/index.ts'
+import { open } from '../../src/index.ts'
+import { rowText as jsonRow } from '../../src/server/values.ts'
+import { fromAnswer, rowText } from './canonical.ts'
+import { agree, answeredRows, postgresRows, walPosition } from './compare.ts'
+import type { RunSql, TableRows } from './compare.ts'
+import { Workload, connect, runTransaction } from './workload.ts'
+import { quoted, workloadSchema, workloadTables } from './workload-tables.ts'
+import type { WorkloadTable } from './workload-tables.ts'
+
+/** Another implementation that reads what is committed. */
+export interface IndependentReader {
+  readonly name: string
+  rows(table: WorkloadTable): Promise<TableRows>
+  close(): Promise<void>
+}
+
+export interface DifferentialOptions {
+  readonly seed: number
+  /** A server; each run has a database of its own. */
+  readonly url: string
+  readonly pipelines: 'inline' | 'worker'
+  /** Stretches of load with a quiet point after each. */
+  readonly phases: number
+  /** Transactions of each writer in each phase. */
+  readonly transactions: number
+  readonly writers: number
+  readonly mostRows: number
+  /** Opened on the lake, asked at quiet points after a flush. */
+  readonly readers?: (warehouse: string) => Promise<readonly IndependentReader[]>
+  /** Called with the closed lake at the very end. */
+  readonly after?: (warehouse: string, client: pg.Client) => Promise<void>
+}
+
+/**
+ * Random transactions on a real Postgres while the engine copies, streams, flushes, commits and restarts; at quiet points all
+ * readers must have every value of Postgres. Everything follows from the seed but the interleaving.
+ */
+export async function runDifferential(options: DifferentialOptions): Promise<void> {
+  const name = `differential_${options.seed}_${options.pipelines}`
+  const folder = await mkdtemp(join(tmpdir(), 'frazil-differential-'))
+  const run = new DifferentialRun(options, name, folder)
+  try {
+    await run.all()
+  } catch (error) {
+    throw new Error(`seed ${options.seed}, pipelines ${options.pipelines}, ${run.doing}: ${String(error)}`, { cause: error })
+  } finally {
+    await run.end()
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+class DifferentialRun {
+  /** For messages: what was going on. */
+  doing = 'preparing'
+  readonly #options: DifferentialOptions
+  readonly #name: string
+  readonly #folder: string
+  readonly #random: ReturnType<typeof seededRandom>
+  readonly #closing: (() => Promise<unknown>)[] = []
+  #engine: Engine | null = null
+
+  constructor(options: DifferentialOptions, name: string, folder: string) {
+    this.#options = options
+    this.#name = name
+    this.#folder = folder
+    this.#random = seededRandom(options.seed + 7)
+  }
+
+  async all(): Promise<void> {
+    const { seed, writers, phases, mostRows } = this.#options
+    const client = await this.#database()
+    const workloads = await Promise.all(
+      Array.from({ length: writers }, async (_, writer) => {
+        const connection = await connect(this.#databaseUrl())
+        this.#closing.push(() => connection.end())
+        return { connection, workload: new Workload({ seed: seed * 100 + writer, writer, mostRows, truncate: writers === 1 }) }
+      }),
+    )
+    for (const transaction of workloads[0].workload.initial(this.#random.below(1000))) await runTransaction(client, transaction)
+    for (let phase = 0; phase < phases; phase++) {
+      this.doing = `phase ${phase}, under load`
+      let writing = true
+      const load = Promise.all(workloads.map((one) => this.#write(one.connection, one.workload))).finally(() => (writing = false))
+      // An error here must not leave the load running against a database that is dropped.
+      const disturbed = this.#disturb(() => writing).catch((error: unknown) => ({ error }))
+      await load
+      const outcome = await disturbed
+      if (outcome) throw outcome.error
+      this.doing = `phase ${phase}, quiet`
+      await this.#quiet(client)
+    }
+    this.doing = 'after the last restart'
+    await this.#restart()
+    await this.#quiet(client)
+    this.doing = 'closed'
+    await this.#close()
+    await this.#options.after?.(join(this.#folder, 'lake'), client)
+  }
+
+  async #write(connection: pg.Client, workload: Workload): Promise<void> {
+    for (let i = 0; i < this.#options.transactions; i++) await runTransaction(connection, workload.next())
+  }
+
+  /** What an engine has to stand while rows arrive. The first thing is its start: the copy runs beside the writers. */
+  async #disturb(writing: () => boolean): Promise<void> {
+    const engine = this.#engine ?? (await this.#open())
+    this.#engine = engine
+    while (writing()) {
+      const chance = this.#random.below(10)
+      if (chance < 4) await this.#engine.flush()
+      else if (chance < 8) {
+        const table = workloadTables[this.#random.below(workloadTables.length)]
+        // A table that is still being copied is not there yet.
+        const there = (await this.#engine.status()).tables.some((one) => one.table === table.lakeName && one.visible !== null)
+        if (there) await answeredRows(this.#sql, table)
+      } else if (chance === 8) await this.#restart()
+      else await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+  }
+
+  async #quiet(client: pg.Client): Promise<void> {
+    await this.#healthy(client)
+    await agree(client, workloadTables, 'our SQL', (table) => answeredRows(this.#sql, table))
+    await this.#lookups(client)
+    await this.#current().flush()
+    await agree(client, workloadTables, 'our SQL after a flush', (table) => answeredRows(this.#sql, table))
+    const readers = (await this.#options.readers?.(join(this.#folder, 'lake'))) ?? []
+    try {
+      for (const reader of readers) await agree(client, workloadTables, reader.name, (table) => reader.rows(table))
+    } finally {
+      for (const reader of readers) await reader.close()
+    }
+  }
+
+  /** Waits for everything that is written, and for the copy; no table may have stopped. */
+  async #healthy(client: pg.Client): Promise<void> {
+    const wait = { shop: await walPosition(client) }
+    await this.#current().execute('SELECT 1', { wait, waitTimeoutMs: 60_000 })
+    const deadline = Date.now() + 60_000
+    for (;;) {
+      const status = await this.#current().status()
+      const sick = status.tables.filter(({ health }) => health === 'stopped' || health === 'detached')
+      assert.deepEqual(
+        sick.map(({ table, reason }) => `${table}: ${reason}`),
+        [],
+      )
+      if (status.ready && status.tables.length === workloadTables.length) return
+      assert.ok(Date.now() < deadline, `not ready: ${status.reasons.join('; ')}, ${status.tables.length} tables`)
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+  }
+
+  /** Some keys that are there, and one that is not. */
+  async #lookups(client: pg.Client): Promise<void> {
+    for (const table of workloadTables) {
+      if (table.unique.length === 0) continue
+      const keys = table.unique[0].columns
+      const order = `ORDER BY hashtext(${keys.map(({ name }) => `${quoted(name)}::text`).join(' || ')}), 1 LIMIT 5`
+      const rows = await postgresRows(client, table, order)
+      for (const row of rows) {
+        const values = JSON.parse(row) as unknown[]
+        const at = keys.map(({ name }) => [name, values[table.columns.findIndex((column) => column.name === name)]] as const)
+        const found = await this.#current().lookup('shop', table.lakeName, Object.fromEntries(at))
+        assert.ok(found.row !== null, `${table.lakeName}: the look-up of a key of Postgres finds nothing`)
+        const json = JSON.parse(jsonRow(found.fields, found.row, { numbersAsStrings: true })) as Record<string, unknown>
+        const got = rowText(
+          table,
+          table.columns.map((column) => json[column.name]),
+          fromAnswer,
+        )
+        assert.equal(got, row, `${table.lakeName}: look-up`)
+      }
+      const missing = await client.query<Record<string, string>>({
+        text: `SELECT ${keys.map(({ name, expression }) => `${expression('1999999999::bigint')}::text AS ${quoted(name)}`).join(', ')}`,
+      })
+      const none = await this.#current().lookup('shop', table.lakeName, missing.rows[0])
+      assert.equal(none.row, null, `${table.lakeName}: the look-up of a key that was never there`)
+    }
+  }
+
+  #current(): Engine {
+    assert.ok(this.#engine, 'the engine runs')
+    return this.#engine
+  }
+
+  readonly #sql: RunSql = async (sql) => {
+    const answer = await this.#current().execute(sql, { numbersAsStrings: true })
+    return { columns: answer.columns, rows: JSON.parse(Buffer.from(answer.body).toString()) as unknown[][] }
+  }
+
+  async #open(): Promise<Engine> {
+    const frazil = await open({
+      warehouse: join(this.#folder, 'lake'),
+      local: join(this.#folder, 'local'),
+      memory: '64MB',
+      commit: { every: '300ms', bytes: '4MB' },
+      pipelines: this.#options.pipelines,
+      query: { memory: '256MB', threads: 1 },
+      sources: {
+        shop: {
+          type: 'postgres',
+          url: this.#databaseUrl(),
+          tables: workloadTables.map((table) => table.sqlName),
+          slot: this.#name,
+          publication: this.#name,
+        },
+      },
+    })
+    return frazil.engine
+  }
+
+  async #restart(): Promise<void> {
+    await this.#close()
+    this.#engine = await this.#open()
+  }
+
+  async #close(): Promise<void> {
+    const engine = this.#engine
+    this.#engine = null
+    await engine?.close()
+  }
+
+  #databaseUrl(): string {
+    const url = new URL(this.#options.url)
+    url.pathname = `/${this.#name}`
+    return url.href
+  }
+
+  async #database(): Promise<pg.Client> {
+    const admin = await connect(this.#options.url)
+    await admin.query(`CREATE DATABASE ${this.#name}`)
+    this.#closing.unshift(async () => {
+      await admin.query(`SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1`, [this.#name])
+      await admin.query(`DROP DATABASE ${this.#name} WITH (FORCE)`)
+      await admin.end()
+    })
+    const client = await connect(this.#databaseUrl())
+    this.#closing.push(() => client.end())
+    for (const statement of workloadSchema()) await client.query(statement)
+    return client
+  }
+
+  /** Everything in reverse; what fails here hides nothing. */
+  async end(): Promise<void> {
+    await this.#close().catch(() => {})
+    for (const close of this.#closing.toReversed()) await close().catch(() => {})
+  }
+}
