@@ -59,7 +59,7 @@ export class LocalStore implements ObjectStore {
         await handle.close()
       }
     } catch (error) {
-      if (errno(error) === 'ENOENT')
+      if (isMissing(error) || errno(error) === 'EISDIR')
         throw new FrazilError('corrupt', 'object-missing', `${uri} does not exist`, {
           cause: error,
           hint: 'something else deleted it; files of a table are removed by frazil only',
@@ -74,7 +74,7 @@ export class LocalStore implements ObjectStore {
       const found = await stat(path, { bigint: true })
       return found.isFile() ? info(uri, found) : null
     } catch (error) {
-      if (errno(error) === 'ENOENT' || errno(error) === 'ENOTDIR') return null
+      if (isMissing(error)) return null
       throw diskError(error, `look at ${uri}`)
     }
   }
@@ -96,6 +96,8 @@ export class LocalStore implements ObjectStore {
   async writer(uri: string): Promise<ObjectWriter> {
     const path = this.#path(uri)
     const draft = await this.#draft(uri)
+    /** Set once a piece is missing: what follows must not become an object. */
+    let failure: FrazilError | null = null
     const discard = async (): Promise<void> => {
       await draft.close()
       await removeFile(draft.path)
@@ -106,11 +108,13 @@ export class LocalStore implements ObjectStore {
         try {
           await draft.write(bytes)
         } catch (error) {
-          throw diskError(error, `write ${uri}`)
+          failure ??= diskError(error, `write ${uri}`)
+          throw failure
         }
       },
       close: async () => {
         try {
+          if (failure !== null) throw failure
           await draft.sync()
           const { size } = await draft.stat()
           await draft.close()
@@ -262,6 +266,11 @@ function info(uri: string, found: BigIntStats): ObjectInfo {
   }
 }
 
+/** No such file, or a file where its folder would have to be. */
+function isMissing(error: unknown): boolean {
+  return errno(error) === 'ENOENT' || errno(error) === 'ENOTDIR'
+}
+
 function truncated(uri: string, start: number, length: number, size: number): FrazilError {
   const message = `${uri} has ${size} bytes; asked for ${length} from ${start}`
   return new FrazilError('corrupt', 'object-truncated', message)
@@ -272,7 +281,7 @@ async function* entriesOf(directory: string): AsyncIterable<Dirent> {
   try {
     yield* await opendir(directory)
   } catch (error) {
-    if (errno(error) !== 'ENOENT' && errno(error) !== 'ENOTDIR') throw diskError(error, `list ${directory}`)
+    if (!isMissing(error)) throw diskError(error, `list ${directory}`)
   }
 }
 
@@ -280,6 +289,6 @@ async function removeFile(path: string): Promise<void> {
   try {
     await unlink(path)
   } catch (error) {
-    if (errno(error) !== 'ENOENT' && errno(error) !== 'ENOTDIR') throw diskError(error, `delete ${path}`)
+    if (!isMissing(error)) throw diskError(error, `delete ${path}`)
   }
 }

@@ -88,9 +88,10 @@ export function storeConformance(name: string, open: () => Promise<{ store: Obje
     it('misses objects plainly', async () => {
       const { store } = await open()
       await store.put(`${store.root}/folder/x`, bytes(1, 1))
-      for (const uri of [`${store.root}/nothing`, `${store.root}/folder`, `${store.root}/folder/x/y`])
+      for (const uri of [`${store.root}/nothing`, `${store.root}/folder`, `${store.root}/folder/x/y`]) {
         assert.equal(await store.head(uri), null, uri)
-      await rejectsWith(store.get(`${store.root}/nothing`), 'corrupt', 'object-missing')
+        await rejectsWith(store.get(uri), 'corrupt', 'object-missing')
+      }
       await store.delete([`${store.root}/nothing`, `${store.root}/no/folder/x`])
       assert.deepEqual(await all(store, `${store.root}/nowhere`), [])
     })

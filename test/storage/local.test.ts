@@ -177,6 +177,27 @@ it('opens in a worker thread from the same string', async () => {
   assert.deepEqual(bytes, text('from main'))
 })
 
+it('a process killed while writing leaves whole objects only, and all that it was told were durable', async () => {
+  const directory = fresh()
+  const store = new LocalStore(directory)
+  const child = fork(new URL('./write-until-killed.ts', import.meta.url), [directory])
+  const acknowledged: string[] = []
+  child.on('message', (uri) => {
+    acknowledged.push(uri as string)
+    if (acknowledged.length === 20) child.kill('SIGKILL')
+  })
+  await once(child, 'exit')
+  const listed = await Array.fromAsync(store.list(store.root))
+  const uris = new Set(listed.map((info) => info.uri))
+  assert.ok(acknowledged.every((uri) => uris.has(uri)))
+  for (const { uri, size } of listed) {
+    assert.equal(size, 300_000)
+    assert.deepEqual(await store.get(uri), new Uint8Array(300_000).fill(Number(uri.split('/').at(-1)) & 0xff))
+  }
+  await store.removeUnfinished(-60_000)
+  assert.deepEqual(readdirSync(join(directory, '.store', 'unfinished')), [])
+})
+
 it('counts right when processes increment one object by compare-and-set', async () => {
   const directory = fresh()
   const store = openStore(directory)

@@ -19,7 +19,8 @@ await outcome('put', () => store.put(`${store.root}/put`, big))
 await outcome('writer', async () => {
   const writer = await store.writer(`${store.root}/streamed`)
   try {
-    await writer.write(big)
+    await writer.write(big).catch(() => {})
+    // There is room for the directory entry, but a piece is missing.
     await writer.close()
   } catch (error) {
     await writer.abort()
