@@ -61,9 +61,13 @@ class ReaderAccess implements LakeAccess {
     this.origin = `the lake in ${warehouse}, read-only: no daemon runs`
   }
 
-  async query(sql: string, { as }: AccessQuery): Promise<Pick<QueryAnswer, 'columns' | 'body'>> {
+  async query(sql: string, { as, wait }: AccessQuery): Promise<Pick<QueryAnswer, 'columns' | 'body'>> {
     const format = as === 'csv' ? 'csv' : 'json'
-    const { columns, body, positions } = await this.#engine.execute(sql, { format, numbersAsStrings: as === 'rows' })
+    const { columns, body, positions } = await this.#engine.execute(sql, {
+      format,
+      numbersAsStrings: as === 'rows',
+      ...(wait ? { wait: 'now' } : {}),
+    })
     if (as !== 'json') return { columns, body }
     const head = Buffer.from(`{"columns":${JSON.stringify(columns)},"rows":`)
     return { columns, body: Buffer.concat([head, body, Buffer.from(`,"positions":${JSON.stringify(positions)}}`)]) }

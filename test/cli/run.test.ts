@@ -1,0 +1,106 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, suite, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
+import { Client } from 'pg'
+import { startPostgres } from '../support/postgres.ts'
+import type { EmbeddedPostgres } from '../support/postgres.ts'
+import { frazil, start } from './frazil.ts'
+import type { Running } from './frazil.ts'
+
+interface LogLine {
+  readonly level: string
+  readonly msg: string
+  readonly url?: string
+  readonly remove?: string
+}
+
+suite('frazil run', () => {
+  let postgres: EmbeddedPostgres
+  let client: Client
+  let folder: string
+  let file: string
+  before(async () => {
+    postgres = await startPostgres()
+    client = new Client({ connectionString: postgres.url })
+    await client.connect()
+    await client.query('create table items (id bigint primary key, name text); insert into items values (1, $$one$$)')
+    folder = mkdtempSync(join(tmpdir(), 'frazil-run-'))
+    file = join(folder, 'frazil.yaml')
+    const source = `type: postgres, url: "${postgres.url}", tables: [public.items]`
+    writeFileSync(file, `listen: 127.0.0.1:0\nsources: {shop: {${source}}}\n`)
+  })
+  after(async () => {
+    await client.end()
+    await postgres.stop()
+    rmSync(folder, { recursive: true, force: true })
+  })
+
+  const logOf = (text: string): LogLine[] =>
+    text
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as LogLine)
+
+  /** Starts a daemon and waits until it has the table. */
+  async function startReady(): Promise<{ daemon: Running; url: string }> {
+    const daemon = start(['run', file])
+    const listening = JSON.parse(await daemon.line('"listening"')) as LogLine
+    const url = listening.url ?? assert.fail('no address')
+    for (;;) {
+      const response = await fetch(`${url}/ready`)
+      await response.text()
+      if (response.ok) return { daemon, url }
+      await Promise.race([delay(20), daemon.finished.then(({ err }) => assert.fail(`the daemon ended: ${err}`))])
+    }
+  }
+
+  test('mirrors, answers, and stops cleanly at SIGTERM', async () => {
+    const { daemon, url } = await startReady()
+    try {
+      await client.query('insert into items values (2, $$two$$)')
+      const { out } = await frazil(['query', '-c', file, '--wait', '-f', 'csv', 'select id, name from shop.items order by id'])
+      assert.equal(out, 'id,name\n1,one\n2,two\n')
+      const row = await fetch(`${url}/tables/shop/items/rows/2`)
+      assert.deepEqual(await row.json(), { id: 2, name: 'two' })
+      const second = await frazil(['run', file])
+      assert.notEqual(second.code, 0)
+      assert.match(second.err, new RegExp(`pid ${daemon.process.pid}`))
+    } finally {
+      daemon.process.kill('SIGTERM')
+    }
+    const { code, out, err } = await daemon.finished
+    assert.equal(code, 0, err)
+    const lines = logOf(out)
+    assert(lines.some(({ msg, remove }) => msg.includes('replication slot frazil_shop stays') && remove === 'frazil drop shop'))
+    assert.equal(lines.at(-1)?.msg, 'stopped')
+    const slots = await client.query<{ active: boolean }>('select active from pg_replication_slots')
+    assert.deepEqual(slots.rows, [{ active: false }])
+  })
+
+  test('without a daemon the lake is read, and drop removes what was left at the server', async () => {
+    const { code, out, err } = await frazil(['query', '-c', file, '-f', 'csv', 'select id, name from shop.items order by id'])
+    assert.equal(out, 'id,name\n1,one\n2,two\n', err)
+    assert.equal(code, 0)
+    const dropped = await frazil(['drop', 'shop', '-c', file])
+    assert.equal(dropped.code, 0, dropped.err)
+    assert.match(dropped.out, /frazil_shop/)
+    const slots = await client.query('select 1 from pg_replication_slots union all select 1 from pg_publication')
+    assert.equal(slots.rowCount, 0)
+  })
+
+  test('a server that does not answer: exit 4 and a sentence', async () => {
+    const other = join(folder, 'unreachable.yaml')
+    const source = 'type: postgres, url: "postgres://postgres:hunter2@127.0.0.1:1/shop", tables: [public.items]'
+    writeFileSync(other, `warehouse: ./other\nlocal: ./other-local\nlisten: 127.0.0.1:0\nsources: {shop: {${source}}}\n`)
+    for (const command of ['run', 'check']) {
+      const { code, out, err } = await frazil([command, other])
+      assert.match(out + err, /127\.0\.0\.1/)
+      assert(!(out + err).includes('hunter2'))
+      assert.notEqual(code, 0)
+      assert.doesNotMatch(err, /this is a bug/)
+    }
+  })
+})
