@@ -1,7 +1,7 @@
 /**
  * How fast is the Parquet encoder, beside DuckDB's COPY of the same rows on the same machine in the same run?
  *
- *   node bench/parquet.ts [rows=1000000] [rounds=5]
+ *   node bench/parquet.ts [rows=1000000] [rounds=5] [page rows]
  */
 import { mkdtempSync, openSync, closeSync, rmSync, statSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -14,6 +14,7 @@ import { ParquetEncoder } from '../src/format/parquet/index.ts'
 
 const rows = Number(process.argv[2] ?? 1_000_000)
 const rounds = Number(process.argv[3] ?? 5)
+const pageRows = process.argv[4] === undefined ? undefined : Number(process.argv[4])
 
 const { fields } = assignFieldIds([
   { id: 0, name: 'id', type: { kind: 'long' }, required: true },
@@ -38,9 +39,16 @@ function makeSegments(): { segments: Segment[]; bytes: number } {
   const segments: Segment[] = []
   let bytes = 0
   let time = 1_790_000_000_000_000
-  for (let done = 0; done < rows; ) {
+  for (let done = 0; done < rows;) {
     const count = Math.min(65535, rows - done)
-    const segment = Segment.create(pool, { id: segments.length, fields, capacity: 65535, heapBytes: 4 << 20, deletable: true, baseCommit: 0 })
+    const segment = Segment.create(pool, {
+      id: segments.length,
+      fields,
+      capacity: 65535,
+      heapBytes: 4 << 20,
+      deletable: true,
+      baseCommit: 0,
+    })
     if (segment === null) throw new Error('the pool is too small')
     const [id, i32, f64, ts, lowText, highText, nint, flag] = segment.columns
     const doubles = new Float64Array(f64.data.buffer, f64.data.byteOffset, count)
@@ -103,35 +111,50 @@ const { segments, bytes } = makeSegments()
 const folder = mkdtempSync(join(tmpdir(), 'frazil-bench-'))
 const report = (name: string, { seconds, cpu, size }: Measure, count = rows): void =>
   console.log(
-    `${name.padEnd(46)} ${(count / seconds / 1e6).toFixed(2).padStart(6)} M rows/s ${(bytes * (count / rows) / seconds / 1e6).toFixed(0).padStart(5)} MB/s ` +
+    `${name.padEnd(46)} ${(count / seconds / 1e6).toFixed(2).padStart(6)} M rows/s ${((bytes * (count / rows)) / seconds / 1e6).toFixed(0).padStart(5)} MB/s ` +
       `${((cpu / count) * 1e6).toFixed(3)} CPU s per 1M  ${(size / 1e6).toFixed(1)} MB`,
   )
 
-function write(codec: 'zstd' | 'none', select: ((segment: Segment) => Int32Array) | null): number {
-  const path = join(folder, 'ours.parquet')
-  const file = openSync(path, 'w')
-  const encoder = new ParquetEncoder({ fields, emit: (piece) => writeSync(file, piece), createdBy: 'frazil bench', codec })
+function encode(
+  codec: 'zstd' | 'none',
+  select: ((segment: Segment) => Int32Array) | null,
+  emit: (piece: Uint8Array) => void,
+): number {
+  const encoder = new ParquetEncoder({ fields, emit, createdBy: 'frazil bench', codec, pageRows })
   for (const segment of segments) encoder.append(segment.share(), 0, segment.rows, select?.(segment) ?? null)
-  const { fileSize } = encoder.finish()
+  return encoder.finish().fileSize
+}
+
+let files = 0
+
+function write(codec: 'zstd' | 'none', select: ((segment: Segment) => Int32Array) | null): number {
+  const file = openSync(join(folder, `ours-${files++}.parquet`), 'w')
+  const size = encode(codec, select, (piece) => writeSync(file, piece))
   closeSync(file)
-  return fileSize
+  return size
 }
 
 try {
-  const alive = new Map(segments.map((segment) => [segment, Int32Array.from({ length: segment.rows }, (_, i) => i).filter((i) => i % 20 !== 7)]))
+  const alive = new Map(
+    segments.map((segment) => [segment, Int32Array.from({ length: segment.rows }, (_, i) => i).filter((i) => i % 20 !== 7)]),
+  )
   const survivors = [...alive.values()].reduce((sum, list) => sum + list.length, 0)
   report('Frazil, zstd-1', await best(() => write('zstd', null)))
-  report('Frazil, zstd-1, 5 % of the rows deleted', await best(() => write('zstd', (segment) => alive.get(segment) ?? new Int32Array(0))), survivors)
-  report('Frazil, uncompressed', await best(() => write('none', null)))
+  report(
+    'Frazil, zstd-1, 5 % of the rows deleted',
+    await best(() => write('zstd', (segment) => alive.get(segment) ?? new Int32Array(0))),
+    survivors,
+  )
+  report('Frazil, zstd-1, bytes thrown away', await best(() => encode('zstd', null, () => {})))
+  report('Frazil, uncompressed, bytes thrown away', await best(() => encode('none', null, () => {})))
 
-  write('zstd', null)
   const instance = await DuckDBInstance.create(':memory:', { threads: '1' })
   const connection = await instance.connect()
-  await connection.run(`CREATE TABLE t AS SELECT * FROM read_parquet('${join(folder, 'ours.parquet')}')`)
+  await connection.run(`CREATE TABLE t AS SELECT * FROM read_parquet('${join(folder, 'ours-0.parquet')}')`)
   for (const threads of [1, 2]) {
     await connection.run(`SET threads = ${threads}`)
-    const target = join(folder, 'duckdb.parquet')
     const measure = await best(async () => {
+      const target = join(folder, `duckdb-${files++}.parquet`)
       await connection.run(`COPY t TO '${target}' (FORMAT parquet, CODEC zstd, COMPRESSION_LEVEL 1)`)
       return statSync(target).size
     })

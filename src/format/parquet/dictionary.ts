@@ -1,3 +1,5 @@
+import { compareBytes } from './extrema.ts'
+import type { Extrema } from './extrema.ts'
 import { Staging, headroom } from './staging.ts'
 
 /** Codes are 16 bits. */
@@ -126,12 +128,34 @@ export class WordDictionary extends HashedDictionary {
 /** Byte arrays behind their lengths (`width` 0), or of `width` bytes each. */
 export class ByteDictionary extends HashedDictionary {
   readonly #width: number
+  /** 128 for decimals: flips the sign bit, so that bytes compare as numbers. */
+  readonly #flip: number
   /** Where each entry's bytes begin in `values`. */
   #starts = new Int32Array(128)
+  /** By code: number of the last {@link extrema} call that met it. */
+  #met = new Int32Array(128)
+  #calls = 0
 
-  constructor(width: number, limitBytes: number) {
+  constructor(width: number, signed: boolean, limitBytes: number) {
     super(limitBytes)
     this.#width = width
+    this.#flip = signed ? 128 : 0
+  }
+
+  /** Smallest and largest of the values behind some codes, each distinct one looked at once. */
+  extrema(codes: Uint16Array, count: number): Extrema {
+    const call = ++this.#calls
+    const met = this.#met
+    let min = codes[0]
+    let max = min
+    for (let i = 0; i < count; i++) {
+      const code = codes[i]
+      if (met[code] === call) continue
+      met[code] = call
+      if (this.#compare(code, min) < 0) min = code
+      else if (this.#compare(code, max) > 0) max = code
+    }
+    return { min: this.#bytesOf(min).slice(), max: this.#bytesOf(max).slice(), nans: 0 }
   }
 
   truncate(size: number): void {
@@ -188,12 +212,34 @@ export class ByteDictionary extends HashedDictionary {
     const starts = new Int32Array(this.hashes.length)
     starts.set(this.#starts)
     this.#starts = starts
+    const met = new Int32Array(this.hashes.length)
+    met.set(this.#met)
+    this.#met = met
+  }
+
+  #lengthOf(code: number): number {
+    return this.#width === 0 ? this.values.view.getInt32(this.#starts[code] - 4, true) : this.#width
+  }
+
+  #bytesOf(code: number): Uint8Array {
+    return this.values.bytes.subarray(this.#starts[code], this.#starts[code] + this.#lengthOf(code))
+  }
+
+  #compare(a: number, b: number): number {
+    const { bytes } = this.values
+    const aStart = this.#starts[a]
+    const bStart = this.#starts[b]
+    if (this.#flip !== 0) {
+      const difference = (bytes[aStart] ^ this.#flip) - (bytes[bStart] ^ this.#flip)
+      if (difference !== 0) return difference
+    }
+    return compareBytes(bytes, aStart, aStart + this.#lengthOf(a), bytes, bStart, bStart + this.#lengthOf(b))
   }
 
   #equals(code: number, view: DataView, bytes: Uint8Array, start: number, length: number): boolean {
     const mine = this.values.view
     let at = this.#starts[code]
-    if (this.#width === 0 && mine.getInt32(at - 4, true) !== length) return false
+    if (this.#lengthOf(code) !== length) return false
     const end = start + length
     let k = start
     for (; k + 4 <= end; k += 4, at += 4) if (mine.getInt32(at, true) !== view.getInt32(k, true)) return false

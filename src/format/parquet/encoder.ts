@@ -239,7 +239,8 @@ export class ParquetEncoder {
 
   #metrics(): ColumnMetrics[] {
     const standard = new Set(this.#schema.leaves.slice(0, defaultMetricsColumns).map((leaf) => leaf.fieldId))
-    const modeOf = this.#options.metrics ?? ((fieldId: number): MetricsMode => (standard.has(fieldId) ? { truncate: 16 } : 'none'))
+    const modeOf =
+      this.#options.metrics ?? ((fieldId: number): MetricsMode => (standard.has(fieldId) ? { truncate: 16 } : 'none'))
     const metrics: ColumnMetrics[] = []
     this.#schema.leaves.forEach((leaf, i) => {
       const mode = modeOf(leaf.fieldId)
@@ -291,4 +292,3 @@ function refuseNulls(
       throw new FrazilError('corrupt', 'missing-value', `column ${field.name} is required and has a row without a value`)
   }
 }
-

@@ -197,14 +197,7 @@ function variable({ bytes, view, end }: Staging, count: number): Extrema {
 }
 
 /** Unsigned, a prefix first: for UTF-8 that is the order of code points. */
-export function compareBytes(
-  a: Uint8Array,
-  aStart: number,
-  aEnd: number,
-  b: Uint8Array,
-  bStart: number,
-  bEnd: number,
-): number {
+export function compareBytes(a: Uint8Array, aStart: number, aEnd: number, b: Uint8Array, bStart: number, bEnd: number): number {
   const length = aEnd - aStart < bEnd - bStart ? aEnd - aStart : bEnd - bStart
   for (let i = 0; i < length; i++) {
     const difference = a[aStart + i] - b[bStart + i]

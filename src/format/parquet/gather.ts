@@ -101,8 +101,10 @@ function gatherVariable({ ends, heap }: Column, selection: Selection, staging: S
   } else {
     for (let i = from; i < to; i++) {
       let start = ends[rows[i]]
+      // Few rows are dead as a rule: runs of neighbours are one copy.
+      while (i + 1 < to && rows[i + 1] === rows[i] + 1) i++
       const stop = ends[rows[i] + 1]
-      if (stop - start > 64) {
+      if (stop - start > 96) {
         target.set(heap.subarray(start, stop), end)
         end += stop - start
       } else {

@@ -41,7 +41,14 @@ export function writeHybrid(values: Uint8Array | Uint16Array, count: number, wid
   return at
 }
 
-function writePacked(values: Uint8Array | Uint16Array, from: number, to: number, width: number, out: Uint8Array, at: number): number {
+function writePacked(
+  values: Uint8Array | Uint16Array,
+  from: number,
+  to: number,
+  width: number,
+  out: Uint8Array,
+  at: number,
+): number {
   const groups = (to - from + 7) >> 3
   at = writeVarint((groups << 1) | 1, out, at)
   if (width === 1) {

@@ -200,8 +200,11 @@ export class LeafWriter {
     const { leaf, values } = this
     const entries = this.#entries
     const present = this.#present
-    const extrema = extremaOf(leaf, values, present)
     const codes = this.#codes(present)
+    const extrema =
+      codes !== null && this.#dictionary instanceof ByteDictionary
+        ? this.#dictionary.extrema(codes.codes, present)
+        : extremaOf(leaf, values, present)
     // Levels and, where they are not just the staged ones, values are put together in scratch memory.
     const bound = 8 + hybridBound(entries, 8) * 2 + (codes === null ? 0 : 1 + hybridBound(present, 16)) + (present >> 3) + 1
     const scratch = this.#options.scratch.reserve(bound)
@@ -227,7 +230,13 @@ export class LeafWriter {
       body.set(values.bytes.subarray(headroom, values.end), at)
     }
     const compressed = this.#options.compress(body)
-    const header = pageHeader(pageType.data, body.length, compressed, entries, codes === null ? encoding.plain : encoding.rleDictionary)
+    const header = pageHeader(
+      pageType.data,
+      body.length,
+      compressed,
+      entries,
+      codes === null ? encoding.plain : encoding.rleDictionary,
+    )
     this.keptBytes += header.length + compressed.length
     this.#pages.push({
       header,
@@ -290,9 +299,9 @@ function dictionaryFor(leaf: Leaf, limitBytes: number): Dictionary | null {
     case physical.double:
       return new WordDictionary(8, limitBytes)
     case physical.byteArray:
-      return new ByteDictionary(0, limitBytes)
+      return new ByteDictionary(0, false, limitBytes)
     case physical.fixed:
-      return leaf.width === 0 ? null : new ByteDictionary(leaf.width, limitBytes)
+      return leaf.width === 0 ? null : new ByteDictionary(leaf.width, leaf.type.kind === 'decimal', limitBytes)
     default:
       return null
   }

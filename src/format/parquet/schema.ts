@@ -73,14 +73,25 @@ export function layOut(fields: readonly Field[]): FileSchema {
   const leaves: Leaf[] = []
   const elements: SchemaElement[] = []
 
-  const add = (name: string, id: number, type: Type, required: boolean, path: string[], definition: number, repeats: number): Node => {
+  const add = (
+    name: string,
+    id: number,
+    type: Type,
+    required: boolean,
+    path: string[],
+    definition: number,
+    repeats: number,
+  ): Node => {
     const optional = !required
     const here = [...path, name]
     const level = definition + (optional ? 1 : 0)
-    if (level > maxLevel) throw new FrazilError('unsupported', 'nesting-too-deep', `column ${here[0]} is nested too deeply for Parquet`)
+    if (level > maxLevel)
+      throw new FrazilError('unsupported', 'nesting-too-deep', `column ${here[0]} is nested too deeply for Parquet`)
     const base = { name, repetition: optional ? repetition.optional : repetition.required, fieldId: id }
     const firstLeaf = leaves.length
-    const node = (rest: { kind: 'struct'; children: Node[] } | { kind: 'repeated'; repetition: number; items: Node[] }): Node => ({
+    const node = (
+      rest: { kind: 'struct'; children: Node[] } | { kind: 'repeated'; repetition: number; items: Node[] },
+    ): Node => ({
       optional,
       definition: level,
       firstLeaf,
@@ -90,7 +101,11 @@ export function layOut(fields: readonly Field[]): FileSchema {
     switch (type.kind) {
       case 'struct': {
         if (type.fields.length === 0)
-          throw new FrazilError('unsupported', 'empty-struct', `column ${here[0]} has a struct without fields, which Parquet cannot store`)
+          throw new FrazilError(
+            'unsupported',
+            'empty-struct',
+            `column ${here[0]} has a struct without fields, which Parquet cannot store`,
+          )
         elements.push({ ...base, children: type.fields.length })
         const names = compatibleNames(type.fields)
         const children = type.fields.map((f, i) => add(names[i], f.id, f.type, f.required, here, level, repeats))

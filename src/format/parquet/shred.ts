@@ -83,7 +83,8 @@ export class Shredder {
   }
 
   #absent(node: Node, repetitionLevel: number, definitionLevel: number): void {
-    for (let leaf = node.firstLeaf; leaf < node.lastLeaf; leaf++) this.#leaves[leaf].appendLevels(repetitionLevel, definitionLevel)
+    for (let leaf = node.firstLeaf; leaf < node.lastLeaf; leaf++)
+      this.#leaves[leaf].appendLevels(repetitionLevel, definitionLevel)
   }
 
   #put(writer: LeafWriter, at: number, length: number): void {
@@ -101,7 +102,7 @@ export class Shredder {
     }
     if (leaf.type.kind === 'decimal' && leaf.type.precision > 18) {
       if (length !== 16) throw malformed()
-      for (let k = at + width; k > at; ) target[end++] = this.#bytes[--k]
+      for (let k = at + width; k > at;) target[end++] = this.#bytes[--k]
     } else {
       if (length !== width) throw malformed()
       for (let k = 0; k < length; k++) target[end++] = this.#bytes[at + k]

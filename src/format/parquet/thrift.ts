@@ -1,7 +1,20 @@
 import { FrazilError } from '../../base/index.ts'
 
 /** Element and field types of Thrift's compact protocol. */
-export const wire = { true: 1, false: 2, byte: 3, i16: 4, i32: 5, i64: 6, double: 7, binary: 8, list: 9, set: 10, map: 11, struct: 12 } as const
+export const wire = {
+  true: 1,
+  false: 2,
+  byte: 3,
+  i16: 4,
+  i32: 5,
+  i64: 6,
+  double: 7,
+  binary: 8,
+  list: 9,
+  set: 10,
+  map: 11,
+  struct: 12,
+} as const
 
 const toUtf8 = new TextEncoder()
 
@@ -37,7 +50,7 @@ export class ThriftWriter {
   #varint(value: number): void {
     this.#room(10)
     while (value >= 128) {
-      this.#bytes[this.#length++] = value % 128 | 128
+      this.#bytes[this.#length++] = (value % 128) | 128
       value = Math.floor(value / 128)
     }
     this.#bytes[this.#length++] = value

@@ -267,14 +267,26 @@ function microseconds(out: ThriftWriter, adjustedToUtc: boolean): void {
   out.end()
 }
 
-function rowGroup(out: ThriftWriter, group: PlacedRowGroup, ordinal: number, indexes: readonly ChunkIndexes[], codec: number): void {
+function rowGroup(
+  out: ThriftWriter,
+  group: PlacedRowGroup,
+  ordinal: number,
+  indexes: readonly ChunkIndexes[],
+  codec: number,
+): void {
   out.beginElement()
   out.listField(1, wire.struct, group.chunks.length)
   group.chunks.forEach((chunk, i) => columnChunk(out, chunk, indexes[i], codec))
-  out.i64Field(2, sum(group.chunks, (chunk) => chunk.uncompressedBytes))
+  out.i64Field(
+    2,
+    sum(group.chunks, (chunk) => chunk.uncompressedBytes),
+  )
   out.i64Field(3, group.rows)
   out.i64Field(5, group.offset)
-  out.i64Field(6, sum(group.chunks, (chunk) => chunk.compressedBytes))
+  out.i64Field(
+    6,
+    sum(group.chunks, (chunk) => chunk.compressedBytes),
+  )
   if (ordinal < 32768) out.i16Field(7, ordinal)
   out.end()
 }

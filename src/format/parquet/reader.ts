@@ -1,0 +1,210 @@
+import { FrazilError } from '../../base/index.ts'
+import type { Field, SharedSegment } from '../../data/index.ts'
+import { maxSegmentRows } from '../../data/index.ts'
+import { ColumnBuilder, LeafList, findById, planField } from './assemble.ts'
+import type { Missing, Plan } from './assemble.ts'
+import { ChunkReader } from './chunk-reader.ts'
+import type { RandomAccess } from './chunk-reader.ts'
+import { EntryQueue } from './entry-queue.ts'
+import { fieldOf, fileTree } from './file-schema.ts'
+import type { FileNode } from './file-schema.ts'
+import { malformed, readFileMetadata, readOffsetIndex } from './read-metadata.ts'
+import type { FileInfo, PageLocation, RowGroupInfo } from './read-metadata.ts'
+
+export interface ParquetReaderOptions {
+  /**
+   * Field ids for files whose columns have none (Iceberg's name mapping): the id for a path of names, list elements and map
+   * entries named `element`, `key`, `value`.
+   */
+  readonly nameMapping?: (path: readonly string[]) => number | undefined
+  /**
+   * What a field that the file does not have reads as: stored bytes as `encodeValue` makes them (an `initial-default`), or
+   * null. Default: null; `corrupt` for required fields.
+   */
+  readonly missing?: Missing
+}
+
+/** Bytes at the end of a file fetched when it is opened: as a rule the whole footer and the indexes. */
+const tailBytes = 64 << 10
+/** Longest footer. */
+const maxFooterBytes = 256 << 20
+/** Aim for the size of a batch in memory. */
+const batchBytes = 32 << 20
+const magic = 0x31524150 // "PAR1", little-endian
+
+/**
+ * Reads Parquet files of any writer (specification: Parquet format 2): data pages of both versions, all encodings but INT96
+ * values, codecs zstd, gzip, brotli, snappy, lz4_raw and none. Everything in the file is checked, not trusted: `corrupt` for
+ * malformed ones, `unsupported` for what is right but not known here.
+ */
+export class ParquetReader {
+  readonly rowCount: number
+  readonly createdBy: string
+  /** Footer key-values. */
+  readonly keyValues: ReadonlyMap<string, string>
+  readonly #source: RandomAccess
+  readonly #info: FileInfo
+  readonly #nodes: readonly FileNode[]
+  readonly #missing: Missing
+  readonly #tail: Uint8Array
+  /** Offset indexes by row group and leaf. */
+  readonly #indexes = new Map<string, Promise<readonly PageLocation[] | null>>()
+
+  private constructor(source: RandomAccess, info: FileInfo, tail: Uint8Array, options: ParquetReaderOptions) {
+    this.#source = source
+    this.#info = info
+    this.#tail = tail
+    this.#missing = options.missing ?? (() => null)
+    this.#nodes = fileTree(info.elements, options.nameMapping ?? (() => undefined)).nodes
+    this.rowCount = info.rows
+    this.createdBy = info.createdBy
+    this.keyValues = info.keyValues
+  }
+
+  /** Reads the footer. */
+  static async open(source: RandomAccess, options: ParquetReaderOptions = {}): Promise<ParquetReader> {
+    const { size } = source
+    if (size < 12) throw malformed('it is too short')
+    let tail = await readExactly(source, Math.max(0, size - tailBytes), Math.min(size, tailBytes))
+    const end = new DataView(tail.buffer, tail.byteOffset, tail.byteLength)
+    if (end.getUint32(tail.length - 4, true) !== magic) throw malformed('it does not end as Parquet files do')
+    const footerBytes = end.getUint32(tail.length - 8, true)
+    if (footerBytes > size - 12 || footerBytes > maxFooterBytes) throw malformed('its footer is longer than the file')
+    if (footerBytes + 8 > tail.length) tail = await readExactly(source, size - 8 - footerBytes, footerBytes + 8)
+    const footer = tail.subarray(tail.length - 8 - footerBytes, tail.length - 8)
+    return new ParquetReader(source, readFileMetadata(footer, size - 8 - footerBytes), tail, options)
+  }
+
+  /** The file's columns in our types, ids 0 where it has none. Throws `unsupported` when one has no equal. */
+  get fields(): Field[] {
+    return this.#nodes.map(fieldOf)
+  }
+
+  /** First row of each row group, ascending. */
+  get rowGroupStarts(): number[] {
+    return this.#info.rowGroups.map((group) => group.firstRow)
+  }
+
+  /**
+   * Rows [from, to) of some fields, found by id, in batches: segments of at most 65,535 rows, `capacity` being their number.
+   * Batches are in order and never span row groups.
+   */
+  async *read(fields: readonly Field[], from = 0, to = this.rowCount): AsyncGenerator<SharedSegment, void, undefined> {
+    if (!(from >= 0 && to <= this.rowCount)) throw outOfRange()
+    const { plans, list } = this.#plan(fields)
+    for (const [number, group] of this.#info.rowGroups.entries()) {
+      const end = Math.min(to, group.firstRow + group.rows)
+      let at = Math.max(from, group.firstRow)
+      if (at >= end) continue
+      const queues = await this.#queues(number, list)
+      const step = batchRows(group, list)
+      for (; at < end; at += step) {
+        const count = Math.min(step, end - at)
+        const builders = fields.map((field, i) => new ColumnBuilder(field, plans[i], count))
+        await take(builders, queues, at - group.firstRow, count)
+        yield segmentOf(builders, count)
+      }
+    }
+  }
+
+  /**
+   * Single rows by position, strictly ascending, as one segment whose row i is the row at `positions[i]`. Files with an offset
+   * index are read page by page.
+   */
+  async readRows(fields: readonly Field[], positions: ArrayLike<number>): Promise<SharedSegment> {
+    const { plans, list } = this.#plan(fields)
+    const builders = fields.map((field, i) => new ColumnBuilder(field, plans[i], positions.length))
+    let next = 0
+    let before = -1
+    for (const [number, group] of this.#info.rowGroups.entries()) {
+      const end = group.firstRow + group.rows
+      if (!(positions[next] < end)) continue
+      const queues = await this.#queues(number, list)
+      while (positions[next] < end) {
+        const from = positions[next]
+        if (!Number.isInteger(from) || from <= before) throw outOfRange()
+        let count = 1
+        while (positions[next + count] === from + count && from + count < end) count++
+        await take(builders, queues, from - group.firstRow, count)
+        next += count
+        before = from + count - 1
+      }
+    }
+    if (next < positions.length) throw outOfRange()
+    return segmentOf(builders, positions.length)
+  }
+
+  #plan(fields: readonly Field[]): { plans: Plan[]; list: LeafList } {
+    const list = new LeafList()
+    const plans = fields.map((field) => planField(field, findById(this.#nodes, field.id), list, this.#missing))
+    return { plans, list }
+  }
+
+  async #queues(number: number, list: LeafList): Promise<EntryQueue[]> {
+    const group = this.#info.rowGroups[number]
+    return Promise.all(
+      list.leaves.map(async (leaf, i) => {
+        const locations = await this.#offsetIndex(number, leaf.index)
+        return new EntryQueue(
+          new ChunkReader(this.#source, leaf, group.chunks[leaf.index], list.converts[i], locations),
+          group.rows,
+        )
+      }),
+    )
+  }
+
+  #offsetIndex(number: number, leaf: number): Promise<readonly PageLocation[] | null> {
+    const key = `${number}/${leaf}`
+    let index = this.#indexes.get(key)
+    if (index === undefined) {
+      index = this.#readOffsetIndex(this.#info.rowGroups[number], leaf)
+      this.#indexes.set(key, index)
+    }
+    return index
+  }
+
+  async #readOffsetIndex(group: RowGroupInfo, leaf: number): Promise<readonly PageLocation[] | null> {
+    const chunk = group.chunks[leaf]
+    if (chunk.offsetIndex === null) return null
+    const { offset, length } = chunk.offsetIndex
+    const inTail = offset - (this.#source.size - this.#tail.length)
+    const bytes = inTail >= 0 ? this.#tail.subarray(inTail, inTail + length) : await readExactly(this.#source, offset, length)
+    const locations = readOffsetIndex(bytes, chunk, group.rows)
+    return locations.length === 0 || locations[0].firstRow !== 0 ? null : locations
+  }
+}
+
+/** Adds rows [from, from + count) of a row group to the columns. */
+async function take(
+  builders: readonly ColumnBuilder[],
+  queues: readonly EntryQueue[],
+  from: number,
+  count: number,
+): Promise<void> {
+  await Promise.all(queues.map((queue) => queue.prepare(from, from + count)))
+  for (const builder of builders) builder.take(queues, count)
+}
+
+/** Rows of a batch: fewer when rows are large. */
+function batchRows(group: RowGroupInfo, { leaves }: LeafList): number {
+  const bytes = leaves.reduce((sum, leaf) => sum + group.chunks[leaf.index].uncompressedBytes, 0)
+  return Math.max(1, Math.min(maxSegmentRows, Math.floor((batchBytes / Math.max(bytes, 1)) * group.rows)))
+}
+
+function segmentOf(builders: readonly ColumnBuilder[], rows: number): SharedSegment {
+  return { id: 0, capacity: rows, columns: builders.map((builder) => builder.finish()), deletedAt: null, baseCommit: 0 }
+}
+
+async function readExactly(source: RandomAccess, offset: number, length: number): Promise<Uint8Array> {
+  const bytes = await source.read(offset, length)
+  if (bytes.length !== length) throw malformed('it is shorter than it was said to be')
+  return bytes
+}
+
+function outOfRange(): FrazilError {
+  return new FrazilError(
+    'request',
+    'row-out-of-range',
+    'rows beyond the end of the Parquet file, or not in ascending order, were asked for',
+  )
+}
