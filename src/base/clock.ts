@@ -4,7 +4,7 @@ export interface Clock {
   now(): number
   /** Milliseconds since an arbitrary start, never going backwards. */
   monotonic(): number
-  /** Resolves after `ms` milliseconds, or at once when `signal` aborts. Does not keep the process alive. */
+  /** Resolves after `ms` milliseconds, or at once when `signal` aborts. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>
 }
 

@@ -8,7 +8,7 @@ import type { Catalog } from '../iceberg/catalog/index.ts'
 import { EventBus, Metrics } from '../observe/index.ts'
 import { openDuckDb } from '../query/index.ts'
 import type { QueryAnswer, SqlEngine, ViewProvider } from '../query/index.ts'
-import { openStore } from '../storage/index.ts'
+import { LocalStore } from '../storage/index.ts'
 import { FileWorkers } from '../table/index.ts'
 import type { Config } from './config.ts'
 import type { Engine, EngineQuery, EngineStatus } from './contract.ts'
@@ -22,6 +22,8 @@ import { claimLocal } from './recovery.ts'
 
 /** How long `wait` waits unless told otherwise. */
 const defaultWaitMs = 30_000
+/** Drafts of files that were not touched for so long were left by a process that died. */
+const unfinishedMs = 3_600_000
 /** Key of the record that gives a lake its identity. */
 const lakeKey = 'lake'
 const lakeFormat = 1
@@ -82,7 +84,7 @@ class RunningEngine implements Engine {
   async start(): Promise<void> {
     const { warehouse, local } = this.#config
     // Refuses a location that readers could not open, before anything is made.
-    openStore(warehouse)
+    const store = new LocalStore(warehouse)
     await makeFolder(warehouse)
     const catalog = await SqliteCatalog.open(catalogPath(warehouse))
     this.#catalog = catalog
@@ -97,6 +99,7 @@ class RunningEngine implements Engine {
       (error) => this.#fail(error),
       () => undefined,
     )
+    await store.removeUnfinished(unfinishedMs)
     const lakeId = await lakeIdentity(catalog)
     await makeFolder(local)
     claimLocal(local, lakeId)

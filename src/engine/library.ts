@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import { FrazilError } from '../base/index.ts'
 import type { Position, Value } from '../data/index.ts'
 import type { EventBus } from '../observe/index.ts'
@@ -52,7 +51,10 @@ export interface OpenOptions {
  * `FrazilError` with kind `config` and a sentence for whatever has to be changed first.
  */
 export async function open(config: ConfigInput, options: OpenOptions = {}): Promise<Frazil> {
-  const resolved = resolveConfig(config, { folder: options.folder ?? process.cwd(), env: process.env })
+  const resolved = resolveConfig(config, {
+    folder: options.folder ?? process.cwd(),
+    env: process.env,
+  })
   const engine = await openEngine(resolved, { takeOver: options.takeOver, events: options.events })
   return {
     engine,

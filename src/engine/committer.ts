@@ -1,0 +1,314 @@
+import { FrazilError, asError } from '../base/index.ts'
+import type { Clock, Random, SlabPool } from '../base/index.ts'
+import type { Position } from '../data/index.ts'
+import type { Catalog, StateChange } from '../iceberg/catalog/index.ts'
+import type { EngineEvent } from '../observe/index.ts'
+import type { Source } from '../source/index.ts'
+import type { ObjectStore } from '../storage/index.ts'
+import type { TableCommit } from '../table/index.ts'
+import type { FileReaper } from './file-reaper.ts'
+import { commitToLake } from './lake-commit.ts'
+import type { Mirror } from './mirror.ts'
+import { fullName } from './mirrored-table.ts'
+import type { MirroredTable } from './mirrored-table.ts'
+import { emptyRecord, parseRecord, sourceStateKey } from './state-record.ts'
+import type { SourceRecord } from './state-record.ts'
+import type { Visibility } from './visibility.ts'
+
+/** A position without changes is written to the lake at most this often. */
+const idlePositionMs = 10_000
+/** Snapshots kept on main, whatever their age. */
+const maxSnapshots = 600
+
+export interface CommitterOptions {
+  readonly source: string
+  readonly sourceType: string
+  readonly epoch: number
+  /** Longest time between a change and its commit. */
+  readonly everyMs: number
+  readonly snapshotAgeMs: number
+}
+
+export interface CommitterParts {
+  readonly clock: Clock
+  readonly random: Random
+  readonly store: ObjectStore
+  readonly catalog: Catalog
+  readonly source: Source
+  readonly mirror: Mirror
+  readonly visible: Visibility
+  readonly pool: SlabPool
+  readonly reaper: FileReaper
+  /** Resolves when no source commit is half applied; what follows in the same turn sees whole ones. */
+  readonly settled: () => Promise<void>
+  readonly emit: (event: EngineEvent) => void
+}
+
+interface FlushWaiter {
+  resolve(position: Position | null): void
+  reject(error: Error): void
+}
+
+/**
+ * Brings what is visible into the lake: freeze → data files → one catalog transaction with the source's position → acknowledge.
+ * All live tables of the source freeze at the same source commit. It alone writes the source's state record.
+ */
+export class Committer {
+  readonly #options: CommitterOptions
+  readonly #parts: CommitterParts
+  #record: SourceRecord
+  /** Version of the stored record; null while there is none. */
+  #version: number | null = null
+  /** Whatever writes the record takes turns. */
+  #turns: Promise<void> = Promise.resolve()
+  #wake: (() => void) | null = null
+  #wanted = false
+  #ending = false
+  #waiters: FlushWaiter[] = []
+  #staging: Promise<void> | null = null
+  #lastCommitAt = 0
+
+  constructor(options: CommitterOptions, parts: CommitterParts) {
+    this.#options = options
+    this.#parts = parts
+    this.#record = emptyRecord(options.source, options.sourceType)
+  }
+
+  /** The state record as it is in the lake. */
+  get record(): SourceRecord {
+    return this.#record
+  }
+
+  /** Reads the state record. Returns whether the lake knows the source. */
+  async recover(): Promise<boolean> {
+    const stored = await this.#parts.catalog.state(sourceStateKey(this.#options.source))
+    if (!stored) return false
+    this.#record = parseRecord(stored.value)
+    this.#version = stored.version
+    return true
+  }
+
+  /** Commits at intervals and on demand until {@link end}. */
+  async run(): Promise<void> {
+    const { clock, reaper } = this.#parts
+    while (!this.#ending) {
+      if (!this.#wanted && this.#waiters.length === 0) {
+        const timer = new AbortController()
+        const woken = new Promise<void>((resolve) => (this.#wake = resolve))
+        await Promise.race([clock.sleep(this.#options.everyMs, timer.signal), woken])
+        timer.abort()
+        this.#wake = null
+      }
+      if (this.#ending) break
+      await this.#commitOnce()
+      await reaper.reap()
+    }
+  }
+
+  /** A commit is due before its time. */
+  want(): void {
+    this.#wanted = true
+    this.#wake?.()
+  }
+
+  /** Resolves when what is visible now is in the lake, with the position that it has then. */
+  flush(): Promise<Position | null> {
+    return new Promise((resolve, reject) => {
+      this.#waiters.push({ resolve, reject })
+      this.#wake?.()
+    })
+  }
+
+  /** Ends {@link run} after the commit that is under way. */
+  end(): void {
+    this.#ending = true
+    this.#wake?.()
+  }
+
+  /** The last commit, after {@link run} has ended. */
+  async finish(): Promise<void> {
+    await this.#staging
+    await this.#commitOnce()
+  }
+
+  /** Nothing will be committed any more. */
+  fail(error: Error): void {
+    this.end()
+    for (const waiter of this.#waiters.splice(0)) waiter.reject(error)
+  }
+
+  /** Remembers that a table is being copied to `location`, so that a later start can remove what a crash leaves there. */
+  async rememberCopy(location: string): Promise<void> {
+    await this.#turn(() =>
+      this.#land({ ...this.#record, copying: [...this.#record.copying, location] }, (states) =>
+        this.#parts.catalog.commit({ tables: [], states }),
+      ),
+    )
+  }
+
+  /** Writes all applied rows to staged files, to make room; the lake is not touched. At most one at a time. */
+  stage(): Promise<void> {
+    this.#staging ??= (async () => {
+      // Not in the middle of whatever asked for it.
+      await Promise.resolve()
+      await this.#parts.settled()
+      const { commit } = this.#parts.visible
+      await Promise.all([...this.#parts.mirror.tables].map((mirrored) => this.#freeze(mirrored, commit)))
+    })().finally(() => {
+      this.#staging = null
+    })
+    return this.#staging
+  }
+
+  async #commitOnce(): Promise<void> {
+    this.#wanted = false
+    const waiters = this.#waiters.splice(0)
+    try {
+      await this.#turn(async () => {
+        await this.#parts.settled()
+        await this.#commit(waiters.length > 0 || this.#ending)
+      })
+      for (const waiter of waiters) waiter.resolve(this.#record.position)
+    } catch (error) {
+      for (const waiter of waiters) waiter.reject(asError(error))
+      throw error
+    }
+  }
+
+  async #commit(demanded: boolean): Promise<void> {
+    const { clock, mirror, visible, catalog } = this.#parts
+    const { commit, position } = visible
+    if (position === null) return
+    const started = clock.monotonic()
+    const { live } = mirror
+    const fresh = live.filter(({ iceberg }) => iceberg.metadataLocation === null)
+    const dirty = live.filter(({ table }) => table.dirty)
+    if (dirty.length === 0 && fresh.length === 0 && mirror.detached.length === this.#record.detached.length) {
+      const recent = !demanded && clock.monotonic() - this.#lastCommitAt < idlePositionMs
+      if (position === this.#record.position || recent) return
+    }
+    await Promise.all(dirty.map((mirrored) => this.#freeze(mirrored, commit)))
+    for (const { source } of fresh) await catalog.createNamespace(source.namespace)
+    const entries: { mirrored: MirroredTable; plan: TableCommit; iceberg: MirroredTable['iceberg'] }[] = []
+    for (const mirrored of new Set([...dirty, ...fresh])) {
+      const { table, iceberg } = mirrored
+      // Detached while its rows were being written: it stays as it is in the lake.
+      if (mirrored.health !== 'streaming') continue
+      const plan = table.plan(commit)
+      const empty = plan.added.length === 0 && plan.removed.length === 0 && plan.vectors.length === 0
+      if (empty && iceberg.metadataLocation !== null) this.#settle(mirrored, plan)
+      else entries.push({ mirrored, plan, iceberg })
+    }
+    const record: SourceRecord = {
+      ...this.#record,
+      position,
+      memo: this.#parts.source.memo(),
+      tables: mirror.live
+        .filter((mirrored) => mirrored.iceberg.metadataLocation !== null || entries.some((entry) => entry.mirrored === mirrored))
+        .map(({ source, floor }) => ({ table: source, floor: floor ?? position })),
+      detached: mirror.detached,
+      copying: [...mirror.tables]
+        .filter(({ joined, health }) => !joined && health !== 'detached')
+        .map(({ iceberg }) => iceberg.location),
+    }
+    const result = await this.#land(record, (states) =>
+      commitToLake(this.#parts, {
+        source: this.#options.source,
+        epoch: this.#options.epoch,
+        entries,
+        from: this.#record.position,
+        to: position,
+        timeMs: clock.now(),
+        retention: { maxSnapshots, maxAgeMs: this.#options.snapshotAgeMs },
+        states,
+      }),
+    )
+    let files = 0
+    let rows = 0
+    let deletes = 0
+    for (const [i, { mirrored, plan }] of entries.entries()) {
+      mirrored.iceberg = result.tables[i]
+      mirrored.committed = position
+      files += plan.added.length
+      rows += plan.added.reduce((sum, file) => sum + file.recordCount, 0)
+      deletes += plan.vectors.reduce((sum, vector) => sum + vector.cardinality, 0)
+      this.#settle(mirrored, plan)
+    }
+    this.#parts.reaper.later(result.unreferenced)
+    this.#parts.source.acknowledge(position)
+    this.#lastCommitAt = clock.monotonic()
+    this.#parts.emit({
+      type: 'committed',
+      source: this.#options.source,
+      position,
+      tables: entries.length,
+      files,
+      rows,
+      deletes,
+      objects: result.objects + files,
+      ms: clock.monotonic() - started,
+    })
+  }
+
+  #settle(mirrored: MirroredTable, plan: TableCommit): void {
+    if (!mirrored.table) return
+    const { reaper } = this.#parts
+    reaper.local(mirrored.table.settled(plan))
+    reaper.later(plan.abandoned)
+  }
+
+  /** Runs a commit that also writes the state record, and adopts the record when it has landed. */
+  async #land<T>(record: SourceRecord, commit: (states: readonly StateChange[]) => Promise<T>): Promise<T> {
+    const key = sourceStateKey(this.#options.source)
+    let result: T
+    try {
+      result = await commit([{ key, expected: this.#version, value: JSON.stringify(record) }])
+    } catch (error) {
+      if (error instanceof FrazilError && error.code === 'state-changed') {
+        throw new FrazilError('fenced', 'taken-over', 'another frazil process writes this lake now', { cause: error })
+      }
+      throw error
+    }
+    const stored = await this.#parts.catalog.state(key)
+    this.#record = record
+    this.#version = stored?.version ?? null
+    return result
+  }
+
+  async #turn(work: () => Promise<void>): Promise<void> {
+    const run = this.#turns.then(work)
+    this.#turns = run.catch(() => undefined)
+    await run
+  }
+
+  /** Writes a table's hot rows up to source commit `commit` to a staged file and puts that in their place. */
+  async #freeze(mirrored: MirroredTable, commit: number): Promise<void> {
+    const { table, iceberg, source } = mirrored
+    const frozen = table?.freeze(commit)
+    if (!table || !frozen) return
+    const { clock, mirror } = this.#parts
+    const started = clock.monotonic()
+    const { writer, runPath } = mirror.openFile(source, iceberg)
+    const parts = frozen.frozen.parts.map(({ segment, from, to }) => ({ segment: segment.share(), from, to }))
+    let file
+    try {
+      await writer.append(parts, frozen.frozen.commit)
+      file = await writer.finish()
+    } catch (error) {
+      await writer.abort().catch(() => undefined)
+      throw error
+    }
+    // Detached meanwhile: the file is an orphan, and its rows were given up.
+    if (mirrored.table !== table) return
+    table.written(frozen.range, { file, runPath })
+    if (!file) return
+    this.#parts.emit({
+      type: 'staged',
+      source: this.#options.source,
+      table: fullName(source),
+      rows: file.recordCount,
+      bytes: file.fileSize,
+      ms: clock.monotonic() - started,
+    })
+  }
+}

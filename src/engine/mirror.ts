@@ -1,0 +1,359 @@
+import { AssertionError, FrazilError, assert } from '../base/index.ts'
+import type { Clock, Random, SlabPool } from '../base/index.ts'
+import type { Change, Position, Segment, SourceTable } from '../data/index.ts'
+import { encodeJson } from '../format/json/index.ts'
+import type { Catalog } from '../iceberg/catalog/index.ts'
+import { createTable, loadTable, schemaToJson } from '../iceberg/index.ts'
+import type { IcebergTable } from '../iceberg/index.ts'
+import type { EngineEvent } from '../observe/index.ts'
+import { locationSegment } from '../storage/index.ts'
+import type { ObjectStore } from '../storage/index.ts'
+import { ColdFile, KeyRun, Table, keySpecOf, keyWords } from '../table/index.ts'
+import type { FilePool, FileWriter } from '../table/index.ts'
+import type { TableStatus } from './contract.ts'
+import { fullName } from './mirrored-table.ts'
+import type { MirroredTable } from './mirrored-table.ts'
+import { recoverTable, runPathOf } from './recovery.ts'
+import type { DetachedTable, SourceRecord } from './state-record.ts'
+import { TableCopy } from './table-copy.ts'
+
+export interface MirrorParts {
+  /** Name of the source. */
+  readonly source: string
+  readonly warehouse: string
+  readonly local: string
+  readonly pool: SlabPool
+  readonly store: ObjectStore
+  readonly catalog: Catalog
+  readonly files: FilePool
+  readonly clock: Clock
+  readonly random: Random
+  readonly emit: (event: EngineEvent) => void
+}
+
+/** Rows after which a long transaction lets other work have a turn. */
+const yieldRows = 16_384
+
+/** The tables of one source: how they come, take changes, are read, and go. It knows nothing of commits to the lake. */
+export class Mirror {
+  readonly #parts: MirrorParts
+  /** By the source's table id. */
+  readonly #tables = new Map<string, MirroredTable>()
+  readonly #detached = new Map<string, DetachedTable>()
+  /** Tables that the open source transaction has changed. */
+  readonly #touched = new Set<MirroredTable>()
+  /** Copied tables that wait for the position from which they are whole. */
+  readonly #joining = new Set<MirroredTable>()
+
+  constructor(parts: MirrorParts) {
+    this.#parts = parts
+  }
+
+  get tables(): Iterable<MirroredTable> {
+    return this.#tables.values()
+  }
+
+  get detached(): readonly DetachedTable[] {
+    return [...this.#detached.values()]
+  }
+
+  /** Tables that are in the views and take changes. */
+  get live(): (MirroredTable & { table: Table })[] {
+    return [...this.#tables.values()].filter(isLive)
+  }
+
+  // ---- coming --------------------------------------------------------------------------------------------------------------
+
+  /** Brings the tables of the source's state record back from the lake. */
+  async recover(record: SourceRecord): Promise<void> {
+    for (const entry of record.detached) this.#detached.set(entry.id, entry)
+    for (const { table: source, floor } of record.tables) {
+      const iceberg = await this.#load(source)
+      if (!iceberg) {
+        throw new FrazilError('config', 'table-missing', `the table ${fullName(source)} is gone from the catalog`, {
+          table: fullName(source),
+          hint: 'Register it again from its newest metadata file, or drop the source with frazil drop and start anew.',
+        })
+      }
+      checkNotRolledBack(this.#parts.source, source, iceberg)
+      const table = await recoverTable(this.#parts, source, iceberg)
+      this.#tables.set(source.id, {
+        source,
+        iceberg,
+        table,
+        copy: null,
+        health: 'streaming',
+        reason: null,
+        floor,
+        joined: true,
+        committed: record.position,
+      })
+    }
+    for (const entry of record.detached) await this.#openDetached(entry)
+  }
+
+  async #load(name: { readonly namespace: string; readonly name: string }): Promise<IcebergTable | null> {
+    const { store, catalog, clock, random } = this.#parts
+    const pointer = await catalog.load(name)
+    return pointer && loadTable({ store, clock, random }, pointer)
+  }
+
+  /** Starts the initial copy of a table. Returns the location of its files, or null when the table is here already. */
+  async beginCopy(source: SourceTable): Promise<string | null> {
+    const known = this.#tables.get(source.id)
+    if (known && known.health !== 'copying') return null
+    await known?.copy?.abort()
+    const { store, clock, random } = this.#parts
+    const folder = `${locationSegment(source.namespace)}/${locationSegment(source.name)}-${random.uuid().slice(0, 8)}`
+    const iceberg = createTable(
+      { store, clock, random },
+      {
+        namespace: source.namespace,
+        name: source.name,
+        location: `${store.root}/${folder}`,
+        fields: source.fields,
+        key: source.key.kind === 'columns' ? source.key.columns : [],
+        properties: { 'frazil.source': this.#parts.source },
+      },
+    )
+    const mirrored: MirroredTable = {
+      source,
+      iceberg,
+      table: null,
+      copy: new TableCopy(source, iceberg, () => this.openFile(source, iceberg)),
+      health: 'copying',
+      reason: null,
+      floor: null,
+      joined: false,
+      committed: null,
+    }
+    this.#tables.set(source.id, mirrored)
+    this.#setHealth(mirrored, 'copying', null)
+    return iceberg.location
+  }
+
+  copyRows(id: string, segment: Segment, from: number, to: number): void {
+    const copy = this.#tables.get(id)?.copy
+    if (!copy) return
+    copy.add(segment, from, to)
+    this.#parts.emit({ type: 'copying', source: this.#parts.source, table: fullName(copy.source), rows: to - from })
+  }
+
+  /** The initial copy is complete: the table waits for `floor`, see {@link join}. */
+  async endCopy(id: string, floor: Position, rows: number): Promise<void> {
+    const mirrored = this.#tables.get(id)
+    const copy = mirrored?.copy
+    if (!mirrored || !copy) return
+    const files = await copy.finish()
+    assert(copy.rows === rows, `the copy of ${copy.source.sourceName} has all its rows`)
+    const table = new Table(mirrored.source, mirrored.iceberg.schema.fields, this.#parts.pool)
+    for (const { file, runPath } of files) {
+      const run =
+        runPath !== null && table.keySpec ? KeyRun.open(runPath, keyWords(table.keySpec), file.recordCount, false) : null
+      table.adopt(new ColdFile(file, run, { frozenAt: 0 }))
+    }
+    mirrored.table = table
+    mirrored.copy = null
+    mirrored.floor = floor
+    this.#joining.add(mirrored)
+    this.#parts.emit({ type: 'copied', source: this.#parts.source, table: fullName(copy.source), rows })
+  }
+
+  /** Lets copied tables into the views whose floor `position` has reached. Returns whether there were any. */
+  join(position: Position, reached: (a: Position, b: Position) => boolean): boolean {
+    let joined = false
+    for (const mirrored of this.#joining) {
+      if (mirrored.floor === null || !reached(position, mirrored.floor)) continue
+      this.#joining.delete(mirrored)
+      mirrored.joined = true
+      joined = true
+      this.#setHealth(mirrored, 'streaming', null)
+    }
+    return joined
+  }
+
+  /** Rows that a copy holds back for a fuller part go to a file worker now. */
+  handOverCopies(): void {
+    for (const { copy } of this.#tables.values()) copy?.handOver()
+  }
+
+  /** A new data file of a table and, for keyed tables, where its key run goes. */
+  openFile(source: SourceTable, iceberg: IcebergTable): { writer: FileWriter; runPath: string | null } {
+    const uri = `${iceberg.location}/data/${this.#parts.random.uuid()}.parquet`
+    const key = keySpecOf(iceberg.schema.fields, source.key)
+    const runPath = key ? runPathOf(this.#parts.local, iceberg.uuid, uri) : null
+    const writer = this.#parts.files.open({
+      warehouse: this.#parts.warehouse,
+      uri,
+      fields: iceberg.schema.fields,
+      schemaJson: encodeJson(schemaToJson(iceberg.schema)),
+      key,
+      runPath,
+    })
+    return { writer, runPath }
+  }
+
+  // ---- changes -------------------------------------------------------------------------------------------------------------
+
+  /** Keeps a change of the open source transaction. */
+  change(change: Change): void {
+    const mirrored = this.#tables.get(change.table)
+    if (!mirrored || mirrored.health === 'detached') return
+    if (!mirrored.table) throw new AssertionError(`changes of ${mirrored.source.sourceName} came before its copy was complete`)
+    mirrored.table.change(change)
+    this.#touched.add(mirrored)
+  }
+
+  /** Forgets the open source transaction. */
+  abort(): void {
+    for (const { table } of this.#touched) table?.abort()
+    this.#touched.clear()
+  }
+
+  /**
+   * Applies the open transaction to every table that it touched. Yields after each few milliseconds of work; nobody may read the
+   * tables before it has ended. A table whose changes do not fit is given to `sick` and left out.
+   */
+  *apply(commit: number, sick: (id: string, error: FrazilError) => void): Generator<void, number> {
+    let rows = 0
+    for (const { source, table } of this.#touched) {
+      if (!table) continue
+      try {
+        for (const applied of table.apply(commit)) {
+          rows += applied
+          if (applied >= yieldRows) yield
+        }
+      } catch (error) {
+        if (!(error instanceof FrazilError)) throw error
+        sick(source.id, error)
+      }
+    }
+    this.#touched.clear()
+    return rows
+  }
+
+  // ---- going ---------------------------------------------------------------------------------------------------------------
+
+  /** Ends a table with a reason. It stays readable as of its last lake commit. */
+  async detach(id: string, error: FrazilError): Promise<void> {
+    const mirrored = this.#tables.get(id)
+    if (!mirrored || mirrored.health === 'detached') return
+    const { source, copy } = mirrored
+    const reason = error.hint ? `${error.message} ${error.hint}` : error.message
+    this.#setHealth(mirrored, 'detached', reason)
+    const entry: DetachedTable = { id, namespace: source.namespace, name: source.name, position: mirrored.committed, reason }
+    this.#detached.set(id, entry)
+    this.#joining.delete(mirrored)
+    this.#touched.delete(mirrored)
+    mirrored.copy = null
+    mirrored.joined = false
+    // Rows that no lake commit has are given up.
+    mirrored.table?.close()
+    mirrored.table = null
+    await copy?.abort()
+    if (mirrored.iceberg.metadataLocation !== null) await this.#openDetached(entry)
+  }
+
+  async #openDetached(entry: DetachedTable): Promise<void> {
+    const iceberg = await this.#load(entry)
+    if (!iceberg) return
+    const { fields } = iceberg.schema
+    const source: SourceTable = {
+      id: entry.id,
+      sourceName: entry.name,
+      namespace: entry.namespace,
+      name: entry.name,
+      fields,
+      key: { kind: 'none' },
+    }
+    this.#tables.set(entry.id, {
+      source,
+      iceberg,
+      table: await recoverTable(this.#parts, source, iceberg),
+      copy: null,
+      health: 'detached',
+      reason: entry.reason,
+      floor: null,
+      joined: true,
+      committed: entry.position,
+    })
+  }
+
+  /** Gives up what is not finished: open transaction and copies. */
+  async stop(): Promise<void> {
+    this.abort()
+    for (const { copy } of this.#tables.values()) await copy?.abort()
+  }
+
+  /** Lets go of all memory and files. */
+  close(): void {
+    for (const { table } of this.#tables.values()) table?.close()
+    this.#tables.clear()
+  }
+
+  // ---- reading -------------------------------------------------------------------------------------------------------------
+
+  /** A table that can be read, by its Iceberg name. Throws `request` for unknown ones, `unavailable` for one still being copied. */
+  find(namespace: string, name: string): MirroredTable & { table: Table } {
+    for (const mirrored of this.#tables.values()) {
+      const { source, table } = mirrored
+      if (source.namespace !== namespace || source.name !== name) continue
+      if (mirrored.joined && table) return { ...mirrored, table }
+      const why = mirrored.health === 'detached' ? `has no rows in the lake: ${mirrored.reason ?? ''}` : 'is still being copied'
+      throw new FrazilError('unavailable', 'table-not-ready', `the table ${namespace}.${name} ${why}`, {
+        table: `${namespace}.${name}`,
+      })
+    }
+    throw new FrazilError('request', 'unknown-table', `there is no table ${namespace}.${name}`)
+  }
+
+  status(visible: Position | null, committed: Position | null): TableStatus[] {
+    return [...this.#tables.values()].map((mirrored) => {
+      const { source, table, health, reason, copy } = mirrored
+      const files = table?.files ?? []
+      const live = (committed: boolean): number =>
+        files.filter((file) => file.committed === committed).reduce((sum, file) => sum + file.rows - file.deleted, 0)
+      const current = isLive(mirrored)
+      return {
+        database: source.namespace,
+        table: source.name,
+        source: this.#parts.source,
+        health,
+        reason,
+        visible: current ? visible : mirrored.committed,
+        committed: current && mirrored.iceberg.metadataLocation !== null ? committed : mirrored.committed,
+        hotRows: table?.hotRows ?? 0,
+        stagedRows: live(false),
+        coldRows: live(true),
+        dataFiles: files.length,
+        deletedRows: files.reduce((sum, file) => sum + file.deleted, 0),
+        copy: copy ? { rows: copy.rows, estimated: null } : null,
+      }
+    })
+  }
+
+  #setHealth(mirrored: MirroredTable, health: MirroredTable['health'], reason: string | null): void {
+    mirrored.health = health
+    mirrored.reason = reason
+    this.#parts.emit({ type: 'table', source: this.#parts.source, table: fullName(mirrored.source), health, reason })
+  }
+}
+
+function isLive(mirrored: MirroredTable): mirrored is MirroredTable & { table: Table } {
+  return mirrored.joined && mirrored.table !== null && mirrored.health === 'streaming'
+}
+
+/** A rollback by another program leaves the position property ahead of the snapshot that is current. */
+function checkNotRolledBack(name: string, source: SourceTable, iceberg: IcebergTable): void {
+  const property = iceberg.properties[`frazil.position.${name}`]
+  const summary = iceberg.summary?.['frazil.positions']
+  if (property === undefined || summary === undefined) return
+  // Both are ours: written in the same commit.
+  const { to } = JSON.parse(property) as { to?: string }
+  const own = (JSON.parse(summary) as Record<string, { to?: string } | undefined>)[name]?.to
+  if (own === undefined || own === to) return
+  throw new FrazilError('config', 'rolled-back', `the table ${fullName(source)} was rolled back by another program`, {
+    table: fullName(source),
+    hint: 'Make its newest snapshot current again, or drop the source with frazil drop and copy it anew.',
+  })
+}
