@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import pg from 'pg'
+import { Client } from 'pg'
 import type { Daemon } from '../test/support/daemon.ts'
 import { BenchPostgres } from './support/bench-postgres.ts'
 import { byLookup, byQuery, commitToVisible, percentile } from './support/latency.ts'
@@ -202,11 +202,11 @@ async function updates(rawRate: number): Promise<void> {
 /** A second connection that inserts 1,000 rows a transaction, at `perSecond` or as fast as it can. */
 class Load {
   rows = 0
-  readonly #client: pg.Client
+  readonly #client: Client
   #stopped = false
   #done: Promise<void> = Promise.resolve()
 
-  constructor(client: pg.Client) {
+  constructor(client: Client) {
     this.#client = client
   }
 
@@ -236,7 +236,7 @@ class Load {
 async function latency(): Promise<void> {
   await postgres.client.query(`CREATE TABLE v (${columns})`)
   const frazil = await ready('latency', 'v')
-  const loader = new pg.Client({ connectionString: postgres.url })
+  const loader = new Client({ connectionString: postgres.url })
   await loader.connect()
   const count = Math.max(100, Math.round(1000 * Math.min(1, scale)))
   let firstId = 1

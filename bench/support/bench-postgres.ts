@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import pg from 'pg'
+import { Client } from 'pg'
 import { startEmbeddedPostgres } from '../../src/cli/embedded-postgres.ts'
 import type { EmbeddedPostgres } from '../../src/cli/embedded-postgres.ts'
 import { familyCpuSeconds } from './process-cost.ts'
@@ -13,12 +13,12 @@ const run = promisify(execFile)
 /** A Postgres made for measuring, with Debian's own programs beside it as the yardstick. */
 export class BenchPostgres {
   readonly url: string
-  readonly client: pg.Client
+  readonly client: Client
   readonly version: string
   readonly #server: EmbeddedPostgres
   readonly #tools: string
 
-  private constructor(server: EmbeddedPostgres, tools: string, client: pg.Client, version: string) {
+  private constructor(server: EmbeddedPostgres, tools: string, client: Client, version: string) {
     this.url = server.url
     this.#server = server
     this.#tools = tools
@@ -36,7 +36,7 @@ export class BenchPostgres {
       binDir: system ?? undefined,
       settings: { fsync: 'off', max_wal_size: '16GB', checkpoint_timeout: '1h', autovacuum: 'off', shared_buffers: '256MB' },
     })
-    const client = new pg.Client({ connectionString: server.url })
+    const client = new Client({ connectionString: server.url })
     await client.connect()
     const answer = await client.query<{ server_version: string }>('SHOW server_version')
     return new BenchPostgres(server, tools, client, answer.rows[0].server_version)

@@ -1,4 +1,5 @@
-import pg from 'pg'
+import { Client, DatabaseError } from 'pg'
+import type { ClientBase } from 'pg'
 import { asError, seededRandom } from '../../src/base/index.ts'
 import { quoted, workloadTables } from './workload-tables.ts'
 import type { UniqueGroup, WorkloadColumn, WorkloadTable } from './workload-tables.ts'
@@ -258,14 +259,14 @@ export class Workload {
 const losers = new Set(['40P01', '23505', '40001', '55P03'])
 
 /** Runs one transaction. False when it lost against another writer and was rolled back. */
-export async function runTransaction(client: pg.ClientBase, transaction: Transaction): Promise<boolean> {
+export async function runTransaction(client: ClientBase, transaction: Transaction): Promise<boolean> {
   await client.query('BEGIN')
   for (const statement of transaction.statements) {
     try {
       await client.query(statement)
     } catch (error) {
       await client.query('ROLLBACK')
-      if (error instanceof pg.DatabaseError && losers.has(error.code ?? '')) return false
+      if (error instanceof DatabaseError && losers.has(error.code ?? '')) return false
       throw new Error(`the workload made a statement that fails: ${asError(error).message}\n${statement.slice(0, 2000)}`, {
         cause: error,
       })
@@ -276,8 +277,8 @@ export async function runTransaction(client: pg.ClientBase, transaction: Transac
 }
 
 /** A connection whose loss is not an unhandled error. */
-export async function connect(url: string): Promise<pg.Client> {
-  const client = new pg.Client({ connectionString: url })
+export async function connect(url: string): Promise<Client> {
+  const client = new Client({ connectionString: url })
   client.on('error', () => {})
   await client.connect()
   return client

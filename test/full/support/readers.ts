@@ -37,7 +37,7 @@ class LineProcess {
     const line = await this.#answers.next()
     if (line.done) throw new Error(`it ended: ${this.#errors}`)
     const answer = parseExact(line.value) as Record<string, unknown>
-    if (answer['error'] !== undefined) throw new Error(String(answer['error']))
+    if (answer['error'] !== undefined) throw new Error(JSON.stringify(answer['error']))
     return answer
   }
 
