@@ -139,7 +139,7 @@ export class Committer {
 
   /** Remembers that a table is being copied to `location`, so that a later start can remove what a crash leaves there. */
   async rememberCopy(location: string): Promise<void> {
-    await this.#turn(() =>
+    await this.exclusively(() =>
       this.#land({ ...this.#record, copying: [...this.#record.copying, location] }, (states) =>
         this.#parts.catalog.commit({ tables: [], states }),
       ),
@@ -164,7 +164,7 @@ export class Committer {
     this.#wanted = false
     const waiters = this.#waiters.splice(0)
     try {
-      await this.#turn(async () => {
+      await this.exclusively(async () => {
         await this.#parts.settled()
         await this.#commit(waiters.length > 0 || this.#ending)
       })
@@ -275,7 +275,8 @@ export class Committer {
     return result
   }
 
-  async #turn(work: () => Promise<void>): Promise<void> {
+  /** Runs `work` while no commit is under way. */
+  async exclusively(work: () => Promise<void>): Promise<void> {
     const run = this.#turns.then(work)
     this.#turns = run.catch(() => undefined)
     await run

@@ -21,8 +21,7 @@ export async function readKeyedRow(
     size: file.fileSize,
     read: (offset, length) => store.get(file.path, { offset, length }),
   })
-  for await (const segment of reader.read(fields, position, position + 1)) return { fields, row: readRow(segment, 0) }
-  throw new FrazilError('corrupt', 'row-missing', `the data file ${file.path} ends before row ${position}`)
+  return { fields, row: readRow(await reader.readRows(fields, [position]), 0) }
 }
 
 function keyColumns(table: Table, key: Readonly<Record<string, unknown>>): Column[] {

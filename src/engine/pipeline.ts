@@ -266,7 +266,8 @@ export class Pipeline implements PipelineHandle {
       table: table ? fullName(table.source) : id,
     })
     if (this.#options.onError === 'stop') throw error
-    await this.#mirror.detach(id, error)
+    // Not while a commit of its rows is on the way: it keeps what that brings into the lake.
+    await this.#committer.exclusively(() => this.#mirror.detach(id, error))
     this.#committer.want()
   }
 
