@@ -8,6 +8,7 @@ import type { Engine } from '../../src/engine/index.ts'
 import { open } from '../../src/index.ts'
 import { rowText as jsonRow } from '../../src/server/values.ts'
 import { fromAnswer, rowText } from './canonical.ts'
+import { checkLake } from './check-lake.ts'
 import { agree, answeredRows, postgresRows, walPosition } from './compare.ts'
 import type { RunSql, TableRows } from './compare.ts'
 import { Workload, connect, runTransaction } from './workload.ts'
@@ -131,11 +132,20 @@ class DifferentialRun {
     await this.#lookups(client)
     await this.#current().flush()
     await agree(client, workloadTables, 'our SQL after a flush', (table) => answeredRows(this.#sql, table))
+    await this.#structure(client)
     const readers = (await this.#options.readers?.(join(this.#folder, 'lake'))) ?? []
     try {
       for (const reader of readers) await agree(client, workloadTables, reader.name, (table) => reader.rows(table))
     } finally {
       for (const reader of readers) await reader.close()
+    }
+  }
+
+  async #structure(client: pg.Client): Promise<void> {
+    const rows = await checkLake(join(this.#folder, 'lake'))
+    for (const table of workloadTables) {
+      const answer = await client.query<{ n: string }>(`SELECT count(*) AS n FROM ${table.sqlName}`)
+      assert.equal(rows.get(`shop.${table.lakeName}`) ?? 0, Number(answer.rows[0].n), `${table.lakeName}: live rows by manifests`)
     }
   }
 
