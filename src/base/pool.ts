@@ -92,11 +92,13 @@ export class SlabPool {
     return { bytes: new Uint8Array(this.#slabs[slab], offset, bytes), slab, offset, order }
   }
 
-  /** Returns a block. Giving one back twice is a bug that corrupts data, and is caught where it can be. */
+  /** Returns a block. Giving one back twice is a bug that corrupts data: caught unless its memory was handed out again. */
   free(block: Block): void {
     let order = block.order
     let start = block.slab * this.slabBytes + block.offset
-    assert(!this.#free[order].has(start), 'a block is freed once')
+    for (let larger = order; larger <= this.#maxOrder; larger++) {
+      assert(!this.#free[larger].has(start - (start % 2 ** larger)), 'a block is freed once')
+    }
     this.#used -= 2 ** order
     while (order < this.#maxOrder) {
       const offset = start % this.slabBytes

@@ -85,9 +85,22 @@ export function typeText(type: Type): string {
   }
 }
 
-/** True when two types are the same apart from field ids and docs. */
+/** True when two types are the same apart from field ids, docs and which parts are required. */
 export function sameType(a: Type, b: Type): boolean {
-  return typeText(a) === typeText(b)
+  switch (a.kind) {
+    case 'list':
+      return b.kind === 'list' && sameType(a.element, b.element)
+    case 'map':
+      return b.kind === 'map' && sameType(a.key, b.key) && sameType(a.value, b.value)
+    case 'struct':
+      return (
+        b.kind === 'struct' &&
+        a.fields.length === b.fields.length &&
+        a.fields.every((field, i) => field.name === b.fields[i].name && sameType(field.type, b.fields[i].type))
+      )
+    default:
+      return typeText(a) === typeText(b)
+  }
 }
 
 /**

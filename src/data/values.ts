@@ -122,12 +122,14 @@ export function encodeValue(type: Type, value: Exclude<Value, null>): Uint8Array
   const fail = (): never => {
     throw new FrazilError('request', 'wrong-type', `a ${typeof value} is not a ${typeText(type)}`)
   }
-  const integer = (low: bigint, high: bigint): bigint => {
+  const outOfRange = (): never => {
+    throw new FrazilError('request', 'out-of-range', `the value does not fit ${typeText(type)}`)
+  }
+  const integer = (bits: bigint): bigint => {
+    const [low, high] = integerRange(type, bits)
     const number =
       typeof value === 'bigint' ? value : typeof value === 'number' && Number.isInteger(value) ? BigInt(value) : fail()
-    if (number < low || number > high)
-      throw new FrazilError('request', 'out-of-range', `the number does not fit ${typeText(type)}`)
-    return number
+    return number < low || number > high ? outOfRange() : number
   }
   if (isNested(type)) return encodeNested(type, value)
   const width = widthOf(type)
@@ -138,19 +140,20 @@ export function encodeValue(type: Type, value: Exclude<Value, null>): Uint8Array
       out[0] = typeof value === 'boolean' ? Number(value) : fail()
       return out
     case 'i32':
-      view.setInt32(0, Number(integer(-(2n ** 31n), 2n ** 31n - 1n)), true)
+      view.setInt32(0, Number(integer(32n)), true)
       return out
     case 'i64':
-      view.setBigInt64(0, integer(-(2n ** 63n), 2n ** 63n - 1n), true)
+      view.setBigInt64(0, integer(64n), true)
       return out
     case 'f32':
       view.setFloat32(0, typeof value === 'number' ? value : fail(), true)
+      if (Number.isFinite(value) && !Number.isFinite(view.getFloat32(0, true))) return outOfRange()
       return out
     case 'f64':
       view.setFloat64(0, typeof value === 'number' ? value : fail(), true)
       return out
     case 'i128': {
-      const number = integer(-(2n ** 127n), 2n ** 127n - 1n)
+      const number = integer(128n)
       view.setBigUint64(0, BigInt.asUintN(64, number), true)
       view.setBigInt64(8, number >> 64n, true)
       return out
@@ -159,9 +162,23 @@ export function encodeValue(type: Type, value: Exclude<Value, null>): Uint8Array
       if (!(value instanceof Uint8Array) || value.length !== width) return fail()
       return value
     case 'var':
-      if (type.kind === 'string') return typeof value === 'string' ? toUtf8.encode(value) : fail()
+      if (type.kind === 'string') {
+        if (typeof value !== 'string') return fail()
+        // A lone surrogate would silently become U+FFFD.
+        return value.isWellFormed() ? toUtf8.encode(value) : outOfRange()
+      }
       return value instanceof Uint8Array ? value : fail()
   }
+}
+
+/** The least and the greatest value of a type that is stored as a whole number of `bits` bits. */
+function integerRange(type: Type, bits: bigint): [bigint, bigint] {
+  if (type.kind === 'decimal') {
+    const limit = 10n ** BigInt(type.precision) - 1n
+    return [-limit, limit]
+  }
+  if (type.kind === 'time') return [0n, 86_399_999_999n]
+  return [-(2n ** (bits - 1n)), 2n ** (bits - 1n) - 1n]
 }
 
 function encodeNested(type: Type, value: Exclude<Value, null>): Uint8Array {
@@ -202,6 +219,7 @@ function encodeNested(type: Type, value: Exclude<Value, null>): Uint8Array {
  */
 export function appendRow(segment: Segment, values: readonly Value[]): boolean {
   const row = segment.rows
+  assert(values.length === segment.columns.length, 'a row has a value for each column')
   if (row >= segment.capacity) return false
   const encoded = values.map((value, i) => (value === null ? null : encodeValue(segment.columns[i].field.type, value)))
   for (let i = 0; i < encoded.length; i++) {
