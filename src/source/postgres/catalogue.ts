@@ -1,0 +1,383 @@
+import type { Client } from 'pg'
+import { FrazilError } from '../../base/index.ts'
+import type { Field, SourceTable, TableKey } from '../../data/index.ts'
+import type { Codec } from './codecs.ts'
+import { icebergName, parseTablePattern, quoteName, showName } from './identifiers.ts'
+import type { TablePattern } from './identifiers.ts'
+import { resolveType } from './types.ts'
+import type { TypeRow } from './types.ts'
+
+/** A column as the catalogue has it, and how it is read. */
+export interface PlannedColumn {
+  readonly name: string
+  readonly typeOid: number
+  readonly modifier: number
+  readonly codec: Codec
+}
+
+/** A table that will be read, as it is now. `columns` are those of `source.fields`. */
+export interface TablePlan {
+  readonly oid: number
+  readonly schema: string
+  readonly table: string
+  readonly partitioned: boolean
+  readonly columns: readonly PlannedColumn[]
+  readonly source: SourceTable
+}
+
+/** A table that cannot be read, and why. The others go on. */
+export interface LeftOut {
+  readonly id: string
+  readonly error: FrazilError
+}
+
+export interface Catalogue {
+  readonly plans: readonly TablePlan[]
+  readonly leftOut: readonly LeftOut[]
+  /** The codec of any type, as far as this database's types are known. */
+  codecOf(typeOid: number, modifier: number): Codec | null
+}
+
+export interface CatalogueRequest {
+  readonly source: string
+  readonly tables: readonly string[]
+  readonly into: string | null
+  /** Ids of tables that are not read any more. */
+  readonly detached: ReadonlySet<string>
+  /** Source names of tables that the lake has: when they are gone that is their failure, not a mistake in the settings. */
+  readonly known: ReadonlySet<string>
+  /** Publication whose tables need no right to be added. */
+  readonly publication: string
+}
+
+interface RelationRow {
+  oid: number
+  schema: string
+  name: string
+  kind: string
+  persistence: string
+  identity: string
+  leaf: boolean
+  readable: boolean
+  filtered: boolean
+  owned: boolean
+  published: boolean
+  role: string
+}
+
+interface ColumnRow {
+  relation: number
+  name: string
+  type: number
+  modifier: number
+  generated: string
+  shown: string
+}
+
+interface IndexRow {
+  relation: number
+  columns: string[]
+}
+
+interface PartitionRow {
+  root: number
+  name: string
+  schema: string
+  identity: string
+  kind: string
+  primary: boolean
+}
+
+const relationsSql = `
+select c.oid::int8::text as oid, n.nspname as schema, c.relname as name, c.relkind as kind, c.relpersistence as persistence,
+  c.relreplident as identity, c.relispartition as leaf,
+  pg_catalog.has_table_privilege(c.oid, 'SELECT') as readable,
+  pg_catalog.row_security_active(c.oid) as filtered,
+  pg_catalog.pg_has_role(c.relowner, 'USAGE') as owned,
+  exists (select from pg_catalog.pg_publication_rel r join pg_catalog.pg_publication p on p.oid = r.prpubid
+          where r.prrelid = c.oid and p.pubname = $1) as published,
+  current_user::text as role
+from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+where c.relkind in ('r', 'p', 'v', 'm', 'f') and c.relpersistence <> 't'
+  and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast')
+order by n.nspname, c.relname`
+
+const columnsSql = `
+select a.attrelid::int8::text as relation, a.attname as name, a.atttypid::int8::text as type, a.atttypmod as modifier,
+  a.attgenerated as generated, pg_catalog.format_type(a.atttypid, a.atttypmod) as shown
+from pg_catalog.pg_attribute a
+where a.attrelid::int8 = any($1::int8[]) and a.attnum > 0 and not a.attisdropped
+order by a.attrelid, a.attnum`
+
+// Only indexes that can be a replica identity: unique, complete, immediate, on columns.
+const indexesSql = `
+select i.indrelid::int8::text as relation,
+  array(select a.attname::text from unnest(i.indkey[0:i.indnkeyatts - 1]) with ordinality k(num, nth)
+        join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.num order by k.nth) as columns
+from pg_catalog.pg_index i join pg_catalog.pg_class c on c.oid = i.indrelid
+where i.indrelid::int8 = any($1::int8[]) and i.indisunique and i.indimmediate and i.indisvalid and i.indpred is null
+  and ((i.indisprimary and c.relreplident in ('d', 'f')) or (i.indisreplident and c.relreplident = 'i'))`
+
+const partitionsSql = `
+select r.root::text as root, n.nspname as schema, c.relname as name, c.relreplident as identity, c.relkind as kind,
+  exists (select from pg_catalog.pg_index i where i.indrelid = c.oid and i.indisprimary and i.indimmediate) as primary
+from unnest($1::int8[]) r(root) cross join lateral pg_catalog.pg_partition_tree(r.root::oid::regclass) t
+join pg_catalog.pg_class c on c.oid = t.relid join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+where t.isleaf`
+
+const typesSql = `
+select oid::int8::text as oid, typname as name, typtype as kind, typcategory as category, typbasetype::int8::text as base,
+  typtypmod as modifier, typelem::int8::text as element
+from pg_catalog.pg_type where oid::int8 = any($1::int8[])`
+
+/** Finds the tables that the settings mean and plans how each is read. Throws `config` for settings that mean nothing. */
+export async function readCatalogue(client: Client, request: CatalogueRequest): Promise<Catalogue> {
+  const patterns = request.tables.map(parseTablePattern)
+  const { rows } = await client.query<Omit<RelationRow, 'oid'> & { oid: string }>(relationsSql, [request.publication])
+  const relations = rows.map((row) => ({ ...row, oid: Number(row.oid) }))
+  const chosen = chooseTables(relations, patterns, request)
+  const oids = chosen.map((relation) => relation.oid)
+  const columns = await readColumns(client, oids)
+  const indexes = await readIndexes(client, oids)
+  const partitions = await readPartitions(client, chosen)
+  const types = await readTypes(
+    client,
+    [...columns.values()].flat().map((column) => column.type),
+  )
+  const encoding = await client.query<{ server_encoding: string }>('SHOW server_encoding')
+  const checkText = encoding.rows[0].server_encoding === 'SQL_ASCII'
+  const codecOf = (typeOid: number, modifier: number): Codec | null => resolveType(typeOid, modifier, types, checkText)
+
+  const plans: TablePlan[] = []
+  const leftOut: LeftOut[] = []
+  for (const relation of chosen) {
+    try {
+      plans.push(
+        planTable(relation, {
+          columns: columns.get(relation.oid) ?? [],
+          indexes: indexes.filter((index) => index.relation === relation.oid),
+          partitions: partitions.filter((partition) => partition.root === relation.oid),
+          codecOf,
+          request,
+        }),
+      )
+    } catch (error) {
+      if (!(error instanceof FrazilError) || error.kind !== 'unsupported') throw error
+      leftOut.push({ id: String(relation.oid), error })
+    }
+  }
+  refuseDoubleNames(plans)
+  return { plans, leftOut, codecOf }
+}
+
+function chooseTables(
+  relations: readonly RelationRow[],
+  patterns: readonly TablePattern[],
+  request: CatalogueRequest,
+): RelationRow[] {
+  for (const pattern of patterns) {
+    const found = relations.filter((relation) => pattern.matches(relation.schema, relation.name))
+    if (found.length === 0 && pattern.exact && ![...request.known].some((name) => sameName(name, pattern))) {
+      throw new FrazilError('config', 'unknown-table', `source ${request.source}: the database has no table ${pattern.text}`, {
+        hint: nearest(relations, pattern),
+      })
+    }
+    const odd = pattern.exact ? found.find((relation) => relation.kind !== 'r' && relation.kind !== 'p') : undefined
+    if (odd) {
+      const what = odd.kind === 'f' ? 'a foreign table' : odd.kind === 'v' ? 'a view' : 'a materialized view'
+      throw new FrazilError(
+        'config',
+        'not-a-table',
+        `source ${request.source}: ${showName(odd.schema, odd.name)} is ${what}, whose changes Postgres does not tell`,
+        { hint: 'name the tables behind it' },
+      )
+    }
+  }
+  return relations.filter(
+    (relation) =>
+      (relation.kind === 'r' || relation.kind === 'p') &&
+      !request.detached.has(String(relation.oid)) &&
+      patterns.some((pattern) => (pattern.exact || !relation.leaf) && pattern.matches(relation.schema, relation.name)),
+  )
+}
+
+function sameName(sourceName: string, pattern: TablePattern): boolean {
+  const known = parseTablePattern(sourceName)
+  return known.text === pattern.text || (pattern.exact && sourceName.replaceAll('"', '') === pattern.text.replaceAll('"', ''))
+}
+
+function nearest(relations: readonly RelationRow[], pattern: TablePattern): string {
+  const bare = pattern.text.split('.').at(-1)?.replaceAll('"', '').toLowerCase()
+  const similar = relations.filter((relation) => relation.name.toLowerCase() === bare)
+  if (similar.length > 0) return `there is ${similar.map((relation) => showName(relation.schema, relation.name)).join(', ')}`
+  return 'check schema and name; names with capitals need double quotes'
+}
+
+interface PlanParts {
+  readonly columns: readonly ColumnRow[]
+  readonly indexes: readonly IndexRow[]
+  readonly partitions: readonly PartitionRow[]
+  codecOf(typeOid: number, modifier: number): Codec | null
+  readonly request: CatalogueRequest
+}
+
+/** Throws `unsupported` when this table cannot be read. */
+function planTable(relation: RelationRow, parts: PlanParts): TablePlan {
+  const sourceName = showName(relation.schema, relation.name)
+  const { source, into, publication } = parts.request
+  const target = icebergName(into, source, relation.schema, relation.name)
+  const refuse = (code: string, message: string, hint: string): FrazilError =>
+    new FrazilError('unsupported', code, `table ${sourceName} ${message}`, { hint, table: `${target.namespace}.${target.name}` })
+  const sql = `${quoteName(relation.schema)}.${quoteName(relation.name)}`
+  if (relation.persistence === 'u') {
+    throw refuse('unlogged-table', 'is unlogged, so its changes are not in the log', `ALTER TABLE ${sql} SET LOGGED`)
+  }
+  if (!relation.readable) {
+    throw refuse('missing-select', `may not be read by ${relation.role}`, `GRANT SELECT ON ${sql} TO ${quoteName(relation.role)}`)
+  }
+  if (relation.filtered) {
+    const hint = `ALTER ROLE ${quoteName(relation.role)} BYPASSRLS`
+    throw refuse('row-security', `has row-level security, which would hide rows from ${relation.role}`, hint)
+  }
+  if (!relation.owned && !relation.published) {
+    const hint = `let its owner run: ALTER PUBLICATION ${quoteName(publication)} ADD TABLE ${sql}; or: GRANT the owner's role to ${quoteName(relation.role)}`
+    throw refuse('not-owner', `can be published only by its owner, and ${relation.role} is not`, hint)
+  }
+  const columns = parts.columns
+    // Generated columns are not sent, and can be computed again from the others.
+    .filter((column) => column.generated === '')
+    .map((column): PlannedColumn => {
+      const codec = parts.codecOf(column.type, column.modifier)
+      if (!codec) {
+        const hint = `leave the table out, or keep the value in a column of another type, for example text`
+        throw refuse(
+          'unsupported-type',
+          `has column ${quoteName(column.name)} of type ${column.shown}, which is not read yet`,
+          hint,
+        )
+      }
+      return { name: column.name, typeOid: column.type, modifier: column.modifier, codec }
+    })
+  const key = keyOf(relation, columns, parts, (why) =>
+    refuse(
+      'no-identity',
+      `${why}, so its UPDATEs and DELETEs would fail once it is published`,
+      `ALTER TABLE ${sql} ADD PRIMARY KEY (…); or: ALTER TABLE ${sql} REPLICA IDENTITY FULL`,
+    ),
+  )
+  const required = key.kind === 'columns' ? new Set(key.columns) : new Set<number>()
+  const fields = columns.map((column, i): Field => ({
+    id: 0,
+    name: column.name,
+    type: column.codec.type,
+    required: required.has(i),
+  }))
+  return {
+    oid: relation.oid,
+    schema: relation.schema,
+    table: relation.name,
+    partitioned: relation.kind === 'p',
+    columns,
+    source: { id: String(relation.oid), sourceName, ...target, fields, key },
+  }
+}
+
+/** By which columns changes name their row: what the replica identity sends. */
+function keyOf(
+  relation: RelationRow,
+  columns: readonly PlannedColumn[],
+  parts: PlanParts,
+  refuse: (why: string) => FrazilError,
+): TableKey {
+  for (const partition of parts.partitions) {
+    const usable = partition.identity === 'f' || (partition.identity === 'd' && partition.primary)
+    if (!usable || partition.kind !== 'r') {
+      throw refuse(`has the partition ${showName(partition.schema, partition.name)} without a replica identity`)
+    }
+  }
+  const [index] = parts.indexes
+  if (index) {
+    const places = index.columns.map((name) => columns.findIndex((column) => column.name === name))
+    if (places.every((place) => place >= 0) && places.length > 0) return { kind: 'columns', columns: places }
+    if (relation.identity !== 'f') throw refuse('has a generated column in its key')
+  }
+  if (relation.identity === 'f' && parts.partitions.every((partition) => partition.identity === 'f')) return { kind: 'row' }
+  throw refuse(relation.identity === 'n' ? 'has REPLICA IDENTITY NOTHING' : 'has no usable key')
+}
+
+function refuseDoubleNames(plans: readonly TablePlan[]): void {
+  const seen = new Map<string, TablePlan>()
+  for (const plan of plans) {
+    const name = `${plan.source.namespace}.${plan.source.name}`
+    const other = seen.get(name)
+    if (other) {
+      throw new FrazilError(
+        'config',
+        'same-name-twice',
+        `tables ${other.source.sourceName} and ${plan.source.sourceName} would both become ${name}`,
+        { hint: "give the source another 'into', for example '{source}.{schema}_{table}'" },
+      )
+    }
+    seen.set(name, plan)
+  }
+}
+
+async function readColumns(client: Client, oids: readonly number[]): Promise<Map<number, ColumnRow[]>> {
+  type Row = Omit<ColumnRow, 'relation' | 'type'> & { relation: string; type: string }
+  const { rows } = await client.query<Row>(columnsSql, [oids])
+  const columns = new Map<number, ColumnRow[]>()
+  for (const row of rows) {
+    const relation = Number(row.relation)
+    const list = columns.get(relation) ?? []
+    list.push({ ...row, relation, type: Number(row.type) })
+    columns.set(relation, list)
+  }
+  return columns
+}
+
+async function readIndexes(client: Client, oids: readonly number[]): Promise<IndexRow[]> {
+  const { rows } = await client.query<Omit<IndexRow, 'relation'> & { relation: string }>(indexesSql, [oids])
+  return rows.map((row) => ({ ...row, relation: Number(row.relation) }))
+}
+
+async function readPartitions(client: Client, chosen: readonly RelationRow[]): Promise<PartitionRow[]> {
+  const roots = chosen.filter((relation) => relation.kind === 'p').map((relation) => relation.oid)
+  if (roots.length === 0) return []
+  const { rows } = await client.query<Omit<PartitionRow, 'root'> & { root: string }>(partitionsSql, [roots])
+  return rows.map((row) => ({ ...row, root: Number(row.root) })).filter((row) => row.kind !== 'p')
+}
+
+interface TypeSqlRow {
+  oid: string
+  name: string
+  kind: string
+  category: string
+  base: string
+  modifier: number
+  element: string
+}
+
+/** The rows of these types and of those that they are made of. */
+async function readTypes(client: Client, wanted: readonly number[]): Promise<Map<number, TypeRow>> {
+  const types = new Map<number, TypeRow>()
+  let next = [...new Set(wanted)]
+  while (next.length > 0) {
+    const { rows } = await client.query<TypeSqlRow>(typesSql, [next])
+    for (const row of rows) {
+      const oid = Number(row.oid)
+      types.set(oid, {
+        oid,
+        name: row.name,
+        kind: row.kind,
+        category: row.category,
+        baseOid: Number(row.base),
+        baseModifier: row.modifier,
+        elementOid: Number(row.element),
+      })
+    }
+    next = [...new Set(rows.flatMap((row) => [Number(row.base), Number(row.element)]))].filter(
+      (oid) => oid > 0 && !types.has(oid),
+    )
+  }
+  return types
+}

@@ -1,0 +1,162 @@
+import { Buffer } from 'node:buffer'
+import { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { Client } from 'pg'
+import type { ClientConfig } from 'pg'
+import { FrazilError } from '../../base/index.ts'
+import { postgresError } from './errors.ts'
+import type { Place } from './errors.ts'
+
+/** How to reach a server. `applicationName` is what its administrators see. */
+export interface Endpoint {
+  readonly url: string
+  readonly applicationName: string
+}
+
+const connectWithinMs = 15_000
+const readBufferBytes = 256 << 10
+
+/** A connection for SQL: catalogue queries and statements. Throws a FrazilError that says what to change. */
+export async function connectControl(endpoint: Endpoint): Promise<Client> {
+  const client = newClient(endpoint, {})
+  try {
+    await client.connect()
+    await client.query(sessionSettings)
+  } catch (error) {
+    void client.end().catch(() => {})
+    throw postgresError(error, placeOf(endpoint.url))
+  }
+  return client
+}
+
+/** Nothing of a role's or database's settings may change what we read, or cut us off. */
+const sessionSettings =
+  "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET lock_timeout = '10s'; SET row_security = off; " +
+  "SET DateStyle = 'ISO, MDY'; SET IntervalStyle = 'postgres'; SET TimeZone = 'UTC'; SET extra_float_digits = 3; " +
+  "SET client_encoding = 'UTF8'; SET bytea_output = 'hex'; SET standard_conforming_strings = on; SET search_path = ''"
+
+/** Bytes as they come. `buffer` is used again after the call. */
+export interface RawHandlers {
+  data(buffer: Buffer, length: number): void
+  /** Once, when the connection has ended in whatever way. */
+  closed(error: Error | null): void
+}
+
+/** A connection whose bytes we read ourselves. */
+export interface RawStream {
+  write(bytes: Buffer): void
+  /** Stops and starts reading; writing goes on. */
+  pause(): void
+  resume(): void
+  /** Sends what is left and closes. */
+  end(): void
+  destroy(): void
+}
+
+/**
+ * A connection that `pg` opens (TLS, authentication) and may be asked by its simple queries, until {@link take} hands its
+ * bytes to our own reader, which reads into one buffer that is used again and again.
+ */
+export class RawConnection {
+  readonly client: Client
+  readonly #route: { sink: RawHandlers | null }
+
+  private constructor(client: Client, route: { sink: RawHandlers | null }) {
+    this.client = client
+    this.#route = route
+  }
+
+  static async open(endpoint: Endpoint, kind: 'replication' | 'sql'): Promise<RawConnection> {
+    const route: { sink: RawHandlers | null } = { sink: null }
+    const client = newClient(endpoint, {
+      stream: (...given: unknown[]) => newSocket(given[0], route),
+      ...(kind === 'replication' ? { replication: 'database' } : {}),
+    })
+    try {
+      await client.connect()
+      await client.query(sessionSettings)
+    } catch (error) {
+      void client.end().catch(() => {})
+      throw postgresError(error, placeOf(endpoint.url))
+    }
+    return new RawConnection(client, route)
+  }
+
+  /** From here on the bytes are ours. The client must be idle and is not used again. */
+  take(handlers: RawHandlers): RawStream {
+    const stream = this.client.connection.stream
+    stream.pause()
+    for (const event of ['data', 'error', 'close']) stream.removeAllListeners(event)
+    let closed = false
+    let failure: Error | null = null
+    stream.on('error', (error: Error) => {
+      failure = error
+    })
+    const close = (): void => {
+      if (closed) return
+      closed = true
+      handlers.closed(failure)
+    }
+    stream.once('end', close)
+    stream.once('close', close)
+    if (stream instanceof Socket && !('encrypted' in stream)) this.#route.sink = handlers
+    else stream.on('data', (chunk: Buffer) => handlers.data(chunk, chunk.length))
+    stream.resume()
+    return {
+      write: (bytes) => void stream.write(bytes),
+      pause: () => void stream.pause(),
+      resume: () => void stream.resume(),
+      end: () => void stream.end(),
+      destroy: () => void stream.destroy(),
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.client.end().catch(() => {})
+  }
+}
+
+/** Without TLS the socket reads into one buffer of ours; until the bytes are ours, `pg` gets copies. */
+function newSocket(given: unknown, route: { sink: RawHandlers | null }): Duplex {
+  if (typeof given === 'object' && given !== null && 'ssl' in given && given.ssl) return new Socket()
+  const socket: Socket = new Socket({
+    onread: {
+      buffer: Buffer.allocUnsafeSlow(readBufferBytes),
+      callback(length, buffer) {
+        const bytes = Buffer.from(buffer.buffer, buffer.byteOffset, buffer.byteLength)
+        if (route.sink) route.sink.data(bytes, length)
+        else socket.emit('data', Buffer.from(bytes.subarray(0, length)))
+        return true
+      },
+    },
+  })
+  return socket
+}
+
+function newClient(endpoint: Endpoint, extra: ClientConfig & { replication?: string }): Client {
+  const config: ClientConfig = {
+    connectionString: endpoint.url,
+    application_name: endpoint.applicationName,
+    connectionTimeoutMillis: connectWithinMs,
+    keepAlive: true,
+    ...extra,
+  }
+  let client: Client
+  try {
+    client = new Client(config)
+  } catch {
+    // The message of a bad URL contains the URL, and with it the password.
+    throw new FrazilError('config', 'bad-url', 'url is not a Postgres connection string', {
+      hint: 'postgres://user:password@host:5432/database',
+    })
+  }
+  // A connection that ends while nobody asks it anything says so at the next use.
+  client.on('error', () => {})
+  return client
+}
+
+/** The parts of a connection string that messages may show. */
+export function placeOf(url: string): Place {
+  const { host, port, user, database } = newClient({ url, applicationName: 'frazil' }, {})
+  return { host, port, user: user ?? '', database: database ?? '' }
+}

@@ -1,0 +1,54 @@
+import { FrazilError } from '../../base/index.ts'
+import { connectControl, placeOf } from './connection.ts'
+import { postgresError } from './errors.ts'
+import { quoteName } from './identifiers.ts'
+import { lakeMark } from './ownership.ts'
+import { endpointOf, namesOf } from './postgres-source.ts'
+import type { PostgresConfig } from './postgres-source.ts'
+import { readPublication, readSlot } from './preflight.ts'
+
+/** What was removed. */
+export interface DroppedSource {
+  readonly slot: string | null
+  readonly publication: string | null
+}
+
+/**
+ * Removes the slot and the publication that carry this lake's mark, and nothing else. Nothing there is no error. Throws `config`
+ * when they are another lake's, and `unavailable` when somebody reads the slot.
+ */
+export async function dropPostgresSource(
+  config: Pick<PostgresConfig, 'name' | 'url' | 'slot' | 'publication'>,
+  lakeId: string,
+): Promise<DroppedSource> {
+  const names = namesOf({ ...config, lakeId })
+  const client = await connectControl(endpointOf(config))
+  try {
+    const slot = await readSlot(client, names.slot)
+    const publication = await readPublication(client, names.publication)
+    if (publication && publication.comment !== lakeMark(lakeId)) {
+      throw new FrazilError(
+        'config',
+        'publication-not-ours',
+        `publication ${names.publication} does not carry this lake's mark`,
+        {
+          hint: 'nothing was removed',
+        },
+      )
+    }
+    // Without the publication nothing says whose the slot is.
+    const ours = slot !== null && publication !== null && slot.plugin === 'pgoutput'
+    if (slot && !ours) {
+      throw new FrazilError('config', 'slot-not-ours', `replication slot ${names.slot} does not carry this lake's mark`, {
+        hint: `nothing was removed; if nobody needs it: SELECT pg_drop_replication_slot('${names.slot}')`,
+      })
+    }
+    if (slot) await client.query('select pg_catalog.pg_drop_replication_slot($1)', [names.slot])
+    if (publication) await client.query(`DROP PUBLICATION ${quoteName(names.publication)}`)
+    return { slot: slot ? names.slot : null, publication: publication ? names.publication : null }
+  } catch (error) {
+    throw postgresError(error, placeOf(config.url))
+  } finally {
+    await client.end().catch(() => {})
+  }
+}

@@ -1,0 +1,112 @@
+import { FrazilError, asError } from '../../base/index.ts'
+
+/** Where we connect to, without the password. */
+export interface Place {
+  readonly host: string
+  readonly port: number
+  readonly user: string
+  readonly database: string
+}
+
+/** SQLSTATE of an error of the server, or the system's code of a socket error, or ''. */
+export function errorCode(error: unknown): string {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : ''
+}
+
+/** What went wrong between us and the server, as an error whose kind says what to do. */
+export function postgresError(thrown: unknown, place: Place): FrazilError {
+  if (thrown instanceof FrazilError) return thrown
+  const error = asError(thrown)
+  const code = errorCode(error)
+  const where = `${place.host}:${place.port}`
+  const make = (kind: 'config' | 'unavailable', name: string, message: string, hint?: string): FrazilError =>
+    new FrazilError(kind, name, message, { cause: error, hint })
+  switch (code) {
+    case '28P01':
+    case '28000':
+      return make(
+        'config',
+        'login-refused',
+        `Postgres at ${where} refuses user ${place.user}: ${error.message}`,
+        'check user and password in url, and pg_hba.conf',
+      )
+    case '3D000':
+      return make(
+        'config',
+        'unknown-database',
+        `Postgres at ${where} has no database ${place.database}`,
+        'check the database name at the end of url',
+      )
+    case '42501':
+      return make(
+        'config',
+        'missing-right',
+        `Postgres at ${where}: ${error.message}`,
+        `ALTER ROLE "${place.user}" REPLICATION; and GRANT what is missing`,
+      )
+    case '53400':
+      return make(
+        'config',
+        'no-free-slot',
+        `Postgres at ${where}: ${error.message}`,
+        'ALTER SYSTEM SET max_replication_slots = 20; ALTER SYSTEM SET max_wal_senders = 20; then restart Postgres',
+      )
+    case '55006':
+      return make(
+        'unavailable',
+        'slot-in-use',
+        `Postgres at ${where}: ${error.message}`,
+        'another process reads this slot; stop it, or give this source another name or slot',
+      )
+    case '53300':
+      return make('unavailable', 'too-many-connections', `Postgres at ${where}: ${error.message}`)
+  }
+  if (error.message.includes('does not support SSL')) {
+    return make(
+      'config',
+      'no-tls',
+      `Postgres at ${where} does not offer TLS`,
+      'add ?sslmode=disable to url, or switch TLS on at the server',
+    )
+  }
+  if (/^[0-9A-Z]{5}$/.test(code) && !code.startsWith('E')) {
+    const transient = ['08', '40', '53', '57', '58', 'XX'].includes(code.slice(0, 2))
+    return make(transient ? 'unavailable' : 'config', 'postgres-error', `Postgres at ${where}: ${error.message} (${code})`)
+  }
+  if (code.startsWith('ERR_TLS') || code.includes('CERT') || code.startsWith('ERR_SSL') || code === 'ERR_OSSL') {
+    return make('config', 'tls', `TLS with Postgres at ${where} failed: ${error.message}`)
+  }
+  if (error.message.startsWith('SASL') || error.message.includes('password')) {
+    return make(
+      'config',
+      'login-refused',
+      `Postgres at ${where} wants a password for user ${place.user}`,
+      'put user and password into url',
+    )
+  }
+  return make(
+    'unavailable',
+    'unreachable',
+    `Postgres at ${where} cannot be reached: ${error.message || code}`,
+    'is it running, and is the address in url right?',
+  )
+}
+
+/** An ErrorResponse or NoticeResponse: fields of one letter and text. */
+export function readServerMessage(bytes: Buffer, from: number, to: number): { code: string; message: string; severity: string } {
+  const fields = new Map<string, string>()
+  let at = from
+  while (at < to && bytes[at] !== 0) {
+    const end = bytes.indexOf(0, at + 1)
+    if (end < 0 || end >= to) break
+    fields.set(String.fromCharCode(bytes[at]), bytes.toString('utf8', at + 1, end))
+    at = end + 1
+  }
+  return { code: fields.get('C') ?? '', message: fields.get('M') ?? 'unknown error', severity: fields.get('V') ?? '' }
+}
+
+/** The same as a thrown value that {@link postgresError} understands. */
+export function serverError(bytes: Buffer, from: number, to: number): Error {
+  const { code, message } = readServerMessage(bytes, from, to)
+  return Object.assign(new Error(message), { code })
+}

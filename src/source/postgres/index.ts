@@ -1,0 +1,6 @@
+export { dropPostgresSource } from './drop.ts'
+export type { DroppedSource } from './drop.ts'
+export { createPostgresSource } from './postgres-source.ts'
+export type { PostgresConfig, PostgresParts } from './postgres-source.ts'
+export { postgresTypes } from './types.ts'
+export type { PostgresTypeLine } from './types.ts'

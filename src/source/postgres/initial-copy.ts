@@ -1,0 +1,136 @@
+import type { Client } from 'pg'
+import { FrazilError } from '../../base/index.ts'
+import type { SourceEvent } from '../../data/index.ts'
+import type { SourceParts } from '../source.ts'
+import type { TablePlan } from './catalogue.ts'
+import { RawConnection } from './connection.ts'
+import type { Endpoint } from './connection.ts'
+import { CopyDecoder } from './copy-decoder.ts'
+import { tupleDecoder } from './decoder.ts'
+import { errorCode } from './errors.ts'
+import { EventPump } from './event-pump.ts'
+import { quoteName, quoteText } from './identifiers.ts'
+import { lsnToText } from './lsn.ts'
+import type { Lsn } from './lsn.ts'
+import { createSlot } from './ownership.ts'
+import { query } from './replication-stream.ts'
+import { SegmentWriter } from './segment-writer.ts'
+import type { RetiredSegments } from './segment-writer.ts'
+
+/** A moment of the database that copies are made of: everything committed before `floor`, nothing after. */
+export interface Snapshot {
+  readonly floor: Lsn
+  readonly name: string
+  /** Gives up the snapshot; copies that have begun keep it. */
+  close(): Promise<void>
+}
+
+/** Takes a snapshot by a temporary slot, which is what ties it to a position in the log. */
+export async function takeSnapshot(
+  endpoint: Endpoint,
+  control: Client,
+  options: { slot: string; version: number; waitMs: number },
+): Promise<Snapshot> {
+  const connection = await RawConnection.open(endpoint, 'replication')
+  try {
+    // The process of this very connection makes the name unique, also beside a dead predecessor's.
+    const { rows } = await connection.client.query<{ pid: number }>('select pg_catalog.pg_backend_pid() as pid')
+    const name = `${options.slot.slice(0, 50)}_c${rows[0].pid}`
+    const slot = await createSlot(connection.client, control, { ...options, name, kind: 'temporary' })
+    if (slot.snapshot === null) throw new FrazilError('corrupt', 'no-snapshot', 'Postgres made a slot without a snapshot')
+    return { floor: slot.consistentPoint, name: slot.snapshot, close: () => connection.close() }
+  } catch (error) {
+    await connection.close()
+    throw error
+  }
+}
+
+export interface CopyOptions {
+  readonly endpoint: Endpoint
+  readonly snapshot: Snapshot
+  readonly parts: SourceParts
+  readonly retired: RetiredSegments
+  readonly maxFrameBytes: number
+}
+
+/** The copy of one table, on a connection of its own. */
+export class TableCopy {
+  readonly #plan: TablePlan
+  readonly #pump: EventPump
+  readonly #decoder: CopyDecoder
+  readonly #writer: SegmentWriter
+  readonly #floor: Lsn
+
+  private constructor(connection: RawConnection, plan: TablePlan, options: CopyOptions) {
+    const { parts, retired, maxFrameBytes, snapshot } = options
+    this.#plan = plan
+    this.#floor = snapshot.floor
+    const decoder = tupleDecoder(
+      'copy',
+      plan.columns.map(({ codec }, target) => ({ codec, target, key: false })),
+    )
+    this.#writer = new SegmentWriter(plan.source.fields, plan.source, decoder, parts, retired)
+    this.#decoder = new CopyDecoder(plan.source, this.#writer)
+    this.#pump = new EventPump(connection, this.#decoder, {
+      pool: parts.pool,
+      clock: parts.clock,
+      retired,
+      maxFrameBytes,
+      pace: false,
+    })
+  }
+
+  static async start(plan: TablePlan, options: CopyOptions): Promise<TableCopy> {
+    const connection = await RawConnection.open(options.endpoint, 'sql')
+    try {
+      await connection.client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY')
+      await connection.client.query(`SET TRANSACTION SNAPSHOT ${quoteText(options.snapshot.name)}`)
+      const copy = new TableCopy(connection, plan, options)
+      const columns = plan.columns.map((column) => quoteName(column.name)).join(', ')
+      const from = `${plan.partitioned ? '' : 'ONLY '}${quoteName(plan.schema)}.${quoteName(plan.table)}`
+      copy.#pump.write(query(`COPY (SELECT ${columns} FROM ${from}) TO STDOUT (FORMAT binary)`))
+      return copy
+    } catch (error) {
+      await connection.close()
+      throw error
+    }
+  }
+
+  /**
+   * The next events; the last of all is `copied`. Null when there are no more, or after {@link close}. Rejects with
+   * `unsupported` or `corrupt` when this table cannot be copied.
+   */
+  async take(): Promise<SourceEvent[] | null> {
+    try {
+      return await this.#pump.take()
+    } catch (error) {
+      throw tableError(error, this.#plan)
+    }
+  }
+
+  copied(): SourceEvent {
+    return { type: 'copied', table: this.#plan.source.id, floor: lsnToText(this.#floor), rows: this.#decoder.rows }
+  }
+
+  pause(): void {
+    this.#pump.pause()
+  }
+
+  resume(): void {
+    this.#pump.resume()
+  }
+
+  close(): void {
+    this.#writer.release()
+    this.#pump.close(null)
+  }
+}
+
+/** What the server says about one table (dropped meanwhile, a right taken away, a value it cannot read) concerns that table. */
+function tableError(error: unknown, plan: TablePlan): unknown {
+  const code = errorCode(error)
+  if (error instanceof FrazilError || !/^(?:42|22|0A|XX)/.test(code)) return error
+  const { namespace, name, sourceName } = plan.source
+  const message = `table ${sourceName} cannot be copied: ${error instanceof Error ? error.message : code}`
+  return new FrazilError('unsupported', 'copy-refused', message, { cause: error, table: `${namespace}.${name}` })
+}

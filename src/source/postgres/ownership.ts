@@ -1,0 +1,173 @@
+import type { Client } from 'pg'
+import { FrazilError } from '../../base/index.ts'
+import type { TablePlan } from './catalogue.ts'
+import { errorCode } from './errors.ts'
+import { quoteName, quoteText } from './identifiers.ts'
+import type { Lsn } from './lsn.ts'
+import { lsnToText, parseLsn } from './lsn.ts'
+import type { PublicationFacts, ServerFacts, SlotFacts } from './preflight.ts'
+
+/** What a source has at the server. */
+export interface Names {
+  readonly source: string
+  readonly slot: string
+  readonly publication: string
+  readonly lakeId: string
+}
+
+/** The comment on a publication says whose it and the slot are. */
+export function lakeMark(lakeId: string): string {
+  return `frazil lake ${lakeId}`
+}
+
+/** Throws `config` for a slot or a publication that another lake or somebody else made: those are never touched. */
+export function refuseForeign(
+  names: Names,
+  slot: SlotFacts | null,
+  publication: PublicationFacts | null,
+  facts: ServerFacts,
+): void {
+  const ways = (what: 'slot' | 'publication'): string =>
+    `give this source another name or '${what}:'; or, if nobody needs it, run frazil drop ${names.source} with the lake that made it, ` +
+    (what === 'slot'
+      ? `or SELECT pg_drop_replication_slot(${quoteText(names.slot)})`
+      : `or DROP PUBLICATION ${quoteName(names.publication)}; to hand it to this lake: COMMENT ON PUBLICATION ${quoteName(names.publication)} IS ${quoteText(lakeMark(names.lakeId))}`)
+  if (publication && publication.comment !== lakeMark(names.lakeId)) {
+    const whose = publication.comment?.startsWith(lakeMark('')) ? 'belongs to another lake' : 'was not made by frazil'
+    throw new FrazilError('config', 'publication-not-ours', `publication ${names.publication} ${whose}`, {
+      hint: ways('publication'),
+    })
+  }
+  if (!slot) return
+  const elsewhere = slot.database !== facts.database || slot.plugin !== 'pgoutput'
+  if (elsewhere || !publication) {
+    const why =
+      slot.plugin !== 'pgoutput'
+        ? `has the plugin ${slot.plugin ?? 'physical'}`
+        : `belongs to somebody else (database ${slot.database})`
+    throw new FrazilError('config', 'slot-not-ours', `replication slot ${names.slot} ${why}`, { hint: ways('slot') })
+  }
+}
+
+/**
+ * Throws when the stream cannot go on at `position`: the changes in between are gone, or never were, and nobody would notice.
+ */
+export function checkSlot(names: Names, slot: SlotFacts | null, position: Lsn, facts: ServerFacts): void {
+  const hint = `the changes since ${lsnToText(position)} cannot be had any more: frazil drop ${names.source}, then frazil resync its tables`
+  if (!slot) {
+    throw new FrazilError('corrupt', 'slot-missing', `replication slot ${names.slot} is gone`, { hint })
+  }
+  if (slot.walStatus === 'lost' || slot.confirmed === null) {
+    const message = `replication slot ${names.slot} was invalidated by Postgres (max_slot_wal_keep_size or idle_replication_slot_timeout)`
+    throw new FrazilError('corrupt', 'slot-lost', message, { hint })
+  }
+  if (slot.confirmed > position) {
+    const message =
+      `replication slot ${names.slot} was moved to ${lsnToText(slot.confirmed)}, beyond the lake's position ${lsnToText(position)}: ` +
+      'somebody else read or recreated it'
+    throw new FrazilError('corrupt', 'slot-moved', message, { hint })
+  }
+  if (position > facts.flushed) {
+    const message = `the lake is at ${lsnToText(position)}, beyond the end of the server's log ${lsnToText(facts.flushed)}: it was restored to an earlier time`
+    throw new FrazilError('corrupt', 'position-ahead', message, { hint })
+  }
+}
+
+/** Makes the publication be what we want: ours, exactly these tables, partitions under their root's name. */
+export async function arrangePublication(
+  client: Client,
+  names: Names,
+  plans: readonly TablePlan[],
+  existing: PublicationFacts | null,
+): Promise<void> {
+  const name = quoteName(names.publication)
+  const target = (plan: TablePlan): string => `ONLY ${quoteName(plan.schema)}.${quoteName(plan.table)}`
+  const statements: string[] = []
+  if (!existing) {
+    const tables = plans.length > 0 ? ` FOR TABLE ${plans.map(target).join(', ')}` : ''
+    statements.push(`CREATE PUBLICATION ${name}${tables} WITH (publish_via_partition_root = true)`)
+    statements.push(`COMMENT ON PUBLICATION ${name} IS ${quoteText(lakeMark(names.lakeId))}`)
+  } else if (!existing.everything) {
+    const wanted = new Set(plans.map((plan) => plan.oid))
+    const added = plans.filter((plan) => !existing.tables.includes(plan.oid))
+    const dropped = existing.tables.filter((oid) => !wanted.has(oid))
+    if (!existing.viaRoot || !existing.complete) {
+      statements.push(
+        `ALTER PUBLICATION ${name} SET (publish = 'insert, update, delete, truncate', publish_via_partition_root = true)`,
+      )
+    }
+    if (dropped.length > 0) {
+      const { rows } = await client.query<{ schema: string; table: string }>(
+        `select n.nspname as schema, c.relname as table from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+         where c.oid::int8 = any($1::int8[])`,
+        [dropped],
+      )
+      const list = rows.map((row) => `ONLY ${quoteName(row.schema)}.${quoteName(row.table)}`)
+      if (list.length > 0) statements.push(`ALTER PUBLICATION ${name} DROP TABLE ${list.join(', ')}`)
+    }
+    if (added.length > 0) statements.push(`ALTER PUBLICATION ${name} ADD TABLE ${added.map(target).join(', ')}`)
+  }
+  if (statements.length === 0) return
+  await client.query('BEGIN')
+  try {
+    for (const statement of statements) await client.query(statement)
+    await client.query('COMMIT')
+  } catch (error) {
+    await client.query('ROLLBACK').catch(() => {})
+    throw error
+  }
+}
+
+export interface NewSlot {
+  readonly consistentPoint: Lsn
+  /** Name to import, for slots made with `export`; valid until the connection is asked anything else. */
+  readonly snapshot: string | null
+}
+
+export interface SlotRequest {
+  readonly name: string
+  readonly kind: 'permanent' | 'temporary'
+  readonly version: number
+  /** How long to wait for open transactions, which all have to end first. */
+  readonly waitMs: number
+}
+
+/**
+ * Makes a slot on a replication connection; `control` is asked who is in the way when it takes too long. A temporary one
+ * exports its snapshot. Throws `unavailable` (`blocked-by-transaction`) naming the blocking process.
+ */
+export async function createSlot(replication: Client, control: Client, request: SlotRequest): Promise<NewSlot> {
+  const temporary = request.kind === 'temporary'
+  const snapshot = temporary ? 'export' : 'nothing'
+  const options = request.version >= 150_000 ? `(SNAPSHOT '${snapshot}')` : temporary ? 'EXPORT_SNAPSHOT' : 'NOEXPORT_SNAPSHOT'
+  await replication.query(`SET lock_timeout = ${Math.max(1, Math.round(request.waitMs))}`)
+  try {
+    const { rows } = await replication.query<{ consistent_point: string; snapshot_name: string | null }>(
+      `CREATE_REPLICATION_SLOT ${quoteName(request.name)} ${temporary ? 'TEMPORARY ' : ''}LOGICAL pgoutput ${options}`,
+    )
+    return { consistentPoint: parseLsn(rows[0].consistent_point), snapshot: rows[0].snapshot_name }
+  } catch (error) {
+    if (errorCode(error) !== '55P03') throw error
+    throw await blocked(control, error)
+  }
+}
+
+async function blocked(control: Client, cause: unknown): Promise<FrazilError> {
+  const { rows } = await control.query<{ pid: number; seconds: number; user: string | null; app: string | null }>(
+    `select pid, extract(epoch from now() - xact_start)::int as seconds, usename::text as user, application_name as app
+     from pg_catalog.pg_stat_activity where backend_xid is not null and pid <> pg_catalog.pg_backend_pid()
+     order by xact_start limit 1`,
+  )
+  if (rows.length === 0) {
+    return new FrazilError('unavailable', 'blocked-by-transaction', 'a transaction at the source blocks the replication slot', {
+      cause,
+    })
+  }
+  const [{ pid, seconds, user, app }] = rows
+  return new FrazilError(
+    'unavailable',
+    'blocked-by-transaction',
+    `process ${pid} (${[user, app].filter(Boolean).join(', ')}) has had a transaction open for ${seconds} s; a replication slot can be made only when it ends`,
+    { cause, hint: `end that transaction, or: SELECT pg_terminate_backend(${pid})` },
+  )
+}

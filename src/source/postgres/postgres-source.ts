@@ -1,0 +1,576 @@
+import type { Client } from 'pg'
+import { FrazilError, asError, assert } from '../../base/index.ts'
+import type { Position, SourceEvent, SourceTable } from '../../data/index.ts'
+import { sameType } from '../../data/index.ts'
+import type { EventListener } from '../../observe/index.ts'
+import type { Source, SourceParts, SourceState } from '../source.ts'
+import { readCatalogue } from './catalogue.ts'
+import type { Catalogue, TablePlan } from './catalogue.ts'
+import { ChangeDecoder } from './change-decoder.ts'
+import type { StreamTable } from './change-decoder.ts'
+import { RawConnection, connectControl, placeOf } from './connection.ts'
+import type { Endpoint } from './connection.ts'
+import { errorCode, postgresError } from './errors.ts'
+import { TableCopy, takeSnapshot } from './initial-copy.ts'
+import type { Snapshot } from './initial-copy.ts'
+import { lsnToText, parseLsn } from './lsn.ts'
+import type { Lsn } from './lsn.ts'
+import { readMemo, writeMemo } from './memo.ts'
+import type { Memo } from './memo.ts'
+import { arrangePublication, checkSlot, createSlot, refuseForeign } from './ownership.ts'
+import type { Names } from './ownership.ts'
+import { preflight, readPublication, readSlot } from './preflight.ts'
+import type { ServerFacts } from './preflight.ts'
+import { ReplicationStream } from './replication-stream.ts'
+import { RetiredSegments } from './segment-writer.ts'
+import { checkTimeline } from './timeline.ts'
+
+/** One Postgres database as a source. */
+export interface PostgresConfig {
+  /** The source's name in the configuration; also the namespace of its tables. */
+  readonly name: string
+  /** `postgres://user:password@host:port/database?sslmode=…` */
+  readonly url: string
+  /** SQL identifiers, or globs over bare names; see `parseTablePattern`. */
+  readonly tables: readonly string[]
+  /** Marks what we make at the server as this lake's. */
+  readonly lakeId: string
+  /** Template of `namespace.table`; default `{source}.{table}`, outside `public` `{source}.{schema}_{table}`. */
+  readonly into?: string | null
+  /** Default: `frazil_` and the name. */
+  readonly slot?: string
+  /** Default: `frazil_` and the name. */
+  readonly publication?: string
+  /** How long to try again when the server does not answer, in milliseconds. Default 10 minutes. */
+  readonly retryForMs?: number
+  /** How long to wait for open transactions when a slot is made. Default 10 seconds, tried again within `retryForMs`. */
+  readonly slotWaitMs?: number
+  /** Largest message taken from the server. Default 1 GiB and 64 MiB, which is what Postgres can send. */
+  readonly maxFrameBytes?: number
+  /** `wal_sender_timeout` of our connection. Default: a minute, or the server's if longer. */
+  readonly senderTimeoutMs?: number
+}
+
+export interface PostgresParts extends SourceParts {
+  /** Told of retries, and of tables that are left out. */
+  readonly observe?: EventListener
+}
+
+const firstRetryMs = 100
+const longestRetryMs = 10_000
+
+/** A Postgres database's changes by logical replication, after a copy of what is there (`Source`). */
+export function createPostgresSource(config: PostgresConfig, parts: PostgresParts): Source {
+  return new PostgresSource(config, parts)
+}
+
+/** What a slot and a publication are called unless the settings say otherwise. */
+export function namesOf(config: Pick<PostgresConfig, 'name' | 'slot' | 'publication' | 'lakeId'>): Names {
+  const own = `frazil_${config.name.toLowerCase().replaceAll(/[^a-z0-9_]/g, '_')}`.slice(0, 63)
+  return { source: config.name, slot: config.slot ?? own, publication: config.publication ?? own, lakeId: config.lakeId }
+}
+
+export function endpointOf(config: Pick<PostgresConfig, 'name' | 'url'>): Endpoint {
+  return { url: config.url, applicationName: `frazil_${config.name}`.slice(0, 63) }
+}
+
+/** What has to be done after everything was checked and made. */
+interface Plan {
+  readonly facts: ServerFacts
+  readonly catalogue: Catalogue
+  readonly start: Lsn
+  /** Tables that the lake has. */
+  readonly known: readonly StreamTable[]
+  readonly toCopy: readonly TablePlan[]
+  /** Tables that cannot go on, or not begin. */
+  readonly failed: readonly SourceEvent[]
+}
+
+class PostgresSource implements Source {
+  readonly name: string
+  readonly #config: PostgresConfig
+  readonly #parts: PostgresParts
+  readonly #names: Names
+  readonly #endpoint: Endpoint
+  readonly #retired = new RetiredSegments()
+  readonly #closing = new AbortController()
+  readonly #pausedScopes = new Set<string>()
+  #opened = false
+  #memo: Memo | null = null
+  #controlClient: Client | null = null
+  #decoder: ChangeDecoder | null = null
+  #stream: ReplicationStream | null = null
+  #copy: { readonly scope: string; readonly copy: TableCopy } | null = null
+  #acknowledged: Lsn = 0
+  #target: Lsn = 0
+
+  constructor(config: PostgresConfig, parts: PostgresParts) {
+    this.name = config.name
+    this.#config = config
+    this.#parts = parts
+    this.#names = namesOf(config)
+    this.#endpoint = endpointOf(config)
+  }
+
+  async *open(state: SourceState | null): AsyncGenerator<readonly SourceEvent[], void> {
+    assert(!this.#opened, 'a source is opened once')
+    this.#opened = true
+    try {
+      yield* this.#run(state)
+    } catch (error) {
+      if (!this.#closing.signal.aborted) throw postgresError(error, placeOf(this.#config.url))
+    } finally {
+      this.#copy?.copy.close()
+      this.#stream?.close()
+      this.#decoder?.release()
+      this.#retired.releaseAll()
+      await this.#dropControl()
+    }
+  }
+
+  memo(): string {
+    return this.#memo === null ? '' : writeMemo(this.#memo)
+  }
+
+  reached(a: Position, b: Position): boolean {
+    return parseLsn(a) >= parseLsn(b)
+  }
+
+  checkPosition(text: string): Position {
+    return lsnToText(parseLsn(text))
+  }
+
+  async head(): Promise<Position> {
+    const head = await this.#asking(async (client) => {
+      const { rows } = await client.query<{ inserted: string; flushed: string }>(
+        'select pg_catalog.pg_current_wal_insert_lsn()::text as inserted, pg_catalog.pg_current_wal_flush_lsn()::text as flushed',
+      )
+      const flushed = parseLsn(rows[0].flushed)
+      const inserted = endOfRecords(parseLsn(rows[0].inserted))
+      if (inserted <= flushed) return flushed
+      // A commit with synchronous_commit = off is visible before it is on disk, and the stream sends only what is: flush it.
+      await client.query(
+        "BEGIN; SET LOCAL synchronous_commit = 'local'; SELECT pg_catalog.pg_logical_emit_message(true, 'frazil', ''); COMMIT",
+      )
+      return inserted
+    })
+    this.#target = Math.max(this.#target, head)
+    this.#stream?.reach(this.#target)
+    return lsnToText(head)
+  }
+
+  acknowledge(position: Position): void {
+    const lsn = parseLsn(position)
+    if (lsn <= this.#acknowledged) return
+    this.#acknowledged = lsn
+    this.#stream?.acknowledge(lsn)
+    this.#decoder?.releaseSealed()
+  }
+
+  pause(scope: string): void {
+    this.#pausedScopes.add(scope)
+    if (this.#copy?.scope === scope) this.#copy.copy.pause()
+  }
+
+  resume(scope: string): void {
+    this.#pausedScopes.delete(scope)
+    if (this.#copy?.scope === scope) this.#copy.copy.resume()
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort()
+    this.#copy?.copy.close()
+    this.#stream?.close()
+    await this.#dropControl()
+  }
+
+  async *#run(state: SourceState | null): AsyncGenerator<readonly SourceEvent[], void> {
+    const plan = await this.#retrying(() => this.#prepare(state))
+    if (plan === null) return
+    if (plan.failed.length > 0) yield plan.failed
+    const tables = [...plan.known]
+    if (plan.toCopy.length > 0) yield* this.#copyAll(plan, tables)
+    yield* this.#follow(plan, tables)
+  }
+
+  // ---- before anything is read --------------------------------------------------------------------------------------------
+
+  /** Checks the server, makes publication and slot where they are missing, and compares what the lake has with what is there. */
+  async #prepare(state: SourceState | null): Promise<Plan> {
+    const control = await this.#control()
+    const names = this.#names
+    const memo = state?.memo ? readMemo(state.memo) : null
+    const position = state?.position ? parseLsn(state.position) : (memo?.start ?? null)
+    const [slot, publication] = [await readSlot(control, names.slot), await readPublication(control, names.publication)]
+    const newSlots = (slot ? 0 : 1) + (state === null || state.tables.length === 0 ? 1 : 0)
+    const facts = await preflight(control, {
+      applicationName: this.#endpoint.applicationName,
+      newSlots,
+      newPublication: publication === null,
+    })
+    refuseForeign(names, slot, publication, facts)
+    if (memo) await this.#checkServer(memo, facts, position)
+    if (position !== null) checkSlot(names, slot, position, facts)
+    const catalogue = await readCatalogue(control, {
+      source: this.name,
+      tables: this.#config.tables,
+      into: this.#config.into ?? null,
+      detached: new Set(state?.detached),
+      known: new Set(state?.tables.map(({ table }) => table.sourceName)),
+      publication: names.publication,
+    })
+    const tables = compareTables(catalogue, state, this.name)
+    for (const event of tables.failed) {
+      if (event.type !== 'failed') continue
+      const { message, hint } = event.error
+      this.#parts.observe?.({ type: 'notice', level: 'warn', message, hint: hint ?? null })
+    }
+    const published = [...tables.known.map(({ plan }) => plan), ...tables.toCopy]
+    await arrangePublication(control, names, published, publication)
+    const start = position ?? (await this.#makeSlot(control, slot !== null, facts))
+    this.#memo = {
+      systemId: facts.systemId,
+      timeline: facts.timeline,
+      slot: names.slot,
+      publication: names.publication,
+      lakeId: names.lakeId,
+      start: memo?.start ?? start,
+    }
+    const known = tables.known.map(({ table, floor, plan }) => ({ table, floor: parseLsn(floor), columns: plan.columns }))
+    return { facts, catalogue, start, known, toCopy: tables.toCopy, failed: tables.failed }
+  }
+
+  async #checkServer(memo: Memo, facts: ServerFacts, position: Lsn | null): Promise<void> {
+    if (memo.systemId !== facts.systemId) {
+      throw new FrazilError(
+        'config',
+        'other-cluster',
+        `url of source ${this.name} is another Postgres cluster than the lake was filled from`,
+        {
+          hint: `correct url; or, if it was moved on purpose, frazil drop ${this.name} and resync its tables`,
+        },
+      )
+    }
+    if (memo.slot !== this.#names.slot) {
+      throw new FrazilError(
+        'config',
+        'other-slot',
+        `source ${this.name} was read through slot ${memo.slot}, not ${this.#names.slot}`,
+        {
+          hint: `put back slot: ${memo.slot}; or frazil drop ${this.name} and resync its tables`,
+        },
+      )
+    }
+    if (memo.timeline !== facts.timeline && position !== null) {
+      await checkTimeline(this.#endpoint, memo.timeline, facts.timeline, position)
+    }
+  }
+
+  /** The permanent slot. One that exists although the lake knows of no position is left from a start that did not come far. */
+  async #makeSlot(control: Client, exists: boolean, facts: ServerFacts): Promise<Lsn> {
+    const replication = await RawConnection.open(this.#endpoint, 'replication')
+    try {
+      if (exists) await control.query('select pg_catalog.pg_drop_replication_slot($1)', [this.#names.slot])
+      const waitMs = this.#config.slotWaitMs ?? 10_000
+      const request = { name: this.#names.slot, kind: 'permanent', version: facts.version, waitMs } as const
+      return (await createSlot(replication.client, control, request)).consistentPoint
+    } finally {
+      await replication.close()
+    }
+  }
+
+  // ---- the initial copy ---------------------------------------------------------------------------------------------------
+
+  /** Copies tables one after another from one snapshot; what is complete is added to `tables`. */
+  async *#copyAll(plan: Plan, tables: StreamTable[]): AsyncGenerator<readonly SourceEvent[], void> {
+    let waiting = [...plan.toCopy]
+    let retry = new Retry(this.#parts, this.#config.retryForMs)
+    while (waiting.length > 0 && !this.#closing.signal.aborted) {
+      let snapshot: Snapshot | null = null
+      try {
+        snapshot = await this.#takeSnapshot(plan.facts)
+        for (const table of waiting) {
+          const copied = yield* this.#copyOne(table, snapshot)
+          if (this.#closing.signal.aborted) return
+          if (copied) tables.push({ table: table.source, columns: table.columns, floor: snapshot.floor })
+          waiting = waiting.filter((other) => other !== table)
+          retry = new Retry(this.#parts, this.#config.retryForMs)
+        }
+      } catch (error) {
+        // A table whose copy was cut off begins again, in a new snapshot: its `table` event says so.
+        await retry.after(this.#unavailable(error), this.#closing.signal)
+      } finally {
+        await snapshot?.close()
+      }
+    }
+  }
+
+  async #takeSnapshot(facts: ServerFacts): Promise<Snapshot> {
+    const waitMs = this.#config.slotWaitMs ?? 10_000
+    const control = await this.#control()
+    return takeSnapshot(this.#endpoint, control, { slot: this.#names.slot, version: facts.version, waitMs })
+  }
+
+  /** Returns whether the table was copied; false when it failed. Throws when the connection was lost. */
+  async *#copyOne(plan: TablePlan, snapshot: Snapshot): AsyncGenerator<readonly SourceEvent[], boolean> {
+    yield [{ type: 'table', table: plan.source }]
+    const { source } = plan
+    let copy: TableCopy | null = null
+    try {
+      copy = await TableCopy.start(plan, {
+        endpoint: this.#endpoint,
+        snapshot,
+        parts: this.#parts,
+        retired: this.#retired,
+        maxFrameBytes: this.#maxFrameBytes,
+      })
+      this.#copy = { scope: source.id, copy }
+      if (this.#pausedScopes.has(source.id)) copy.pause()
+      for (;;) {
+        const events = await copy.take()
+        if (events === null) break
+        yield events
+      }
+      if (this.#closing.signal.aborted) return false
+      yield [copy.copied()]
+      return true
+    } catch (error) {
+      if (!(error instanceof FrazilError) || (error.kind !== 'unsupported' && error.kind !== 'corrupt')) throw error
+      yield [{ type: 'failed', table: source.id, error }]
+      return false
+    } finally {
+      copy?.close()
+      this.#copy = null
+    }
+  }
+
+  // ---- the stream ---------------------------------------------------------------------------------------------------------
+
+  async *#follow(plan: Plan, tables: readonly StreamTable[]): AsyncGenerator<readonly SourceEvent[], void> {
+    const decoder = new ChangeDecoder(plan.start, {
+      tables,
+      parts: this.#parts,
+      retired: this.#retired,
+      codecOf: (typeOid, modifier) => plan.catalogue.codecOf(typeOid, modifier),
+    })
+    this.#decoder = decoder
+    // A table that was copied joins when the stream has reached its floor, also when nothing happens.
+    for (const { floor } of tables) this.#target = Math.max(this.#target, floor)
+    let retry = new Retry(this.#parts, this.#config.retryForMs)
+    let announced = false
+    let again = false
+    while (!this.#closing.signal.aborted) {
+      try {
+        if (again) await this.#checkAgain(decoder.position)
+        const stream = await ReplicationStream.open({
+          endpoint: this.#endpoint,
+          slot: this.#names.slot,
+          publication: this.#names.publication,
+          version: plan.facts.version,
+          decoder,
+          acknowledged: Math.min(this.#acknowledged, decoder.position),
+          pool: this.#parts.pool,
+          clock: this.#parts.clock,
+          retired: this.#retired,
+          maxFrameBytes: this.#maxFrameBytes,
+          senderTimeoutMs: this.#config.senderTimeoutMs ?? null,
+        })
+        this.#stream = stream
+        if (this.#closing.signal.aborted) return
+        stream.reach(this.#target)
+        const started = new Promise<void>((resolve) => (decoder.onStarted = resolve))
+        let next = stream.take()
+        if (!announced) {
+          await Promise.race([started, next])
+          announced = true
+          yield [{ type: 'streaming' }]
+        }
+        for (;;) {
+          const events = await next
+          if (events === null) return
+          retry = new Retry(this.#parts, this.#config.retryForMs)
+          yield events
+          next = stream.take()
+        }
+      } catch (error) {
+        if (this.#closing.signal.aborted) return
+        const failure = this.#unavailable(error)
+        this.#stream?.close()
+        this.#stream = null
+        again = true
+        const events = decoder.reconnect()
+        this.#retired.handOut()
+        yield events
+        this.#retired.release()
+        await retry.after(failure, this.#closing.signal)
+      }
+    }
+  }
+
+  /** After a lost connection: is this still the server, the slot and the publication that we were reading? */
+  async #checkAgain(position: Lsn): Promise<void> {
+    const control = await this.#control()
+    const [slot, publication] = [
+      await readSlot(control, this.#names.slot),
+      await readPublication(control, this.#names.publication),
+    ]
+    const facts = await preflight(control, {
+      applicationName: this.#endpoint.applicationName,
+      newSlots: 0,
+      newPublication: false,
+    })
+    if (this.#memo) await this.#checkServer(this.#memo, facts, position)
+    checkSlot(this.#names, slot, position, facts)
+    refuseForeign(this.#names, slot, publication, facts)
+  }
+
+  // ---- connections --------------------------------------------------------------------------------------------------------
+
+  get #maxFrameBytes(): number {
+    return this.#config.maxFrameBytes ?? (1 << 30) + (64 << 20)
+  }
+
+  async #control(): Promise<Client> {
+    if (this.#controlClient === null) {
+      const client = await connectControl(this.#endpoint)
+      client.once('end', () => {
+        if (this.#controlClient === client) this.#controlClient = null
+      })
+      this.#controlClient = client
+    }
+    return this.#controlClient
+  }
+
+  async #dropControl(): Promise<void> {
+    const client = this.#controlClient
+    this.#controlClient = null
+    await client?.end().catch(() => {})
+  }
+
+  /** Asks the server something, once more on a new connection if the old one has gone. */
+  async #asking<T>(ask: (client: Client) => Promise<T>): Promise<T> {
+    for (let attempt = 0; ; attempt++) {
+      try {
+        return await ask(await this.#control())
+      } catch (error) {
+        await this.#dropControl()
+        const failure = postgresError(error, placeOf(this.#config.url))
+        if (attempt > 0 || failure.kind !== 'unavailable') throw failure
+      }
+    }
+  }
+
+  /** Repeats what fails because the server does not answer. Null when the source was closed meanwhile. */
+  async #retrying<T>(attempt: () => Promise<T>): Promise<T | null> {
+    const retry = new Retry(this.#parts, this.#config.retryForMs)
+    for (;;) {
+      try {
+        return await attempt()
+      } catch (error) {
+        await this.#dropControl()
+        if (this.#closing.signal.aborted) return null
+        await retry.after(this.#unavailable(error), this.#closing.signal)
+        if (this.#closing.signal.aborted) return null
+      }
+    }
+  }
+
+  /** The error, if it is one that time may heal; else throws it. */
+  #unavailable(error: unknown): FrazilError {
+    if (!(error instanceof FrazilError) && errorCode(error) === '' && asError(error).name === 'AssertionError') throw error
+    const failure = postgresError(error, placeOf(this.#config.url))
+    if (failure.kind !== 'unavailable') throw failure
+    return failure
+  }
+}
+
+/** Waits longer after each failure, and gives up in the end. */
+class Retry {
+  readonly #parts: PostgresParts
+  readonly #forMs: number
+  #attempts = 0
+  #since: number | null = null
+
+  constructor(parts: PostgresParts, forMs = 600_000) {
+    this.#parts = parts
+    this.#forMs = forMs
+  }
+
+  /** Throws `error` when it has lasted too long. */
+  async after(error: FrazilError, signal: AbortSignal): Promise<void> {
+    const now = this.#parts.clock.monotonic()
+    this.#since ??= now
+    if (now - this.#since >= this.#forMs) throw error
+    const delayMs = Math.min(firstRetryMs * 2 ** Math.min(this.#attempts, 10), longestRetryMs)
+    this.#attempts++
+    const message = error.hint ? `${error.message}; ${error.hint}` : error.message
+    this.#parts.observe?.({ type: 'retry', what: 'postgres', attempt: this.#attempts, delayMs, code: error.code, message })
+    await this.#parts.clock.sleep(delayMs, signal)
+  }
+}
+
+interface ComparedTables {
+  readonly known: readonly { readonly table: SourceTable; readonly floor: Position; readonly plan: TablePlan }[]
+  readonly toCopy: readonly TablePlan[]
+  readonly failed: readonly SourceEvent[]
+}
+
+/** Which tables go on, which begin, and which cannot. */
+function compareTables(catalogue: Catalogue, state: SourceState | null, source: string): ComparedTables {
+  const failed: SourceEvent[] = catalogue.leftOut.map(({ id, error }) => ({ type: 'failed', table: id, error }))
+  const known: ComparedTables['known'][number][] = []
+  const byId = new Map(catalogue.plans.map((plan) => [plan.source.id, plan]))
+  const taken = new Set<string>()
+  for (const { table, floor } of state?.tables ?? []) {
+    const name = `${table.namespace}.${table.name}`
+    taken.add(name)
+    const plan = byId.get(table.id)
+    const fail = (code: string, message: string): void => {
+      const hint = `frazil resync ${name}`
+      failed.push({
+        type: 'failed',
+        table: table.id,
+        error: new FrazilError('unsupported', code, message, { hint, table: name }),
+      })
+    }
+    if (!plan) {
+      if (catalogue.leftOut.some(({ id }) => id === table.id)) continue
+      const again = catalogue.plans.some((other) => other.source.sourceName === table.sourceName)
+      if (again) fail('table-recreated', `table ${table.sourceName} was dropped and made again at the source`)
+      else
+        fail(
+          'table-gone',
+          `table ${table.sourceName} was dropped at the source, or is not among the tables of source ${source} any more`,
+        )
+    } else if (!sameTable(table, plan.source)) {
+      fail('schema-changed', `table ${table.sourceName} has other columns or another key than the lake has`)
+    } else {
+      known.push({ table, floor, plan })
+    }
+  }
+  const had = new Set(state?.tables.map(({ table }) => table.id))
+  const toCopy = catalogue.plans.filter(
+    ({ source: { id, namespace, name } }) => !had.has(id) && !taken.has(`${namespace}.${name}`),
+  )
+  return { known, toCopy, failed }
+}
+
+function sameTable(a: SourceTable, b: SourceTable): boolean {
+  return (
+    JSON.stringify(a.key) === JSON.stringify(b.key) &&
+    a.fields.length === b.fields.length &&
+    a.fields.every((field, i) => {
+      const other = b.fields[i]
+      return field.name === other.name && field.required === other.required && sameType(field.type, other.type)
+    })
+  )
+}
+
+const logPageBytes = 8192
+const longPageHeaderBytes = 40
+
+/** At the start of a page the insert position lies behind the page's header, where no record ends. */
+function endOfRecords(inserted: Lsn): Lsn {
+  const inPage = inserted % logPageBytes
+  return inPage <= longPageHeaderBytes ? inserted - inPage : inserted
+}

@@ -1,0 +1,168 @@
+import { Buffer } from 'node:buffer'
+import { FrazilError, assert } from '../../base/index.ts'
+import type { Clock, SlabPool } from '../../base/index.ts'
+import type { SourceEvent } from '../../data/index.ts'
+import type { ChangeDecoder } from './change-decoder.ts'
+import { RawConnection } from './connection.ts'
+import type { Endpoint } from './connection.ts'
+import { EventPump } from './event-pump.ts'
+import { quoteName, quoteText } from './identifiers.ts'
+import { lsnToText, writeLsn } from './lsn.ts'
+import type { Lsn } from './lsn.ts'
+import type { RetiredSegments } from './segment-writer.ts'
+
+export interface ReplicationOptions {
+  readonly endpoint: Endpoint
+  readonly slot: string
+  readonly publication: string
+  readonly version: number
+  readonly decoder: ChangeDecoder
+  /** What is durable already. */
+  readonly acknowledged: Lsn
+  readonly pool: SlabPool
+  readonly clock: Clock
+  readonly retired: RetiredSegments
+  readonly maxFrameBytes: number
+  /** How long the server waits for a sign of life; null: a minute, or what it is set to if that is longer. */
+  readonly senderTimeoutMs: number | null
+}
+
+const statusEveryMs = 10_000
+const generousTimeoutMs = 60_000
+const askAgainMs = 50
+const epochMs = 946_684_800_000
+
+/** One connection that reads a slot from the decoder's position on, and says how far the lake is. */
+export class ReplicationStream {
+  readonly #options: ReplicationOptions
+  readonly #pump: EventPump
+  readonly #ended = new AbortController()
+  #acknowledged: Lsn
+  /** Somebody waits until the server has told of everything before this. */
+  #target: Lsn = 0
+  #asking = false
+
+  private constructor(connection: RawConnection, options: ReplicationOptions, timeoutMs: number) {
+    this.#options = options
+    this.#acknowledged = options.acknowledged
+    const { decoder, pool, clock, retired, maxFrameBytes } = options
+    decoder.onReplyRequested = () => this.#status(false)
+    this.#pump = new EventPump(connection, decoder, { pool, clock, retired, maxFrameBytes, pace: true })
+    void this.#signsOfLife(timeoutMs)
+  }
+
+  /** Starts reading. Throws what the connection or the server says. */
+  static async open(options: ReplicationOptions): Promise<ReplicationStream> {
+    const connection = await RawConnection.open(options.endpoint, 'replication')
+    let stream: ReplicationStream
+    try {
+      const timeoutMs = await agreeTimeout(connection, options.senderTimeoutMs)
+      stream = new ReplicationStream(connection, options, timeoutMs)
+    } catch (error) {
+      await connection.close()
+      throw error
+    }
+    const { slot, publication, version, decoder } = options
+    const protocol = version >= 160_000 ? 4 : version >= 150_000 ? 3 : 2
+    const names = quoteText(quoteName(publication))
+    const at = lsnToText(decoder.position)
+    stream.#pump.write(
+      query(
+        `START_REPLICATION SLOT ${quoteName(slot)} LOGICAL ${at} (proto_version '${protocol}', publication_names ${names}, binary 'true')`,
+      ),
+    )
+    return stream
+  }
+
+  /** The next events; null after {@link close}. */
+  take(): Promise<SourceEvent[] | null> {
+    return this.#pump.take()
+  }
+
+  /** Tells the server what it may forget. */
+  acknowledge(lsn: Lsn): void {
+    if (lsn <= this.#acknowledged) return
+    this.#acknowledged = lsn
+    this.#status(false)
+  }
+
+  /** Has the server say when it has sent everything before `target`. */
+  reach(target: Lsn): void {
+    this.#target = Math.max(this.#target, target)
+    void this.#ask()
+  }
+
+  close(): void {
+    this.#ended.abort()
+    const { started } = this.#options.decoder
+    if (started) this.#status(false)
+    // CopyDone, so that the server ends its side at once.
+    this.#pump.close(started ? Buffer.from([0x63, 0, 0, 0, 4]) : null)
+  }
+
+  async #ask(): Promise<void> {
+    if (this.#asking) return
+    this.#asking = true
+    const { decoder, clock } = this.#options
+    const { signal } = this.#ended
+    while (!signal.aborted && decoder.received < this.#target) {
+      if (decoder.started) this.#status(true)
+      await clock.sleep(askAgainMs, signal)
+    }
+    this.#asking = false
+  }
+
+  /** Goes on while reading is paused: a server that hears nothing cuts the connection. Notices a server that is silent. */
+  async #signsOfLife(timeoutMs: number): Promise<void> {
+    const { clock, decoder } = this.#options
+    const { signal } = this.#ended
+    const every = timeoutMs > 0 ? Math.min(statusEveryMs, timeoutMs / 3) : statusEveryMs
+    const silence = timeoutMs > 0 ? Math.max(2 * timeoutMs, generousTimeoutMs) : Number.POSITIVE_INFINITY
+    for (;;) {
+      await clock.sleep(every, signal)
+      if (signal.aborted) return
+      if (decoder.started) this.#status(false)
+      if (this.#pump.reading && clock.monotonic() - this.#pump.lastReadMs > silence) {
+        this.#pump.fail(new FrazilError('unavailable', 'silent-server', 'Postgres has said nothing for too long'))
+      }
+      if (this.#pump.ended) return
+    }
+  }
+
+  /** Standby status update: written, flushed and applied position, our clock, whether an answer is wanted. */
+  #status(replyWanted: boolean): void {
+    const { decoder, clock } = this.#options
+    const received = Math.max(decoder.received, decoder.position)
+    assert(this.#acknowledged <= received, 'nothing is acknowledged that was not received')
+    const bytes = Buffer.alloc(39)
+    bytes[0] = 0x64
+    bytes.writeInt32BE(38, 1)
+    bytes[5] = 0x72
+    writeLsn(bytes, received, 6)
+    writeLsn(bytes, this.#acknowledged, 14)
+    writeLsn(bytes, this.#acknowledged, 22)
+    bytes.writeBigInt64BE(BigInt(Math.round((clock.now() - epochMs) * 1000)), 30)
+    bytes[38] = replyWanted ? 1 : 0
+    this.#pump.write(bytes)
+  }
+}
+
+/** A Query message. */
+export function query(sql: string): Buffer {
+  const text = Buffer.from(sql, 'utf8')
+  const bytes = Buffer.alloc(text.length + 6)
+  bytes[0] = 0x51
+  bytes.writeInt32BE(text.length + 5, 1)
+  text.copy(bytes, 5)
+  return bytes
+}
+
+async function agreeTimeout(connection: RawConnection, wanted: number | null): Promise<number> {
+  const { rows } = await connection.client.query<{ ms: string }>(
+    "select setting as ms from pg_catalog.pg_settings where name = 'wal_sender_timeout'",
+  )
+  const set = Number(rows[0]?.ms ?? 0)
+  const timeout = wanted ?? (set === 0 ? 0 : Math.max(set, generousTimeoutMs))
+  if (timeout !== set) await connection.client.query(`SET wal_sender_timeout = ${timeout}`)
+  return timeout
+}
