@@ -35,7 +35,8 @@ const codeOfKind: Readonly<Record<ErrorKind, number>> = {
 
 /** The exit code for what a command threw. */
 export function exitCodeOf(error: unknown): number {
-  return error instanceof FrazilError ? codeOfKind[error.kind] : exitCodes.bug
+  if (!(error instanceof FrazilError)) return exitCodes.bug
+  return error.code === 'lease-held' ? exitCodes.owned : codeOfKind[error.kind]
 }
 
 /** What a person reads: one sentence and what to do; with the stack only where it is a bug. */

@@ -28,6 +28,9 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   throw error
 })
 
+/** What still holds the process when the work is done (a socket on its way out) may do so for this long. */
+const lingerMs = 2000
+
 try {
   await program.parseAsync()
 } catch (error) {
@@ -38,3 +41,4 @@ try {
     process.exitCode = exitCodeOf(error)
   }
 }
+setTimeout(() => process.exit(), lingerMs).unref()

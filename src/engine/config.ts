@@ -185,7 +185,10 @@ export const schema = z.strictObject(
       bytes: size('Earlier when a source has so many bytes of changed rows.', 1e6).prefault('64MB'),
     }),
     history: section('How far back one can read.', {
-      window: duration('Positions in memory that can still be read.', 0).prefault('5m'),
+      window: duration(
+        'Positions kept in memory for queries of the past, which are not available yet in this version.',
+        0,
+      ).prefault('5m'),
       snapshots: duration('Iceberg snapshots that are kept, at most 600.', 0).prefault('1h'),
     }),
     'on-error': choice(
