@@ -1,5 +1,5 @@
 import type { MessagePort } from 'node:worker_threads'
-import { FrazilError, errorToMessage } from '../base/index.ts'
+import { FrazilError, asError, errorToMessage } from '../base/index.ts'
 import { isAlive } from '../data/index.ts'
 import type { Column, SharedPart, SharedSegment } from '../data/index.ts'
 import { ParquetEncoder, ParquetReader } from '../format/parquet/index.ts'
@@ -19,7 +19,7 @@ const createdBy = 'frazil'
 
 /** Frozen rows → Parquet, metrics and key run. Runs in a worker; every port is one owner, served in order. */
 export function serveFiles(port: MessagePort): void {
-  const open = new Map<number, OpenFile>()
+  const open = new Map<number, OpenFile | Error>()
   let turn: Promise<void> = Promise.resolve()
   port.on('message', (request: FileRequest) => {
     turn = turn.then(async () => {
@@ -34,7 +34,7 @@ export function serveFiles(port: MessagePort): void {
   })
 }
 
-async function serve(open: Map<number, OpenFile>, request: FileRequest): Promise<FileAnswer | null> {
+async function serve(open: Map<number, OpenFile | Error>, request: FileRequest): Promise<FileAnswer | null> {
   const { file } = request
   const done = (rows: number, bytes: number, written: OpenFileResult['written'] = null): FileAnswer => ({
     file,
@@ -44,7 +44,12 @@ async function serve(open: Map<number, OpenFile>, request: FileRequest): Promise
     written,
   })
   if (request.op === 'open') {
-    open.set(file, new OpenFile(request.spec))
+    try {
+      open.set(file, new OpenFile(request.spec))
+    } catch (thrown) {
+      // Said in answer to the next request: this one has none.
+      open.set(file, asError(thrown))
+    }
     return null
   }
   if (request.op === 'rebuild') {
@@ -53,17 +58,26 @@ async function serve(open: Map<number, OpenFile>, request: FileRequest): Promise
   }
   const current = open.get(file)
   if (!current) throw new FrazilError('unavailable', 'file-closed', 'the data file is not being written any more')
+  if (request.op !== 'append') open.delete(file)
+  if (current instanceof Error) {
+    if (request.op === 'abort') return done(0, 0)
+    throw current
+  }
   if (request.op === 'append') {
     await current.append(request.parts, request.commit)
     return done(current.rows, current.bytes)
   }
-  open.delete(file)
   if (request.op === 'abort') {
     await current.abort()
     return done(0, 0)
   }
-  const { written, bytes } = await current.finish()
-  return done(current.rows, bytes, written)
+  try {
+    const { written, bytes } = await current.finish()
+    return done(current.rows, bytes, written)
+  } catch (error) {
+    await current.abort().catch(() => undefined)
+    throw error
+  }
 }
 
 interface OpenFileResult {

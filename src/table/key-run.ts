@@ -1,4 +1,4 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, readSync, renameSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, fstatSync, fsyncSync, mkdirSync, openSync, readSync, renameSync, rmSync, writeSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { crc32 } from 'node:zlib'
 import { FrazilError } from '../base/index.ts'
@@ -221,6 +221,7 @@ export class KeyRun {
       const fenceBytes = Math.ceil(rows / blockEntries) * width * 4
       const footer = new Uint8Array(fenceBytes + bloomBytes(rows) + trailerBytes)
       if (readSync(fd, footer, 0, footer.length, entryBytes) !== footer.length) bad('is too short')
+      if (fstatSync(fd).size !== entryBytes + footer.length) bad('is too long')
       const trailer = new DataView(footer.buffer, footer.length - trailerBytes)
       if (trailer.getUint32(36, true) !== crc32(footer.subarray(footer.length - trailerBytes, footer.length - 4)))
         bad('is damaged')

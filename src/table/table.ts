@@ -377,6 +377,7 @@ export class Table {
    * that were frozen later wait for the next one.
    */
   plan(commit: number): TableCommit {
+    assert(!this.#ranges.some(({ frozenAt }) => frozenAt > 0 && frozenAt <= commit), 'a commit has all rows before it')
     const added: DataFile[] = []
     const removed: string[] = []
     const abandoned: string[] = []
@@ -399,6 +400,7 @@ export class Table {
   /** The lake has what {@link plan} said. Returns the key runs that nobody needs any more. */
   settled(plan: TableCommit): string[] {
     const gone = new Set([...plan.removed, ...plan.abandoned])
+    const added = new Set(plan.added.map(({ path }) => path))
     const runs: string[] = []
     this.#files = this.#files.filter((file) => {
       if (gone.has(file.file.path)) {
@@ -408,7 +410,7 @@ export class Table {
         }
         return false
       }
-      if (file.frozenAt <= plan.commit) file.settle(plan.commit)
+      if (file.committed || added.has(file.file.path)) file.settle(plan.commit)
       return true
     })
     this.#settledAt = Math.max(this.#settledAt, plan.commit)
