@@ -8,3 +8,5 @@ export type {
   ViewFile,
   ViewProvider,
 } from './contract.ts'
+export { openDuckDb } from './duckdb-engine.ts'
+export type { DuckDbOptions } from './duckdb-engine.ts'

@@ -1,0 +1,397 @@
+import duckdb from '@duckdb/node-bindings'
+import type { Connection, PreparedStatement, Result } from '@duckdb/node-bindings'
+import { FrazilError, asError } from '../base/index.ts'
+import { branchQuery, coldBranches, layoutOfFile, layoutQuery } from './cold-files.ts'
+import type { ColdBranch, FileLayout, SchemaElement } from './cold-files.ts'
+import { typeName } from './cells.ts'
+import { distinctNames, foldCase, quoteName, quoteText } from './duck-types.ts'
+import { HotTable, hotFunction } from './hot-scan.ts'
+import type { HotTables } from './hot-scan.ts'
+import type { SentParameter, SentQuery } from './messages.ts'
+import { ResultEncoder } from './result-encoder.ts'
+import type { EncoderOptions } from './result-encoder.ts'
+import type { TableName } from './statement.ts'
+import type { ReceivedView } from './view-transfer.ts'
+
+/** One query while it runs; somebody else may set `stopped`, and then interrupts the session. */
+export interface Run {
+  stopped: FrazilError | null
+}
+
+export interface SessionResult {
+  readonly columns: readonly { readonly name: string; readonly type: string }[]
+  readonly body: Uint8Array<ArrayBuffer>
+  readonly rowCount: number
+}
+
+/** What all sessions of an instance share. */
+export interface Shared {
+  readonly hotTables: HotTables
+  /** Layouts of data files by path; files never change. */
+  readonly layouts: Map<string, FileLayout>
+}
+
+/** Bounds of what a session keeps for the next query. */
+const maxViews = 512
+const maxPrepared = 64
+const maxLayouts = 20_000
+
+/** An interrupt that comes before DuckDB has begun is lost, so it is repeated; milliseconds. */
+const interruptEveryMs = 20
+
+interface DefinedView {
+  readonly view: ReceivedView
+  readonly hot: HotTable
+  readonly number: number
+  readonly body: string
+  /** DuckDB variables that hold the deletes. */
+  readonly variables: readonly string[]
+  /** Whether the bare name is defined too, for statements without a namespace. */
+  bare: boolean
+  /** Defined for EXPLAIN: the deletes are left out, because a plan prints them bit by bit. */
+  readonly explain: boolean
+}
+
+interface Prepared {
+  readonly statement: PreparedStatement
+  /** The definitions that it was prepared on. */
+  readonly views: readonly DefinedView[]
+  /** Hot rows when it was planned: other sizes deserve another plan. */
+  readonly hotRows: number
+}
+
+/**
+ * One connection to DuckDB with an own database of views over the tables that were asked for. It runs one query at a time.
+ */
+export class Session {
+  readonly #connection: Connection
+  readonly #catalog: string
+  readonly #shared: Shared
+  readonly #views = new Map<string, DefinedView>()
+  readonly #schemas = new Set<string>(['main'])
+  readonly #prepared = new Map<string, Prepared>()
+  #lastVariable = 0
+  #stopper: NodeJS.Timeout | null = null
+
+  private constructor(connection: Connection, catalog: string, shared: Shared) {
+    this.#connection = connection
+    this.#catalog = catalog
+    this.#shared = shared
+  }
+
+  static async open(connection: Connection, number: number, shared: Shared): Promise<Session> {
+    const catalog = `frazil_${number}`
+    await duckdb.query(connection, `ATTACH ':memory:' AS ${catalog}`)
+    await duckdb.query(connection, `USE ${catalog}`)
+    return new Session(connection, catalog, shared)
+  }
+
+  /** Makes the running query fail soon; it throws what its `Run` was stopped with. */
+  stop(): void {
+    duckdb.interrupt(this.#connection)
+    this.#stopper ??= setInterval(() => duckdb.interrupt(this.#connection), interruptEveryMs)
+  }
+
+  close(): void {
+    for (const { statement } of this.#prepared.values()) duckdb.destroy_prepare_sync(statement)
+    this.#prepared.clear()
+    duckdb.disconnect_sync(this.#connection)
+  }
+
+  /** Runs a checked statement over `views`; `names[i]` are the ways in which it names `views[i]`. */
+  async run(
+    query: SentQuery,
+    explain: boolean,
+    views: readonly ReceivedView[],
+    names: readonly (readonly TableName[])[],
+    run: Run,
+  ): Promise<SessionResult> {
+    checkDistinct(views)
+    const defined: DefinedView[] = []
+    try {
+      for (let i = 0; i < views.length; i++) {
+        const view = await this.#define(views[i], explain)
+        defined.push(view)
+        view.hot.rows = views[i]
+        if (!view.bare && names[i].some((name) => name.namespace === null)) {
+          await this.#create('main', view.view.name, view.body)
+          view.bare = true
+        }
+      }
+      const prepared = await this.#prepare(query, defined)
+      return await this.#execute(prepared, { ...query, maxBytes: query.maxResultBytes }, run)
+    } catch (thrown) {
+      if (run.stopped) throw run.stopped
+      throw defined.find(({ hot }) => hot.failure !== null)?.hot.failure ?? thrown
+    } finally {
+      clearInterval(this.#stopper ?? undefined)
+      this.#stopper = null
+      for (const { hot } of defined) {
+        hot.rows = null
+        hot.failure = null
+      }
+      this.#trim()
+    }
+  }
+
+  /** Runs a statement of our own and returns its rows as JSON values. */
+  async rows(sql: string): Promise<unknown[][]> {
+    const statement = await duckdb.prepare(this.#connection, sql)
+    try {
+      const options = { format: 'json', numbersAsStrings: false, maxBytes: Infinity } as const
+      const { body } = await this.#execute(statement, options, { stopped: null })
+      return JSON.parse(Buffer.from(body.buffer, 0, body.length).toString()) as unknown[][]
+    } finally {
+      duckdb.destroy_prepare_sync(statement)
+    }
+  }
+
+  async #define(view: ReceivedView, explain: boolean): Promise<DefinedView> {
+    const key = foldCase(JSON.stringify([view.namespace, view.name]))
+    const known = this.#views.get(key)
+    const same = known?.view.name === view.name && known.view.namespace === view.namespace
+    if (known && same && known.view.fields === view.fields && known.view.files === view.files && known.explain === explain) {
+      // The newest last: the oldest go first.
+      this.#views.delete(key)
+      this.#views.set(key, known)
+      return known
+    }
+    if (view.fields.length === 0) {
+      throw new FrazilError('unsupported', 'no-columns', `${view.namespace}.${view.name} has no columns to query`)
+    }
+    await this.#readLayouts(view)
+    if (known) await this.#forget(key, known)
+    const hot = new HotTable(view.fields)
+    // Known to the function before DuckDB binds the view's definition.
+    hot.rows = view
+    const number = this.#shared.hotTables.add(hot)
+    const branches = coldBranches(view.files, this.#shared.layouts)
+    const variables: string[] = []
+    const selects = [`SELECT ${hot.names.map(quoteName).join(', ')} FROM ${hotFunction}(${number})`]
+    try {
+      for (const branch of branches) {
+        const variable = branch.deleted === null ? '' : await this.#setDeletes(branch, explain)
+        if (variable) variables.push(variable)
+        selects.push(branchQuery(view.fields, hot.names, branch, variable))
+      }
+      const body = selects.join(' UNION ALL ')
+      await this.#create(view.namespace, view.name, body)
+      const defined = { view, hot, number, body, variables, bare: false, explain }
+      this.#views.set(key, defined)
+      return defined
+    } catch (thrown) {
+      this.#shared.hotTables.remove(number)
+      await this.#reset(variables)
+      throw thrown
+    }
+  }
+
+  async #create(namespace: string, name: string, body: string): Promise<void> {
+    const schema = `${this.#catalog}.${quoteName(namespace)}`
+    if (!this.#schemas.has(foldCase(namespace))) {
+      await duckdb.query(this.#connection, `CREATE SCHEMA IF NOT EXISTS ${schema}`)
+      this.#schemas.add(foldCase(namespace))
+    }
+    await duckdb.query(this.#connection, `CREATE OR REPLACE VIEW ${schema}.${quoteName(name)} AS ${body}`)
+  }
+
+  async #setDeletes(branch: ColdBranch, explain: boolean): Promise<string> {
+    const variable = `frazil_deleted_${++this.#lastVariable}`
+    const statement = await duckdb.prepare(this.#connection, `SET VARIABLE ${variable} = $1`)
+    try {
+      const bits = explain || branch.deleted === null ? Uint8Array.of(7, 0xfe) : branch.deleted
+      duckdb.bind_value(statement, 1, duckdb.create_bit(bits))
+      await duckdb.execute_prepared(statement)
+    } finally {
+      duckdb.destroy_prepare_sync(statement)
+    }
+    return variable
+  }
+
+  async #reset(variables: readonly string[]): Promise<void> {
+    for (const variable of variables) await duckdb.query(this.#connection, `RESET VARIABLE ${variable}`)
+  }
+
+  async #forget(key: string, view: DefinedView): Promise<void> {
+    this.#views.delete(key)
+    this.#shared.hotTables.remove(view.number)
+    await this.#reset(view.variables)
+    const { namespace, name } = view.view
+    await duckdb.query(this.#connection, `DROP VIEW IF EXISTS ${this.#catalog}.${quoteName(namespace)}.${quoteName(name)}`)
+    if (view.bare) await duckdb.query(this.#connection, `DROP VIEW IF EXISTS ${this.#catalog}.main.${quoteName(name)}`)
+  }
+
+  async #readLayouts(view: ReceivedView): Promise<void> {
+    const { layouts } = this.#shared
+    const unknown = view.files.filter((file) => !layouts.has(file.path)).map((file) => file.path)
+    if (unknown.length === 0) return
+    if (layouts.size + unknown.length > maxLayouts) layouts.clear()
+    const missing = view.files.filter((file) => !layouts.has(file.path)).map((file) => file.path)
+    const elements = new Map<string, SchemaElement[]>()
+    for (const [path, name, type, children, fieldId] of await this.rows(layoutQuery(missing))) {
+      const element = {
+        name: String(name),
+        type: type as string | null,
+        children: Number(children ?? 0),
+        fieldId: fieldId as number | null,
+      }
+      const ofFile = elements.get(String(path))
+      if (ofFile) ofFile.push(element)
+      else elements.set(String(path), [element])
+    }
+    for (const path of missing) {
+      const ofFile = elements.get(path)
+      if (!ofFile) throw new FrazilError('unavailable', 'data-file', `the data file ${path} is not there`)
+      layouts.set(path, layoutOfFile(ofFile))
+    }
+  }
+
+  async #prepare(query: SentQuery, views: readonly DefinedView[]): Promise<PreparedStatement> {
+    const key = `${query.params.map(parameterType).join(' ')}\n${query.sql}`
+    let hotRows = 0
+    for (const { hot } of views) for (const part of hot.rows?.parts ?? []) hotRows += part.to - part.from
+    const known = this.#prepared.get(key)
+    if (known) {
+      this.#prepared.delete(key)
+      const alike = hotRows <= known.hotRows * 4 + 4096 && known.hotRows <= hotRows * 4 + 4096
+      if (alike && known.views.length === views.length && known.views.every((view, i) => view === views[i])) {
+        this.#prepared.set(key, known)
+        bind(known.statement, query.params)
+        return known.statement
+      }
+      duckdb.destroy_prepare_sync(known.statement)
+    }
+    const statement = await duckdb.prepare(this.#connection, query.sql)
+    this.#prepared.set(key, { statement, views, hotRows })
+    bind(statement, query.params)
+    return statement
+  }
+
+  async #execute(statement: PreparedStatement, options: EncoderOptions, run: Run): Promise<SessionResult> {
+    // Never the synchronous calls: where DuckDB binds again, they would wait for this thread while it waits for them.
+    const result = await duckdb.execute_prepared_streaming(statement)
+    try {
+      const names: string[] = []
+      const types = Array.from({ length: duckdb.column_count(result) }, (_, i) => {
+        names.push(duckdb.column_name(result, i))
+        return duckdb.column_logical_type(result, i)
+      })
+      const columns = types.map((type, i) => ({ name: names[i], type: typeName(type) }))
+      const encoder = new ResultEncoder(names, types, options)
+      for (;;) {
+        if (run.stopped) throw run.stopped
+        const chunk = await duckdb.fetch_chunk(result)
+        if (chunk === null || duckdb.data_chunk_get_size(chunk) === 0) break
+        encoder.add(chunk)
+      }
+      return { columns, body: encoder.finish(), rowCount: encoder.rowCount }
+    } catch (thrown) {
+      await this.#abandon(result)
+      throw thrown
+    }
+  }
+
+  /** Ends a result that is not read to its end, so that nothing of it still runs when the views are given back. */
+  async #abandon(result: Result): Promise<void> {
+    duckdb.interrupt(this.#connection)
+    try {
+      let chunk = await duckdb.fetch_chunk(result)
+      while (chunk !== null && duckdb.data_chunk_get_size(chunk) > 0) chunk = await duckdb.fetch_chunk(result)
+    } catch {
+      // Interrupted, as asked.
+    }
+    await duckdb.query(this.#connection, 'SELECT 1')
+  }
+
+  #trim(): void {
+    for (const [key, { statement }] of this.#prepared) {
+      if (this.#prepared.size <= maxPrepared) break
+      this.#prepared.delete(key)
+      duckdb.destroy_prepare_sync(statement)
+    }
+  }
+
+  /** Drops views that were not asked for in a long time. To be called between queries. */
+  async trimViews(): Promise<void> {
+    for (const [key, view] of this.#views) {
+      if (this.#views.size <= maxViews) break
+      await this.#forget(key, view)
+    }
+  }
+}
+
+/** DuckDB cannot keep names apart that differ in ASCII case only, and neither can one statement. */
+function checkDistinct(views: readonly ReceivedView[]): void {
+  const names = views.map((view) => `${view.namespace}.${view.name}`)
+  const distinct = distinctNames(names)
+  const clash = names.findIndex((name, i) => name !== distinct[i])
+  if (clash < 0) return
+  throw new FrazilError(
+    'request',
+    'ambiguous-table',
+    `one query cannot read two tables whose names differ in case only: ${names[clash]}`,
+  )
+}
+
+function parameterType(value: SentParameter): string {
+  if (value === null) return 'null'
+  if (typeof value === 'number') return Number.isSafeInteger(value) ? 'bigint' : 'number'
+  return typeof value
+}
+
+/** Binds values given as JSON scalars; DuckDB converts them to what the statement needs. */
+function bind(statement: PreparedStatement, params: readonly SentParameter[]): void {
+  const wanted = duckdb.nparams(statement)
+  if (wanted !== params.length) {
+    throw new FrazilError(
+      'request',
+      'parameters',
+      `the statement has ${wanted} parameters, but ${params.length} values were given`,
+    )
+  }
+  params.forEach((value, i) => {
+    const index = i + 1
+    if (!/^\d+$/.test(duckdb.parameter_name(statement, index))) {
+      throw new FrazilError('request', 'parameters', 'parameters are written ? or $1, $2, …')
+    }
+    if (value === null) duckdb.bind_null(statement, index)
+    else if (typeof value === 'boolean') duckdb.bind_boolean(statement, index, value)
+    else if (typeof value === 'string') duckdb.bind_varchar(statement, index, value)
+    else if (typeof value === 'number' && !Number.isSafeInteger(value)) duckdb.bind_double(statement, index, value)
+    else if (value >= -(2n ** 63n) && value < 2n ** 63n) duckdb.bind_int64(statement, index, BigInt(value))
+    else if (value >= -(2n ** 127n) && value < 2n ** 127n) duckdb.bind_hugeint(statement, index, BigInt(value))
+    else throw new FrazilError('request', 'parameters', `parameter ${index} is a number of more than 128 bits`)
+  })
+}
+
+/** DuckDB's text that parses a statement into JSON. */
+export function parseQuery(sql: string): string {
+  return `SELECT json_serialize_sql(${quoteText(sql)}, skip_null := true, skip_empty := true, skip_default := true)`
+}
+
+/** What DuckDB says, as one of our errors; `broken` when the instance cannot be used any more. */
+export function sqlError(thrown: unknown): { readonly error: Error; readonly broken: boolean } {
+  const error = asError(thrown)
+  if (error instanceof FrazilError) return { error, broken: false }
+  const { message } = error
+  const kind = /^(?:\[?)(\w[\w ]*?) Error:/i.exec(message)?.[1].toLowerCase() ?? ''
+  switch (kind) {
+    case '':
+      return { error, broken: false }
+    case 'internal':
+    case 'fatal':
+      return { error: new FrazilError('unavailable', 'sql-engine', message, { cause: thrown }), broken: true }
+    case 'out of memory':
+      return {
+        error: new FrazilError('request', 'query-memory', 'the query needs more memory than queries have', {
+          hint: 'raise query.memory, or read fewer columns and groups',
+          cause: thrown,
+        }),
+        broken: false,
+      }
+    case 'io':
+      return { error: new FrazilError('unavailable', 'data-file', message, { cause: thrown }), broken: false }
+    default:
+      return { error: new FrazilError('request', 'sql', message, { cause: thrown }), broken: false }
+  }
+}
