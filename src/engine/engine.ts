@@ -12,6 +12,7 @@ import { LocalStore } from '../storage/index.ts'
 import { FileWorkers } from '../table/index.ts'
 import type { Config } from './config.ts'
 import type { Engine, EngineQuery, EngineStatus } from './contract.ts'
+import { catalogPath, lakeIdentity } from './lake.ts'
 import { acquireLease } from './lease.ts'
 import type { Lease } from './lease.ts'
 import { nearest } from './nearest.ts'
@@ -19,15 +20,12 @@ import type { LookupAnswer, PipelineHandle, PipelineListener, PipelineOptions } 
 import { WorkerPipeline } from './pipeline-host.ts'
 import { startPipeline } from './pipeline-parts.ts'
 import { claimLocal } from './recovery.ts'
+import { revealed } from './sources.ts'
 
 /** How long `wait` waits unless told otherwise. */
 const defaultWaitMs = 30_000
 /** Drafts of files that were not touched for so long were left by a process that died. */
 const unfinishedMs = 3_600_000
-/** Key of the record that gives a lake its identity. */
-const lakeKey = 'lake'
-const lakeFormat = 1
-
 export interface EngineOptions {
   /** Displaces a live process that holds the lake. */
   readonly takeOver?: boolean
@@ -52,11 +50,6 @@ export async function openEngine(config: Config, options: EngineOptions = {}): P
     throw error
   }
   return engine
-}
-
-/** Path of the sqlite catalog of a warehouse directory. */
-export function catalogPath(warehouse: string): string {
-  return join(warehouse, 'catalog.db')
 }
 
 class RunningEngine implements Engine {
@@ -100,7 +93,7 @@ class RunningEngine implements Engine {
       () => undefined,
     )
     await store.removeUnfinished(unfinishedMs)
-    const lakeId = await lakeIdentity(catalog)
+    const lakeId = await lakeIdentity(catalog, systemRandom)
     await makeFolder(local)
     claimLocal(local, lakeId)
     const files = new FileWorkers(Math.max(1, availableParallelism() - 1))
@@ -113,17 +106,9 @@ class RunningEngine implements Engine {
     const names = Object.keys(this.#config.sources)
     await Promise.all(
       names.map(async (name) => {
-        const source = this.#config.sources[name]
         const pipelineOptions: PipelineOptions = {
           name,
-          source: {
-            type: source.type,
-            url: source.url.reveal(),
-            tables: source.tables,
-            into: source.into,
-            slot: source.slot,
-            publication: source.publication,
-          },
+          source: revealed(this.#config.sources[name]),
           warehouse,
           catalogPath: catalogPath(warehouse),
           local,
@@ -349,27 +334,6 @@ async function makeFolder(path: string): Promise<void> {
   } catch (cause) {
     throw new FrazilError('config', 'folder', `the folder ${path} cannot be made: ${asError(cause).message}`, { cause })
   }
-}
-
-/** The lake's own id: what slots, publications and local folders are marked with. Made with the lake. */
-async function lakeIdentity(catalog: Catalog): Promise<string> {
-  const stored = await catalog.state(lakeKey)
-  if (stored) {
-    const record: unknown = JSON.parse(stored.value)
-    if (typeof record === 'object' && record !== null && 'id' in record && typeof record.id === 'string') {
-      if ('format' in record && record.format === lakeFormat) return record.id
-      throw new FrazilError('config', 'newer-format', 'this lake was written by a newer version of frazil', {
-        hint: 'Install the newer version again.',
-      })
-    }
-    throw new FrazilError('corrupt', 'state-record', 'the lake record in the catalog is damaged')
-  }
-  const id = systemRandom.uuid()
-  await catalog.commit({
-    tables: [],
-    states: [{ key: lakeKey, expected: null, value: JSON.stringify({ format: lakeFormat, id }) }],
-  })
-  return id
 }
 
 function unknownTable(table: { namespace: string; name: string }, owners: ReadonlyMap<string, unknown>): FrazilError {

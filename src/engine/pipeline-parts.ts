@@ -34,7 +34,7 @@ export async function startPipeline(
             slot: options.source.slot,
             publication: options.source.publication,
           },
-          parts,
+          { ...parts, observe: listener.event },
         ),
     })
   } catch (error) {

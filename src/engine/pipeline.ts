@@ -265,6 +265,8 @@ export class Pipeline implements PipelineHandle {
       source: this.name,
       table: table ? fullName(table.source) : id,
     })
+    // A table that was left out from the start has nothing to detach.
+    if (!table) return
     if (this.#options.onError === 'stop') throw error
     // Not while a commit of its rows is on the way: it keeps what that brings into the lake.
     await this.#committer.exclusively(() => this.#mirror.detach(id, error))

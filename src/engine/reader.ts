@@ -10,7 +10,7 @@ import type { SqlEngine, TableView, ViewProvider } from '../query/index.ts'
 import { localPath, openStore } from '../storage/index.ts'
 import type { Config } from './config.ts'
 import type { Engine } from './contract.ts'
-import { catalogPath } from './engine.ts'
+import { catalogPath } from './lake.ts'
 
 /**
  * Reads a lake that no process is writing (or beside one that is): committed rows only, no lease, nothing is changed. Answers

@@ -1,3 +1,5 @@
+export { checkPostgresSource } from './check.ts'
+export type { SourceFinding } from './check.ts'
 export { dropPostgresSource } from './drop.ts'
 export type { DroppedSource } from './drop.ts'
 export { createPostgresSource } from './postgres-source.ts'
