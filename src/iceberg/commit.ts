@@ -12,7 +12,7 @@ import type { ManifestPlan } from './manifest-plan.ts'
 import { Manifest, loadAll } from './manifest-set.ts'
 import { asManifest, writeManifest } from './manifest-writer.ts'
 import { encodeTableFile, metadataFolder, nextMetadataPath } from './metadata-file.ts'
-import { findSnapshot, newSnapshot, withoutReserved } from './metadata.ts'
+import { findSnapshot, metadataLogEntry, newSnapshot, snapshotLogEntry, withoutReserved } from './metadata.ts'
 import type { Snapshot, TableMetadata } from './metadata.ts'
 import { summarize } from './summary.ts'
 import type { Operation } from './summary.ts'
@@ -166,7 +166,7 @@ function moveMain(metadata: TableMetadata, snapshot: Snapshot, nextRowId: bigint
     // A ref is replaced as a whole: its retention settings are repeated.
     refs: { ...metadata.refs, main: { ...metadata.refs.main, 'snapshot-id': snapshot.id, type: 'branch' } },
     snapshots: [...metadata.snapshots, snapshot],
-    snapshotLog: [...metadata.snapshotLog, { snapshotId: snapshot.id, timestampMs: snapshot.timestampMs }],
+    snapshotLog: [...metadata.snapshotLog, snapshotLogEntry(snapshot.id, snapshot.timestampMs)],
   }
 }
 
@@ -198,7 +198,7 @@ async function obsoleted(
 /** The metadata with its predecessor in its log, and the files that left the log. */
 function logPrevious(metadata: TableMetadata, base: TableState): { metadata: TableMetadata; dropped: string[] } {
   if (base.metadataLocation === null) return { metadata, dropped: [] }
-  const log = [...metadata.metadataLog, { metadataFile: base.metadataLocation, timestampMs: base.metadata.lastUpdatedMs }]
+  const log = [...metadata.metadataLog, metadataLogEntry(base.metadataLocation, base.metadata.lastUpdatedMs)]
   const asked = Number(metadata.properties['write.metadata.previous-versions-max'] ?? defaultPreviousVersions)
   const kept = Number.isSafeInteger(asked) ? Math.max(1, asked) : defaultPreviousVersions
   const leaving = log.slice(0, Math.max(0, log.length - kept)).map((entry) => entry.metadataFile)

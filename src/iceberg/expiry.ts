@@ -33,8 +33,11 @@ export function expire(
       kept.add(snapshot.id)
     }
   }
+  const released = new Set(
+    Object.keys(metadata.refs).flatMap((name) => (name in refs ? [] : [refSnapshotId(metadata.refs[name])])),
+  )
   const expired = metadata.snapshots.filter(
-    ({ id, timestampMs }) => !kept.has(id) && (onMain.has(id) || timestampMs < nowMs - retention.maxAgeMs),
+    ({ id, timestampMs }) => !kept.has(id) && (onMain.has(id) || released.has(id) || timestampMs < nowMs - retention.maxAgeMs),
   )
   if (expired.length === 0) return { metadata: { ...metadata, refs }, expired }
 

@@ -33,7 +33,8 @@ const maxReads = 8
  * The files that nothing refers to once `expired` are gone, and the journal without them. `before` is the metadata with the
  * expired snapshots, `after` without them and with the new head; `head` lists the manifests of that head.
  *
- * A snapshot outside main's history may refer to anything: while one is retained nothing is freed.
+ * Along main's history a file's sequence numbers say who refers to it. Other retained snapshots (of branches, or tags whose
+ * way to main is expired) are asked by reading them, once.
  */
 export async function collect(
   store: ObjectStore,
@@ -51,21 +52,63 @@ export async function collect(
   }
 
   const looked = await lookBack(store, journal.since, expired, before)
-  const relisted = looked.length === 0 ? new Set<string>() : await referencedBy(store, head)
-  const obsolete = [...journal.obsolete, ...looked.filter(({ path }) => !relisted.has(path))]
+  const relisted = looked.length === 0 ? null : await referencedBy(store, head)
+  const obsolete =
+    relisted === null ? journal.obsolete : [...journal.obsolete, ...looked.filter(({ path }) => !relisted.has(path))]
 
   const main = new Set(ancestry(new Map(after.snapshots.map((each) => [each.id, each])), after.currentSnapshotId))
-  if (after.snapshots.some((snapshot) => !main.has(snapshot))) return { journal: bounded(journal.since, obsolete), unreferenced }
-  const retained = after.snapshots.map((snapshot) => snapshot.sequenceNumber)
-  const oldest = retained.reduce((least, next) => (next < least ? next : least), retained[0] ?? 0n)
+  const retained = [...main].map((snapshot) => snapshot.sequenceNumber).reverse()
+  const others = after.snapshots.filter((snapshot) => !main.has(snapshot))
   const waiting: Obsolete[] = []
   for (const file of obsolete) {
-    // Nearly always the oldest retained snapshot alone decides; the others do where tags keep some back.
-    const isReferenced = file.removed > oldest && retained.some((at) => file.added <= at && at < file.removed)
-    if (isReferenced) waiting.push(file)
+    const newest = lastBelow(retained, file.removed)
+    const onMain = newest !== null && newest >= file.added
+    if (onMain || (await isReferenced(store, file, others))) waiting.push(file)
     else unreferenced.push(file.path)
   }
   return { journal: bounded(journal.since, waiting), unreferenced: [...new Set(unreferenced)] }
+}
+
+async function isReferenced(store: ObjectStore, file: Obsolete, snapshots: readonly Snapshot[]): Promise<boolean> {
+  for (const snapshot of snapshots) {
+    // A snapshot knows no file that was added later.
+    if (file.added <= snapshot.sequenceNumber && (await pathsOf(store, snapshot)).has(file.path)) return true
+  }
+  return false
+}
+
+const knownPaths = new WeakMap<Snapshot, Promise<ReadonlySet<string>>>()
+
+/** Everything that a snapshot refers to, kept as long as the snapshot is. */
+function pathsOf(store: ObjectStore, snapshot: Snapshot): Promise<ReadonlySet<string>> {
+  let paths = knownPaths.get(snapshot)
+  if (paths === undefined) {
+    paths = readPaths(store, snapshot)
+    knownPaths.set(snapshot, paths)
+    paths.catch(() => knownPaths.delete(snapshot))
+  }
+  return paths
+}
+
+async function readPaths(store: ObjectStore, snapshot: Snapshot): Promise<ReadonlySet<string>> {
+  const paths = new Set<string>()
+  for (const file of await readList(store, snapshot)) {
+    paths.add(file.path)
+    for (const entry of await readEntries(store, file)) if (entry.status !== Status.deleted) paths.add(entry.file.path)
+  }
+  return paths
+}
+
+/** The largest of `ascending` that is below `bound`. */
+function lastBelow(ascending: readonly bigint[], bound: bigint): bigint | null {
+  let low = 0
+  let high = ascending.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (ascending[middle] < bound) low = middle + 1
+    else high = middle
+  }
+  return low === 0 ? null : ascending[low - 1]
 }
 
 function bounded(since: bigint, obsolete: readonly Obsolete[]): Journal {
@@ -137,12 +180,20 @@ async function readEntries(store: ObjectStore, file: ManifestFile): Promise<read
   return decodeManifest(await store.get(file.path), file).entries
 }
 
-/** Everything that a head refers to, against writers that add a file again which they had removed. */
-async function referencedBy(store: ObjectStore, head: readonly Manifest[]): Promise<Set<string>> {
+/**
+ * Everything that a head refers to, against writers that add a file again which they had removed. Null where it lists delete
+ * files we do not understand: then nothing found by looking back is freed.
+ */
+async function referencedBy(store: ObjectStore, head: readonly Manifest[]): Promise<Set<string> | null> {
   const paths = new Set<string>()
-  for (const manifest of await loadAll(store, head)) {
-    paths.add(manifest.file.path)
-    for (const entry of manifest.live.values()) paths.add(entry.file.path)
+  try {
+    for (const manifest of await loadAll(store, head)) {
+      paths.add(manifest.file.path)
+      for (const entry of manifest.live.values()) paths.add(entry.file.path)
+    }
+  } catch (error) {
+    if (error instanceof FrazilError && error.kind === 'unsupported') return null
+    throw error
   }
   return paths
 }

@@ -20,11 +20,23 @@ export interface Snapshot {
 export interface SnapshotLogEntry {
   readonly snapshotId: bigint
   readonly timestampMs: number
+  readonly json: JsonText
 }
 
 export interface MetadataLogEntry {
   readonly metadataFile: string
   readonly timestampMs: number
+  readonly json: JsonText
+}
+
+export function snapshotLogEntry(snapshotId: bigint, timestampMs: number): SnapshotLogEntry {
+  const json = new JsonText(`{"snapshot-id":${snapshotId},"timestamp-ms":${timestampMs}}`)
+  return { snapshotId, timestampMs, json }
+}
+
+export function metadataLogEntry(metadataFile: string, timestampMs: number): MetadataLogEntry {
+  const json = new JsonText(encodeJson({ 'metadata-file': metadataFile, 'timestamp-ms': timestampMs }))
+  return { metadataFile, timestampMs, json }
 }
 
 /**
@@ -111,14 +123,12 @@ export function parseMetadata(json: string): TableMetadata {
     snapshots: objects(root, 'snapshots').map(parseSnapshot),
     statistics: objects(root, 'statistics'),
     partitionStatistics: objects(root, 'partition-statistics'),
-    snapshotLog: objects(root, 'snapshot-log').map((entry) => ({
-      snapshotId: int64(entry, 'snapshot-id'),
-      timestampMs: int(entry, 'timestamp-ms'),
-    })),
-    metadataLog: objects(root, 'metadata-log').map((entry) => ({
-      metadataFile: text(entry, 'metadata-file'),
-      timestampMs: int(entry, 'timestamp-ms'),
-    })),
+    snapshotLog: objects(root, 'snapshot-log').map((entry) =>
+      snapshotLogEntry(int64(entry, 'snapshot-id'), int(entry, 'timestamp-ms')),
+    ),
+    metadataLog: objects(root, 'metadata-log').map((entry) =>
+      metadataLogEntry(text(entry, 'metadata-file'), int(entry, 'timestamp-ms')),
+    ),
     rest: Object.fromEntries(Object.entries(root).filter(([key]) => !known.has(key))),
   }
 }
@@ -171,14 +181,8 @@ export function encodeMetadata(metadata: TableMetadata): string {
     snapshots: metadata.snapshots.map((snapshot) => snapshot.json),
     statistics: metadata.statistics,
     'partition-statistics': metadata.partitionStatistics,
-    'snapshot-log': metadata.snapshotLog.map((entry) => ({
-      'snapshot-id': entry.snapshotId,
-      'timestamp-ms': entry.timestampMs,
-    })),
-    'metadata-log': metadata.metadataLog.map((entry) => ({
-      'metadata-file': entry.metadataFile,
-      'timestamp-ms': entry.timestampMs,
-    })),
+    'snapshot-log': metadata.snapshotLog.map((entry) => entry.json),
+    'metadata-log': metadata.metadataLog.map((entry) => entry.json),
   }
   const members: Record<string, JsonValue> = {}
   for (const key of keysInOrder) {

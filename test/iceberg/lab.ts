@@ -60,7 +60,9 @@ export class Lab {
   readonly parts: TableParts
   table: IcebergTable
 
-  constructor(options: { store?: ObjectStore; properties?: Record<string, string>; fields?: Field[]; seed?: number; name?: string } = {}) {
+  constructor(
+    options: { store?: ObjectStore; properties?: Record<string, string>; fields?: Field[]; seed?: number; name?: string } = {},
+  ) {
     this.store = options.store ?? new MemoryStore()
     this.parts = { store: this.store, clock: this.clock, random: seededRandom(options.seed ?? 1) }
     const name = options.name ?? 't'
@@ -136,12 +138,16 @@ export class Lab {
   }
 
   /** The snapshot's manifests as stored, read without any cache. */
-  async manifests(snapshotId = this.table.currentSnapshotId): Promise<{ file: ManifestFile; entries: readonly ManifestEntry[] }[]> {
+  async manifests(
+    snapshotId = this.table.currentSnapshotId,
+  ): Promise<{ file: ManifestFile; entries: readonly ManifestEntry[] }[]> {
     const { snapshots } = await this.metadata()
     const snapshot = snapshots.find((each) => each.id === snapshotId)
     if (snapshot === undefined) return []
     const files = decodeManifestList(await this.store.get(snapshot.manifestList))
-    return Promise.all(files.map(async (file) => ({ file, entries: decodeManifest(await this.store.get(file.path), file).entries })))
+    return Promise.all(
+      files.map(async (file) => ({ file, entries: decodeManifest(await this.store.get(file.path), file).entries })),
+    )
   }
 
   async live(): Promise<readonly LiveDataFile[]> {

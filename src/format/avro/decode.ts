@@ -23,7 +23,8 @@ export class ByteReader {
   offset = 0
 
   constructor(bytes: Uint8Array) {
-    this.#bytes = bytes
+    // Never a Buffer, whose `slice` is a view and would keep the whole block in memory.
+    this.#bytes = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   }
 

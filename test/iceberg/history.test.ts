@@ -1,0 +1,342 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import * as fc from 'fast-check'
+import { encodeDeletionVector, writePuffin } from '../../src/format/puffin/index.ts'
+import { loadTable, readDeletionVector } from '../../src/iceberg/index.ts'
+import type { TableUpdate } from '../../src/iceberg/index.ts'
+import { decodeManifest, Status } from '../../src/iceberg/manifest.ts'
+import { decodeManifestList } from '../../src/iceberg/manifest-list.ts'
+import { Lab } from './lab.ts'
+
+/** What a table must look like: rows and deleted positions by data file. */
+type Model = Map<string, { rows: number; deleted: Set<number> }>
+
+/** Everything that the retained snapshots, the statistics and the metadata log refer to. */
+async function reachable(lab: Lab): Promise<Set<string>> {
+  const metadata = await lab.metadata()
+  const paths = new Set([lab.pointer.metadataLocation, ...metadata.metadataLog.map((entry) => entry.metadataFile)])
+  for (const snapshot of metadata.snapshots) {
+    paths.add(snapshot.manifestList)
+    for (const file of decodeManifestList(await lab.store.get(snapshot.manifestList))) {
+      paths.add(file.path)
+      for (const entry of decodeManifest(await lab.store.get(file.path), file).entries) {
+        if (entry.status !== Status.deleted) paths.add(entry.file.path)
+      }
+    }
+  }
+  return paths
+}
+
+async function stored(lab: Lab): Promise<Set<string>> {
+  const paths = new Set<string>()
+  for await (const { uri } of lab.store.list(`${lab.table.location}/`)) paths.add(uri)
+  return paths
+}
+
+/** iceberg checks 38 and 82, and that rows and deletes are the model's, as read without any cache. */
+async function checkHead(lab: Lab, model: Model): Promise<void> {
+  const identities = new Set<string>()
+  const count = { data: 0, deletes: 0, records: 0, positions: 0, size: 0 }
+  for (const { file, entries } of await lab.manifests()) {
+    for (const entry of entries) {
+      if (entry.status === Status.deleted) continue
+      const identity = `${entry.file.path}/${entry.file.contentOffset}/${entry.file.contentSize}`
+      assert.ok(!identities.has(identity), 'a file is live twice')
+      identities.add(identity)
+      if (file.content === 0) {
+        count.data++
+        count.records += entry.file.recordCount
+        count.size += entry.file.fileSize
+      } else {
+        count.deletes++
+        count.positions += entry.file.recordCount
+        count.size += entry.file.contentSize ?? 0
+      }
+    }
+  }
+  assert.partialDeepStrictEqual(lab.table.summary, {
+    'total-data-files': String(count.data),
+    'total-delete-files': String(count.deletes),
+    'total-records': String(count.records),
+    'total-position-deletes': String(count.positions),
+    'total-equality-deletes': '0',
+    'total-files-size': String(count.size),
+  })
+  const files = await lab.live()
+  assert.deepEqual(new Set(files.map((file) => file.path)), new Set(model.keys()))
+  for (const file of files) {
+    const expected = model.get(file.path)
+    assert.equal(file.recordCount, expected?.rows)
+    assert.equal(file.deletionVector?.cardinality ?? 0, expected?.deleted.size)
+    if (file.deletionVector === null) continue
+    const bits = await readDeletionVector(lab.store, file.deletionVector, file.recordCount)
+    for (const position of expected?.deleted ?? []) assert.ok((bits[position >> 3] >> (position & 7)) & 1)
+  }
+}
+
+type Step =
+  | { kind: 'append'; files: number }
+  | { kind: 'delete'; targets: readonly number[]; withFile: boolean }
+  | { kind: 'remove'; targets: readonly number[]; rewrite: boolean }
+  | { kind: 'properties' }
+  | { kind: 'restart' }
+  | { kind: 'failed' }
+
+const targets = fc.array(fc.nat(1000), { minLength: 1, maxLength: 5 })
+const step: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 4, arbitrary: fc.record({ kind: fc.constant('append' as const), files: fc.integer({ min: 1, max: 3 }) }) },
+  { weight: 4, arbitrary: fc.record({ kind: fc.constant('delete' as const), targets, withFile: fc.boolean() }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('remove' as const), targets, rewrite: fc.boolean() }) },
+  { weight: 1, arbitrary: fc.constantFrom<Step>({ kind: 'properties' }, { kind: 'restart' }, { kind: 'failed' }) },
+)
+
+async function updateOf(lab: Lab, model: Model, step: Step): Promise<{ update: Partial<TableUpdate>; next: Model }> {
+  const next: Model = new Map([...model].map(([path, { rows, deleted }]) => [path, { rows, deleted: new Set(deleted) }]))
+  const pick = (wanted: readonly number[]) => {
+    const paths = [...model.keys()]
+    return paths.length === 0 ? [] : [...new Set(wanted.map((each) => paths[each % paths.length]))]
+  }
+  const add = async () => {
+    const file = lab.file(20)
+    await lab.store.put(file.path, new Uint8Array(1))
+    next.set(file.path, { rows: 20, deleted: new Set() })
+    return file
+  }
+  switch (step.kind) {
+    case 'append':
+      return { update: { added: await Promise.all(Array.from({ length: step.files }, add)) }, next }
+    case 'delete': {
+      const removed: string[] = []
+      const deletionVectors: Awaited<ReturnType<Lab['vector']>>[] = []
+      for (const path of pick(step.targets)) {
+        const file = next.get(path)
+        if (file === undefined) continue
+        file.deleted.add(file.deleted.size)
+        if (file.deleted.size === file.rows) {
+          removed.push(path)
+          next.delete(path)
+        } else deletionVectors.push(await lab.vector({ path, recordCount: 20 }, [...file.deleted]))
+      }
+      return { update: { added: step.withFile ? [await add()] : [], removed, deletionVectors }, next }
+    }
+    case 'remove': {
+      const removed = pick(step.targets)
+      for (const path of removed) next.delete(path)
+      return { update: { removed, added: step.rewrite ? [await add()] : [], rewrite: step.rewrite }, next }
+    }
+    default:
+      return { update: { properties: { at: String(lab.clock.ms) } }, next }
+  }
+}
+
+test('iceberg check 38: no file is live twice; check 82: totals equal a recount; check 83: expiry lists what is unreferenced, and only that', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(step, { minLength: 5, maxLength: 60 }),
+      fc.integer({ min: 0, max: 4 }),
+      async (steps, maxSnapshots) => {
+        const lab = new Lab({ properties: { 'write.metadata.previous-versions-max': '2' } })
+        let model: Model = new Map()
+        const freed = new Set<string>()
+        const orphans = new Set<string>()
+        for (const each of steps) {
+          lab.clock.ms += 1000
+          if (each.kind === 'restart') {
+            if (lab.table.metadataLocation !== null) lab.table = await lab.load()
+            continue
+          }
+          const { update, next } = await updateOf(lab, model, each)
+          const retention = { maxSnapshots, maxAgeMs: 1e9 }
+          if (each.kind === 'failed') {
+            // What a commit that lost the race has written goes at once; its plan has no other effect.
+            const { commit } = await lab.prepare({ ...update, retention })
+            await lab.store.delete(commit.written)
+            continue
+          }
+          const before = await stored(lab)
+          const commit = await lab.commit({ ...update, retention })
+          const written = [...(await stored(lab)).difference(before)]
+          assert.deepEqual(new Set(written), new Set(commit.written))
+          model = next
+          const live = await reachable(lab)
+          for (const path of commit.unreferenced) {
+            assert.ok(!live.has(path), 'a referenced file would be deleted')
+            assert.ok(!freed.has(path), 'a file is listed twice')
+            freed.add(path)
+          }
+          await lab.store.delete(commit.unreferenced)
+          if (lab.table.currentSnapshotId !== null) await checkHead(lab, model)
+          // Nothing is forgotten either: what is stored is what is referred to.
+          for (const path of (await stored(lab)).difference(live)) orphans.add(path)
+        }
+        assert.deepEqual([...orphans], [])
+      },
+    ),
+    { numRuns: 30 },
+  )
+})
+
+test('iceberg check 83: what a tag names is kept until the tag is gone', async () => {
+  const lab = new Lab()
+  const [a, b] = [lab.file(10), lab.file(10)]
+  const retention = { maxSnapshots: 1, maxAgeMs: 1e9 }
+  await lab.commit({ added: [a, b], retention })
+  const tagged = lab.table.currentSnapshotId
+  const tag = `"refs":{"hourly":{"snapshot-id":${tagged},"type":"tag","max-ref-age-ms":5000},`
+  const metadataLocation = `${lab.table.location}/metadata/00009-tagged.metadata.json`
+  await lab.store.put(metadataLocation, Buffer.from((await lab.metadataJson()).replace('"refs":{', tag)))
+  lab.table = await loadTable(lab.parts, { ...lab.pointer, metadataLocation })
+
+  const next = async (update: Partial<TableUpdate>) => {
+    const { commit, next } = await lab.prepare({ ...update, retention })
+    lab.table = next
+    return commit.unreferenced
+  }
+  const freed = [...(await next({ removed: [a.path] }))]
+  const passing = await lab.vector(b, [1])
+  freed.push(...(await next({ deletionVectors: [passing] })), ...(await next({ removed: [b.path] })))
+  for (let i = 0; i < 3; i++) freed.push(...(await next({ added: [lab.file(1)] })))
+  assert.ok(!freed.includes(a.path) && !freed.includes(b.path))
+  // What came and went after the tag is free, though the tag holds older files back.
+  assert.ok(freed.includes(passing.path))
+  assert.equal((await lab.metadata()).snapshots[0].id, tagged)
+  lab.clock.ms += 10_000
+  const after = await next({ added: [lab.file(1)] })
+  assert.ok(after.includes(a.path) && after.includes(b.path))
+  assert.deepEqual(Object.keys((await lab.metadata()).refs), ['main'])
+})
+
+test('iceberg check 83: another branch keeps what it refers to', async () => {
+  const lab = new Lab()
+  const file = lab.file(10)
+  const retention = { maxSnapshots: 0, maxAgeMs: 1e9 }
+  await lab.commit({ added: [file], retention })
+  const side = (await lab.prepare({ added: [lab.file(5)], retention: { maxSnapshots: 5, maxAgeMs: 1e9 } })).next
+  const main = lab.table
+  lab.table = side
+  // The side snapshot becomes the head of a branch of its own, main goes back to its parent.
+  const branch = `"refs":{"audit":{"snapshot-id":${side.currentSnapshotId},"type":"branch"},"main":{"snapshot-id":${main.currentSnapshotId}`
+  const json = (await lab.metadataJson())
+    .replace(`"current-snapshot-id":${side.currentSnapshotId}`, `"current-snapshot-id":${main.currentSnapshotId}`)
+    .replace(`"refs":{"main":{"snapshot-id":${side.currentSnapshotId}`, branch)
+  const metadataLocation = `${lab.table.location}/metadata/00009-branched.metadata.json`
+  await lab.store.put(metadataLocation, Buffer.from(json))
+  lab.table = await loadTable(lab.parts, { ...lab.pointer, metadataLocation })
+  assert.equal(lab.table.currentSnapshotId, main.currentSnapshotId)
+  const late = lab.file(1)
+  const freed: string[] = []
+  for (const update of [{ removed: [file.path] }, { added: [late] }, { removed: [late.path] }, { added: [lab.file(1)] }]) {
+    const { commit, next } = await lab.prepare({ ...update, retention })
+    lab.table = next
+    freed.push(...commit.unreferenced)
+  }
+  assert.ok(freed.includes(late.path) && !freed.includes(file.path))
+  const { refs, snapshots } = await lab.metadata()
+  assert.ok('audit' in refs && snapshots.some((snapshot) => snapshot.id === side.currentSnapshotId))
+})
+
+test('expiry that is switched off deletes nothing', async () => {
+  const lab = new Lab({ properties: { 'gc.enabled': 'false', 'write.metadata.previous-versions-max': '1' } })
+  for (let i = 0; i < 4; i++) {
+    const commit = await lab.commit({ added: [lab.file(1)], retention: { maxSnapshots: 0, maxAgeMs: 0 } })
+    assert.deepEqual(commit.unreferenced, [])
+  }
+  assert.equal((await lab.metadata()).snapshots.length, 4)
+})
+
+test('snapshots older than the retention go', async () => {
+  const lab = new Lab()
+  for (let i = 0; i < 5; i++) {
+    lab.clock.ms += 1000
+    await lab.commit({ added: [lab.file(1)], retention: { maxSnapshots: 100, maxAgeMs: 2000 } })
+  }
+  assert.equal((await lab.metadata()).snapshots.length, 3)
+})
+
+test('iceberg check 60: two vectors in one Puffin file are two; the file goes with the last of them', async () => {
+  const lab = new Lab()
+  const files = [lab.file(16), lab.file(16)]
+  const bits = [Uint8Array.of(1, 0), Uint8Array.of(0, 6)]
+  const blobs = bits.map((each) => encodeDeletionVector(each))
+  const info = { type: 'deletion-vector-v1', fields: [], snapshotId: -1n, sequenceNumber: -1n, properties: {} }
+  const { bytes, offsets } = writePuffin(
+    blobs.map(({ blob }) => ({ ...info, bytes: blob })),
+    {},
+  )
+  const path = `${lab.table.location}/data/both.puffin`
+  await lab.store.put(path, bytes)
+  const both = files.map((file, i) => ({
+    dataFile: file.path,
+    path,
+    fileSize: bytes.length,
+    contentOffset: offsets[i],
+    contentSize: blobs[i].blob.length,
+    cardinality: blobs[i].cardinality,
+  }))
+  const retention = { maxSnapshots: 0, maxAgeMs: 1e9 }
+  await lab.commit({ added: files, deletionVectors: both, retention })
+  for (const [i, file] of (await lab.live()).entries()) {
+    assert.ok(file.deletionVector !== null)
+    assert.deepEqual(Buffer.from(await readDeletionVector(lab.store, file.deletionVector, 16)), Buffer.from(bits[i]))
+  }
+  const first = await lab.commit({ removed: [files[0].path], retention })
+  assert.ok(first.unreferenced.includes(files[0].path) && !first.unreferenced.includes(path))
+  // After a restart the same is found in the manifests.
+  lab.table = await lab.load()
+  const second = await lab.commit({ deletionVectors: [await lab.vector(files[1], [9, 10, 11])], retention })
+  assert.ok(second.unreferenced.includes(path))
+})
+
+test('an update with nothing but properties makes no snapshot', async () => {
+  const lab = new Lab()
+  const created = await lab.commit({ properties: { a: '1' } })
+  assert.deepEqual([created.base, created.snapshotId, created.written.length], [null, null, 1])
+  await lab.commit({ added: [lab.file(1)], summary: { 'frazil.epoch': '3' } })
+  assert.equal(lab.table.summary?.['frazil.epoch'], '3')
+  const snapshotId = lab.table.currentSnapshotId
+  const commit = await lab.commit({ properties: { a: '2' }, summary: { ignored: 'x' } })
+  assert.equal(commit.snapshotId, null)
+  assert.equal(lab.table.currentSnapshotId, snapshotId)
+  assert.equal((await lab.load()).properties.a, '2')
+})
+
+/** A longer run: FRAZIL_COMMITS=100000. */
+const commits = Number(process.env.FRAZIL_COMMITS ?? 2000)
+
+test(`iceberg check 81: ${commits} commits leave metadata, lists and manifests flat`, async () => {
+  const lab = new Lab()
+  const retention = { maxSnapshots: 60, maxAgeMs: 1e12 }
+  const live: ReturnType<Lab['file']>[] = []
+  const deleted = new Map<string, number>()
+  const size = async () => ({ metadata: (await lab.metadataJson()).length, manifests: (await lab.manifests()).length })
+  let atFirst = { metadata: 0, manifests: 0 }
+  let most = { metadata: 0, manifests: 0 }
+  for (let i = 0; i < commits; i++) {
+    const file = lab.file(1_000_000)
+    live.push(file)
+    const hot = live[live.length - 1 - (i % 4)] ?? file
+    const count = (deleted.get(hot.path) ?? 0) + 1
+    deleted.set(hot.path, count)
+    const marked = Array.from({ length: count }, (_, position) => position)
+    const small = { path: hot.path, recordCount: 64 }
+    const commit = await lab.commit({ added: [file], deletionVectors: [await lab.vector(small, marked)], retention })
+    await lab.store.delete(commit.unreferenced)
+    if (i % 50 === 49) {
+      // Compaction: forty files become one.
+      const removed = live.splice(0, 40).map((each) => each.path)
+      const compacted = lab.file(40_000_000)
+      live.push(compacted)
+      const commit = await lab.commit({ added: [compacted], removed, retention, rewrite: true })
+      await lab.store.delete(commit.unreferenced)
+    }
+    if (i === 500) atFirst = await size()
+    if (i > 500 && i % 100 === 0) {
+      const now = await size()
+      most = { metadata: Math.max(most.metadata, now.metadata), manifests: Math.max(most.manifests, now.manifests) }
+    }
+  }
+  assert.ok(most.metadata < atFirst.metadata * 1.1, `metadata grew from ${atFirst.metadata} to ${most.metadata} bytes`)
+  assert.ok(most.manifests <= 100, `${most.manifests} manifests`)
+  // Memory of what will be freed does not grow either: the store holds the live files and the retained history.
+  assert.ok((await stored(lab)).size < 2500, `${(await stored(lab)).size} objects`)
+})
