@@ -27,6 +27,7 @@ export type Plan =
       readonly type: Type
       readonly node: FileNode
       readonly children: readonly Plan[]
+      /** Level of a further entry (repeated), or of the entries around (struct). */
       readonly repetition: number
       /** Places of the leaves below in the list of leaves to read; the first one's levels are looked at. */
       readonly probes: readonly number[]
@@ -44,18 +45,21 @@ export class LeafList {
   }
 }
 
-/** Plans how `field` is read from `node` of the file (undefined: the file does not have it). */
-export function planField(field: Field, node: FileNode | undefined, list: LeafList, missing: Missing): Plan {
+/**
+ * Plans how `field` is read from `node` of the file (undefined: the file does not have it); `around` is the repetition level
+ * of the entries that it lies in.
+ */
+export function planField(field: Field, node: FileNode | undefined, list: LeafList, missing: Missing, around = 0): Plan {
   if (node === undefined) {
     const bytes = missing(field)
     if (bytes === null && field.required)
       throw new FrazilError('corrupt', 'missing-column', `the Parquet file does not have the required column ${field.name}`)
     return { kind: 'constant', type: field.type, bytes }
   }
-  return planType(field.type, node, list, missing)
+  return planType(field.type, node, list, missing, around)
 }
 
-function planType(type: Type, node: FileNode, list: LeafList, missing: Missing): Plan {
+function planType(type: Type, node: FileNode, list: LeafList, missing: Missing, around: number): Plan {
   if (!isNested(type)) {
     if (node.kind !== 'leaf') throw notConvertible(node.name, type)
     const leaf = list.add(node.leaf, conversion(node.leaf, type))
@@ -63,10 +67,10 @@ function planType(type: Type, node: FileNode, list: LeafList, missing: Missing):
   }
   const first = list.leaves.length
   let children: Plan[]
-  let repetition = 0
+  let repetition = around
   if (type.kind === 'struct') {
     if (node.kind !== 'struct') throw notConvertible(node.name, type)
-    children = type.fields.map((field) => planField(field, findById(node.children, field.id), list, missing))
+    children = type.fields.map((field) => planField(field, findById(node.children, field.id), list, missing, around))
     // Whether the struct itself is there must be seen by something.
     if (list.leaves.length === first) list.add(node.probe, (values) => values)
   } else {
@@ -74,7 +78,7 @@ function planType(type: Type, node: FileNode, list: LeafList, missing: Missing):
     ;({ repetition } = node)
     const types = type.kind === 'list' ? [type.element] : [type.key, type.value]
     if (types.length !== node.items.length) throw notConvertible(node.name, type)
-    children = types.map((item, i) => planType(item, node.items[i], list, missing))
+    children = types.map((item, i) => planType(item, node.items[i], list, missing, node.repetition))
   }
   const probes = Array.from({ length: list.leaves.length - first }, (_, i) => first + i)
   return { kind: type.kind === 'struct' ? 'struct' : 'repeated', type, node, children, repetition, probes }
@@ -108,6 +112,7 @@ export class ColumnBuilder {
     this.#plan = plan
     this.#rows = rows
     this.#width = widthOf(field.type)
+    if (rows * this.#width > maxHeapBytes) throw tooLarge()
     const variable = layoutOf(field.type) === 'var'
     this.#valid = field.required ? null : new Uint8Array((rows + 8) >> 3)
     this.#data = new Uint8Array((rows * this.#width + 7) & ~7)
@@ -264,9 +269,11 @@ export class ColumnBuilder {
       probe.advance(1)
     } else if (plan.kind === 'struct') {
       for (const child of plan.children) this.#item(child)
-      const used = plan.children.some((child) => child.kind !== 'constant')
-      // Its only leaf is there for its levels.
-      if (!used) this.#pass(probes)
+      if (plan.children.every((child) => child.kind === 'constant')) {
+        // Its only leaf is there for its levels; it may have further entries below.
+        this.#pass(probes)
+        while (!probe.empty && probe.repetition > plan.repetition) probe.advance(1)
+      }
     } else {
       this.#room(4)
       const countAt = this.#end

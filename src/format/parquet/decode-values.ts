@@ -133,6 +133,7 @@ export function lookUp(dictionary: Dense, codes: Int32Array, count: number): Den
     }
     return { count, width, bytes: out, ends }
   }
+  if (count * width > maxHeap) throw tooLarge()
   const out = new Uint8Array(count * width)
   if (width === 4 || width === 8) {
     const source = aligned(dictionary.bytes)
@@ -154,7 +155,8 @@ export function lookUp(dictionary: Dense, codes: Int32Array, count: number): Den
 
 /** Bytes as 32-bit words, copied where they do not lie on a word boundary. The length is a multiple of 4. */
 export function aligned(bytes: Uint8Array): Int32Array {
-  const at = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice()
+  // Not `slice`: of a Buffer, as zlib returns them, that is no copy.
+  const at = bytes.byteOffset % 4 === 0 ? bytes : new Uint8Array(bytes)
   return new Int32Array(at.buffer, at.byteOffset, at.length >> 2)
 }
 

@@ -61,12 +61,13 @@ export function fileTree(
     outerDefinition: number,
     outerRepetition: number,
     named: readonly string[],
+    alias?: 'element' | 'key' | 'value',
   ): FileNode => {
     if (path.length > maxDepth) throw malformed('its schema is nested too deeply')
     const element = take()
     const optional = element.repetition === repetition.optional
     const repeated = element.repetition === repetition.repeated
-    const names = [...named, element.name]
+    const names = [...named, alias ?? element.name]
     const fieldId = element.fieldId ?? idOf(names) ?? null
     if (repeated) {
       // A repeated field outside of LIST and MAP: a required list of required elements.
@@ -110,13 +111,13 @@ export function fileTree(
       const items: FileNode[] = []
       if (kind === 'map') {
         if (group.children < 1 || group.children > 2) throw malformed('a map does not have keys and values')
-        items.push(node(inner, definition + 1, repeats + 1, [...names, 'key']))
-        if (group.children === 2) items.push(node(inner, definition + 1, repeats + 1, [...names, 'value']))
+        items.push(node(inner, definition + 1, repeats + 1, names, 'key'))
+        if (group.children === 2) items.push(node(inner, definition + 1, repeats + 1, names, 'value'))
       } else if (group.children === 1 && group.name !== 'array' && group.name !== `${name}_tuple`) {
-        items.push(node(inner, definition + 1, repeats + 1, names))
+        items.push(node(inner, definition + 1, repeats + 1, names, 'element'))
       } else {
         // Two levels only: the repeated field is itself the element.
-        items.push(body(group, here, definition + 1, repeats + 1, names, false, group.fieldId))
+        items.push(body(group, here, definition + 1, repeats + 1, [...names, 'element'], false, group.fieldId))
       }
       return { kind, ...entry, items, probe: items[0].probe }
     }

@@ -1,6 +1,6 @@
 import { FrazilError } from '../../base/index.ts'
 import type { Field, SharedSegment } from '../../data/index.ts'
-import { maxSegmentRows } from '../../data/index.ts'
+import { maxSegmentRows, widthOf } from '../../data/index.ts'
 import { ColumnBuilder, LeafList, findById, planField } from './assemble.ts'
 import type { Missing, Plan } from './assemble.ts'
 import { ChunkReader } from './chunk-reader.ts'
@@ -97,7 +97,7 @@ export class ParquetReader {
       let at = Math.max(from, group.firstRow)
       if (at >= end) continue
       const queues = await this.#queues(number, list)
-      const step = batchRows(group, list)
+      const step = batchRows(group, list, fields)
       for (; at < end; at += step) {
         const count = Math.min(step, end - at)
         const builders = fields.map((field, i) => new ColumnBuilder(field, plans[i], count))
@@ -186,9 +186,10 @@ async function take(
 }
 
 /** Rows of a batch: fewer when rows are large. */
-function batchRows(group: RowGroupInfo, { leaves }: LeafList): number {
-  const bytes = leaves.reduce((sum, leaf) => sum + group.chunks[leaf.index].uncompressedBytes, 0)
-  return Math.max(1, Math.min(maxSegmentRows, Math.floor((batchBytes / Math.max(bytes, 1)) * group.rows)))
+function batchRows(group: RowGroupInfo, { leaves }: LeafList, fields: readonly Field[]): number {
+  const stored = leaves.reduce((sum, leaf) => sum + group.chunks[leaf.index].uncompressedBytes, 0) / group.rows
+  const wide = fields.reduce((sum, field) => sum + widthOf(field.type), 0)
+  return Math.max(1, Math.min(maxSegmentRows, Math.floor(batchBytes / Math.max(stored, wide, 1))))
 }
 
 function segmentOf(builders: readonly ColumnBuilder[], rows: number): SharedSegment {
