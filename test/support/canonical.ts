@@ -100,9 +100,8 @@ export function rowText(table: WorkloadTable, values: readonly unknown[], decode
     if (value === null || value === undefined) return null
     try {
       if (!column.array) return decode(column.compared, value)
-      const items: unknown = typeof value === 'string' ? JSON.parse(value) : value
-      if (!Array.isArray(items)) throw new Error('not a list')
-      return items.map((item: unknown) => (item === null ? null : decode(column.compared, item)))
+      if (!Array.isArray(value)) throw new Error('not a list')
+      return value.map((item: unknown) => (item === null ? null : decode(column.compared, item)))
     } catch (error) {
       throw new Error(`${table.lakeName}.${column.name}: ${String(error)}`, { cause: error })
     }

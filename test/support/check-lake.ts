@@ -47,8 +47,11 @@ async function checkTable(parts: TableParts, pointer: TablePointer): Promise<num
     deleted += vector.cardinality
   }
   const ranges = files
-    .map((file) => [file.firstRowId, file.firstRowId + BigInt(file.recordCount)])
-    .sort((a, b) => (a[0] < b[0] ? -1 : 1))
+    .map(({ firstRowId, recordCount }): readonly [bigint, bigint] => {
+      assert.ok(firstRowId !== null, `${called}: every file has a first row id`)
+      return [firstRowId, firstRowId + BigInt(recordCount)]
+    })
+    .sort((x, y) => (x[0] < y[0] ? -1 : 1))
   for (let i = 1; i < ranges.length; i++) assert.ok(ranges[i][0] >= ranges[i - 1][1], `${called}: row ids are disjoint`)
   const { summary } = table
   if (summary) {

@@ -17,13 +17,29 @@ const rawText = { getTypeParser: () => (value: unknown) => value }
 /** What Postgres itself has. */
 export async function postgresRows(client: pg.ClientBase, table: WorkloadTable, where = ''): Promise<TableRows> {
   await client.query(`SET TimeZone = 'UTC'; SET DateStyle = 'ISO, MDY'; SET extra_float_digits = 3; SET bytea_output = 'hex'`)
-  const columns = table.columns.map(({ name, array }) => (array ? `array_to_json(${quoted(name)}::text[])::text` : quoted(name)))
+  const columns = table.columns.map(({ name }) => quoted(name))
   const answer = await client.query<unknown[]>({
     text: `SELECT ${columns.join(', ')} FROM ${table.sqlName} ${where}`,
     rowMode: 'array',
     types: rawText,
   })
-  return answer.rows.map((row) => rowText(table, row, fromPostgres)).sort()
+  return answer.rows.map((row) => rowText(table, row.map(arrayItems(table)), fromPostgres)).sort()
+}
+
+/** Arrays as lists of the texts of their elements. */
+function arrayItems(table: WorkloadTable): (raw: unknown, column: number) => unknown {
+  return (raw, column) => (table.columns[column].array && typeof raw === 'string' ? parseArray(raw) : raw)
+}
+
+/** An array of one dimension as Postgres prints it: `{1,NULL,"a \\"b\\""}`. */
+export function parseArray(text: string): (string | null)[] {
+  const items: (string | null)[] = []
+  const item = /([^",{}\\]+)|"((?:[^"\\]|\\.)*)"/gsu
+  for (const [, bare, inQuotes] of text.matchAll(item)) {
+    if (bare === undefined) items.push(inQuotes.replaceAll(/\\(.)/gsu, '$1'))
+    else items.push(bare === 'NULL' ? null : bare)
+  }
+  return items
 }
 
 /** What our SQL answers. */
@@ -34,7 +50,8 @@ export async function answeredRows(run: RunSql, table: WorkloadTable, database =
 }
 
 const shown = 3
-const shownLength = 600
+const shownLength = 300
+const mostCompared = 2000
 
 /** Null when both have the same rows equally often; otherwise what differs, with some rows of each side. */
 export function difference(
@@ -56,14 +73,31 @@ export function difference(
     else onlyRight.push(rightRows[r++])
   }
   if (onlyLeft.length === 0 && onlyRight.length === 0) return null
-  const some = (name: string, rows: readonly string[]): string[] =>
-    rows.slice(0, shown).map((row) => `  only ${name}: ${row.length > shownLength ? `${row.slice(0, shownLength)}…` : row}`)
   return [
-    `${table.lakeName} (${table.columns.map((column) => column.name).join(', ')}): ${left} has ${leftRows.length} rows, ${right} ${rightRows.length};`,
+    `${table.lakeName}: ${left} has ${leftRows.length} rows, ${right} ${rightRows.length};`,
     `  ${onlyLeft.length} only in ${left}, ${onlyRight.length} only in ${right}`,
-    ...some(left, onlyLeft),
-    ...some(right, onlyRight),
+    ...onlyLeft.slice(0, shown).map((row) => `  only ${left}: ${shortened(row)}${closest(table, row, onlyRight, right)}`),
+    ...onlyRight.slice(0, shown).map((row) => `  only ${right}: ${shortened(row)}`),
   ].join('\n')
+}
+
+function shortened(text: string): string {
+  return text.length > shownLength ? `${text.slice(0, shownLength)}…` : text
+}
+
+/** The columns in which a row differs from the one that is most like it. */
+function closest(table: WorkloadTable, row: string, others: readonly string[], reader: string): string {
+  const values = JSON.parse(row) as unknown[]
+  const apart = others.slice(0, mostCompared).map((other) => {
+    const otherValues = JSON.parse(other) as unknown[]
+    return table.columns.flatMap(({ name }, i) => {
+      const [here, there] = [JSON.stringify(values[i]), JSON.stringify(otherValues[i])]
+      return here === there ? [] : [`${name}: ${shortened(here)} and not ${shortened(there)}`]
+    })
+  })
+  const nearest = apart.sort((a, b) => a.length - b.length).at(0)
+  if (nearest === undefined || nearest.length > table.columns.length / 2) return ''
+  return `\n    nearest in ${reader} differs in ${nearest.join('; ')}`
 }
 
 /** Compares all tables of a reader with Postgres and throws what differs, all tables in one message. */

@@ -176,7 +176,10 @@ class DifferentialRun {
       const rows = await postgresRows(client, table, order)
       for (const row of rows) {
         const values = JSON.parse(row) as unknown[]
-        const at = keys.map(({ name }) => [name, values[table.columns.findIndex((column) => column.name === name)]] as const)
+        const at = keys.map(({ name }) => {
+          const column = table.columns.findIndex((one) => one.name === name)
+          return [name, table.columns[column].compared === 'uuid' ? withDashes(String(values[column])) : values[column]] as const
+        })
         const found = await this.#current().lookup('shop', table.lakeName, Object.fromEntries(at))
         assert.ok(found.row !== null, `${table.lakeName}: the look-up of a key of Postgres finds nothing`)
         const json = JSON.parse(jsonRow(found.fields, found.row, { numbersAsStrings: true })) as Record<string, unknown>
@@ -262,4 +265,8 @@ class DifferentialRun {
     await this.#close().catch(() => {})
     for (const close of this.#closing.toReversed()) await close().catch(() => {})
   }
+}
+
+function withDashes(hex: string): string {
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-')
 }
