@@ -130,7 +130,11 @@ export class HotRange {
 
   /** Makes all rows dead that are still alive. */
   truncate(commit: number): void {
-    if (!this.#key && this.rows > 0 && this.discardedAt === 0) this.discardedAt = commit
+    if (!this.#key) {
+      if (this.rows > 0 && this.discardedAt === 0) this.discardedAt = commit
+      this.dead = this.rows
+      return
+    }
     for (const { segment, from, to } of this.#parts) {
       const { deletedAt } = segment
       if (!deletedAt) continue

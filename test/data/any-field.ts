@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import type { Field, PrimitiveType, Type, Value } from '../../src/data/index.ts'
 
 const primitives: fc.Arbitrary<PrimitiveType> = fc.oneof(
@@ -32,12 +32,10 @@ function nested(element: fc.Arbitrary<Type>): fc.Arbitrary<Type> {
     fc
       .tuple(primitives, element, fc.boolean())
       .map(([key, value, valueRequired]): Type => ({ kind: 'map', keyId: 0, key, valueId: 0, value, valueRequired })),
-    fc
-      .array(fc.tuple(element, fc.boolean()), { minLength: 1, maxLength: 3 })
-      .map((items): Type => ({
-        kind: 'struct',
-        fields: items.map(([type, required], i) => ({ id: 0, name: `f${i}`, type, required })),
-      })),
+    fc.array(fc.tuple(element, fc.boolean()), { minLength: 1, maxLength: 3 }).map((items): Type => ({
+      kind: 'struct',
+      fields: items.map(([type, required], i) => ({ id: 0, name: `f${i}`, type, required })),
+    })),
   )
 }
 
@@ -89,7 +87,7 @@ export function valueOf(type: Type): fc.Arbitrary<Exclude<Value, null>> {
 }
 
 function itemOf(type: Type, required: boolean): fc.Arbitrary<Value> {
-  return required ? valueOf(type) : fc.option<Value, null>(valueOf(type), { nil: null })
+  return required ? valueOf(type) : fc.option<Value>(valueOf(type), { nil: null })
 }
 
 export function cellOf(field: Field): fc.Arbitrary<Value> {

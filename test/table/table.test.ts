@@ -1,0 +1,361 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, describe, it } from 'node:test'
+import { SlabPool, seededRandom } from '../../src/base/index.ts'
+import type { Random } from '../../src/base/index.ts'
+import { appendRow, columnOf, isAlive, readRow } from '../../src/data/index.ts'
+import type { Value } from '../../src/data/index.ts'
+import { ParquetReader } from '../../src/format/parquet/index.ts'
+import type { DataFile } from '../../src/iceberg/index.ts'
+import { ColdFile, FilePool, FileWorkers, KeyRun, Table, keyWords } from '../../src/table/index.ts'
+import type { HotRange, TableCommit, TableRows, WrittenFile } from '../../src/table/index.ts'
+import { ChangeWriter, TableModel, addRow, keyColumnsOf, keyOf, listed, someChanges } from './history.ts'
+import type { KeyKind, Rows } from './history.ts'
+import { rowText } from './rows.ts'
+
+const seeds = 12 * Number(process.env['FRAZIL_SEEDS'] ?? 1)
+const firstSeed = Number(process.env['FRAZIL_SEED'] ?? 1)
+const folder = mkdtempSync(join(tmpdir(), 'frazil-table-'))
+const workers = new FileWorkers(1)
+const files = new FilePool(workers.connect())
+after(async () => {
+  files.close()
+  await workers.close()
+  rmSync(folder, { recursive: true })
+})
+
+/** A table, what should be in it, and a lake that only knows what `plan` said. */
+class Lab {
+  readonly model: TableModel
+  readonly random: Random
+  readonly pool = new SlabPool({ budget: 64 << 20 })
+  readonly #capacity: number
+  readonly #lake = new Map<string, { file: DataFile; runPath: string | null; bits: Uint8Array | null }>()
+  readonly #fileRows = new Map<string, readonly (readonly Value[])[]>()
+  readonly #runPaths = new Map<string, string | null>()
+  readonly #abandoned = new Set<string>()
+  #inFlight: { range: HotRange; commit: number; written: Promise<WrittenFile> }[] = []
+  #views: { rows: TableRows; expected: string[] }[] = []
+  table: Table
+  writer: ChangeWriter
+  commit = 0
+  #lakeCommit = 0
+  #nextFile = 1
+  readonly #name: string
+
+  constructor(kind: KeyKind, seed: number, options: { domain?: number; capacity?: number } = {}) {
+    this.random = seededRandom(seed)
+    this.#name = `${kind}-${seed}`
+    const { domain = 12 + this.random.below(60), capacity = this.random.below(2) === 0 ? 63 : 255 } = options
+    this.#capacity = capacity
+    this.model = new TableModel(kind, this.random, domain)
+    this.table = this.#newTable()
+    this.writer = this.#newWriter()
+  }
+
+  #newTable(): Table {
+    return new Table(this.model.table, this.model.table.fields, this.pool)
+  }
+
+  #newWriter(): ChangeWriter {
+    return new ChangeWriter(this.model.table, this.pool, this.random, () => this.commit, this.#capacity, appendRow)
+  }
+
+  /** One source transaction. */
+  transaction(changes: number | ((model: TableModel, writer: ChangeWriter) => void)): void {
+    this.model.begin()
+    if (typeof changes === 'number') someChanges(this.model, this.writer, this.random, changes)
+    else changes(this.model, this.writer)
+    this.writer.send((change) => this.table.change(change))
+    if (this.random.below(8) === 0) {
+      this.table.abort()
+      this.model.forget()
+      assert.equal(this.table.touched, false)
+      return
+    }
+    this.commit++
+    for (const rows of this.table.apply(this.commit)) assert.ok(rows > 0 && rows <= 16_384, 'slices are bounded')
+    this.model.remember(this.commit)
+  }
+
+  freeze(): void {
+    const frozen = this.table.freeze(this.commit)
+    if (!frozen) return
+    const path = `file://${folder}/${this.#name}/${this.#nextFile++}.parquet`
+    const runPath = this.table.keySpec ? join(folder, this.#name, 'runs', `${this.#nextFile}.run`) : null
+    this.#runPaths.set(path, runPath)
+    const writer = files.open({
+      warehouse: folder,
+      uri: path,
+      fields: this.table.fields,
+      schemaJson: '{}',
+      key: this.table.keySpec,
+      runPath,
+    })
+    const write = async (): Promise<WrittenFile> => {
+      const parts = frozen.frozen.parts.map(({ segment, from, to }) => ({ segment: segment.share(), from, to }))
+      await writer.append(parts, frozen.frozen.commit)
+      return { file: await writer.finish(), runPath }
+    }
+    this.#inFlight.push({ range: frozen.range, commit: this.commit, written: write() })
+  }
+
+  /** A file worker has finished one of the ranges, in any order. */
+  async deliver(which = this.random.below(Math.max(1, this.#inFlight.length))): Promise<void> {
+    const [done] = this.#inFlight.splice(which, 1)
+    if (done) this.table.written(done.range, await done.written)
+  }
+
+  /** A lake commit at the current source commit, with transactions before, during and after it. */
+  async lakeCommit(): Promise<void> {
+    const { commit } = this
+    this.freeze()
+    while (this.#inFlight.some((one) => one.commit <= commit)) {
+      this.#maybeTransaction()
+      await this.deliver()
+    }
+    this.#maybeTransaction()
+    if (this.random.below(4) === 0) this.freeze()
+    const plan = this.table.plan(commit)
+    const before = new Map(this.#lake)
+    this.#apply(plan)
+    assert.deepEqual(await this.#lakeRows(), listed(this.model.at(commit)), `the lake at ${commit}`)
+    assert.deepEqual(this.table.plan(commit), plan, 'planning changes nothing')
+    this.#maybeTransaction()
+    if (this.random.below(3) === 0 && this.#inFlight.length > 0) await this.deliver()
+    if (this.random.below(5) === 0) {
+      // The catalog refused: what was planned is planned again.
+      this.#lake.clear()
+      for (const [path, entry] of before) this.#lake.set(path, entry)
+      return
+    }
+    for (const path of plan.abandoned) {
+      assert.ok(!before.has(path), 'only files that no snapshot has are abandoned')
+      this.#abandoned.add(path)
+    }
+    const gone = [...plan.removed, ...plan.abandoned].map((path) => this.#runPaths.get(path)).filter((path) => path !== null)
+    assert.deepEqual(new Set(this.table.settled(plan)), new Set(gone))
+    this.#lakeCommit = commit
+    if (this.commit === commit && this.#inFlight.length === 0) assert.equal(this.table.dirty, false, 'all is in the lake')
+    else if (listed(this.model.current).join() !== listed(this.model.at(commit)).join()) assert.equal(this.table.dirty, true)
+  }
+
+  #maybeTransaction(): void {
+    if (this.random.below(2) === 0) this.transaction(1 + this.random.below(10))
+  }
+
+  #apply(plan: TableCommit): void {
+    for (const path of plan.removed) assert.ok(this.#lake.delete(path), 'only what the lake has is removed')
+    for (const file of plan.added) {
+      assert.ok(!this.#lake.has(file.path) && !this.#abandoned.has(file.path), 'a file is added once')
+      this.#lake.set(file.path, { file, runPath: this.#runPaths.get(file.path) ?? null, bits: null })
+    }
+    for (const { dataFile, bits, cardinality } of plan.vectors) {
+      const entry = this.#lake.get(dataFile) ?? assert.fail('a vector belongs to a file of the lake')
+      const old = entry.bits
+      if (old)
+        assert.ok(
+          old.every((byte, i) => (bits[i] & byte) === byte),
+          'a deleted row stays deleted',
+        )
+      assert.equal(
+        bits.reduce((sum, byte) => sum + bitCount(byte), 0),
+        cardinality,
+      )
+      assert.ok(cardinality > 0 && cardinality < entry.file.recordCount)
+      this.#lake.set(dataFile, { ...entry, bits })
+    }
+  }
+
+  async #lakeRows(): Promise<string[]> {
+    const rows: Rows = new Map()
+    for (const { file, bits } of this.#lake.values()) await this.#addFile(rows, file.path, file.recordCount, bits)
+    return listed(rows)
+  }
+
+  async #addFile(rows: Rows, path: string, count: number, bits: Uint8Array | null): Promise<number> {
+    const values = await this.#valuesOf(path)
+    assert.equal(values.length, count, 'the file has the rows that it says')
+    let alive = 0
+    for (const [position, row] of values.entries()) {
+      if (bits && (bits[position >> 3] & (1 << (position & 7))) !== 0) continue
+      addRow(rows, row)
+      alive++
+    }
+    return alive
+  }
+
+  async #valuesOf(path: string): Promise<readonly (readonly Value[])[]> {
+    const known = this.#fileRows.get(path)
+    if (known) return known
+    const bytes = await readFile(path.slice('file://'.length))
+    const reader = await ParquetReader.open({
+      size: bytes.length,
+      read: async (offset, length) => new Uint8Array(bytes.subarray(offset, offset + length)),
+    })
+    const rows: Value[][] = []
+    for await (const segment of reader.read(this.table.fields, 0, reader.rowCount)) {
+      for (let row = 0; row < segment.capacity; row++) rows.push(readRow(segment, row))
+    }
+    this.#fileRows.set(path, rows)
+    return rows
+  }
+
+  async checkView(): Promise<void> {
+    const view = this.table.view(this.commit)
+    const expected = listed(this.model.at(this.commit))
+    const { text, hot } = await this.#rowsOf(view)
+    assert.deepEqual(text, expected, `the view at ${this.commit}`)
+    assert.equal(this.table.hotRows, hot, 'hot rows are counted')
+    if (this.random.below(3) === 0 && this.#views.length < 5) this.#views.push({ rows: view, expected })
+    else view.release()
+  }
+
+  /** A view that was taken long ago has not changed. */
+  async checkOldView(): Promise<void> {
+    const view = this.#views.shift()
+    if (!view) return
+    assert.deepEqual((await this.#rowsOf(view.rows)).text, view.expected, `the view that was taken at ${view.rows.commit}`)
+    view.rows.release()
+  }
+
+  async #rowsOf({ hot, files: cold, commit }: TableRows): Promise<{ text: string[]; hot: number }> {
+    const rows: Rows = new Map()
+    let hotRows = 0
+    for (const { segment, from, to } of hot) {
+      for (let row = from; row < to; row++) {
+        if (!isAlive(segment, row, commit)) continue
+        addRow(rows, readRow(segment, row))
+        hotRows++
+      }
+    }
+    for (const file of cold) await this.#addFile(rows, file.path, file.rows, file.deleted)
+    return { text: listed(rows), hot: hotRows }
+  }
+
+  async checkFind(): Promise<void> {
+    const { model, table } = this
+    if (!table.keySpec) return
+    const fields = keyColumnsOf(model.table).map((i) => table.fields[i])
+    for (let i = 0; i < 6; i++) {
+      const wanted = (i % 2 === 0 ? model.existingRow() : null) ?? model.anyRow()
+      const key = keyOf(model.table, wanted)
+      const place = table.find(
+        fields.map((one, c) => columnOf(one, [null, key[c]].slice(one.required ? 1 : 0))),
+        fields[0].required ? 0 : 1,
+      )
+      const expected = model.keyed ? model.byKey(key) : model.current.has(rowText(wanted)) ? wanted : null
+      let found: readonly Value[] | null = null
+      if (place && 'segment' in place) found = readRow(place.segment, place.row)
+      else if (place) found = (await this.#valuesOf(place.file.path))[place.position]
+      assert.equal(found && rowText(found), expected && rowText(expected), 'the row with a key')
+    }
+  }
+
+  /** The process died: only the lake is left. */
+  async restart(): Promise<void> {
+    while (this.#inFlight.length > 0) await this.deliver()
+    this.close()
+    this.table = this.#newTable()
+    this.writer = this.#newWriter()
+    for (const { file, runPath, bits } of this.#lake.values()) {
+      const spec = this.table.keySpec
+      const run = spec && runPath !== null ? KeyRun.open(runPath, keyWords(spec), file.recordCount, true) : null
+      const vector = bits && { bits: bits.slice(), cardinality: bits.reduce((sum, byte) => sum + bitCount(byte), 0) }
+      this.table.adopt(new ColdFile(file, run, { vector }))
+    }
+    this.model.restart(this.#lakeCommit)
+    this.commit = 0
+    this.#lakeCommit = 0
+  }
+
+  close(): void {
+    for (const { rows } of this.#views.splice(0)) rows.release()
+    this.table.close()
+    this.writer.close()
+    assert.equal(this.pool.used, 0, 'all memory came back')
+  }
+
+  async end(): Promise<void> {
+    while (this.#inFlight.length > 0) await this.deliver()
+    await this.lakeCommit()
+    await this.checkView()
+    while (this.#inFlight.length > 0) await this.deliver()
+    this.close()
+  }
+}
+
+function bitCount(byte: number): number {
+  let count = 0
+  for (let bits = byte; bits > 0; bits >>= 1) count += bits & 1
+  return count
+}
+
+async function live(lab: Lab, steps: number): Promise<void> {
+  for (let step = 0; step < steps; step++) {
+    const choice = lab.random.below(100)
+    if (choice < 45) lab.transaction(1 + lab.random.below(lab.random.below(10) === 0 ? 120 : 12))
+    else if (choice < 57) lab.freeze()
+    else if (choice < 67) await lab.deliver()
+    else if (choice < 77) await lab.lakeCommit()
+    else if (choice < 88) await lab.checkView()
+    else if (choice < 93) await lab.checkOldView()
+    else if (choice < 99) await lab.checkFind()
+    else await lab.restart()
+  }
+  await lab.end()
+}
+
+describe('table', () => {
+  for (const kind of ['long', 'int', 'composite', 'row', 'none'] as const) {
+    it(`has the rows of its history, whatever happens when: key ${kind}`, async () => {
+      for (let seed = firstSeed; seed < firstSeed + seeds; seed++) {
+        try {
+          await live(new Lab(kind, seed), 120)
+        } catch (error) {
+          throw new Error(`seed ${seed} (FRAZIL_SEED=${seed} FRAZIL_SEEDS=0.09)`, { cause: error })
+        }
+      }
+    })
+  }
+
+  for (const kind of ['long', 'composite', 'row', 'none'] as const) {
+    it(`takes transactions of many slices: key ${kind}`, async () => {
+      const lab = new Lab(kind, 99, { domain: 60_000, capacity: 16_383 })
+      const random = seededRandom(5)
+      const many = (model: TableModel, writer: ChangeWriter): void => {
+        for (let i = 0; i < 20_000; i++) {
+          const row = model.anyRow()
+          if (model.keyed && model.byKey(keyOf(model.table, row))) continue
+          writer.insert(row)
+          model.insert(row)
+        }
+      }
+      lab.transaction(many)
+      lab.freeze()
+      lab.transaction(many)
+      await lab.lakeCommit()
+      lab.transaction((model, writer) => {
+        if (model.table.key.kind === 'none') return many(model, writer)
+        for (const { row } of Array.from(model.current.values())) {
+          const next = row.map((value, i) => (i === 0 ? 'new' : value))
+          const what = random.below(3)
+          if (what === 0) writer.delete(row, true)
+          else if (what === 1 && model.keyed) writer.upsert(next, true)
+          else writer.update(row, next)
+          model.delete(row)
+          if (what !== 0) model.insert(next)
+        }
+      })
+      await lab.checkView()
+      await lab.lakeCommit()
+      await lab.checkFind()
+      await lab.restart()
+      lab.transaction(many)
+      await lab.end()
+    })
+  }
+})
