@@ -65,7 +65,8 @@ export class Committer {
   #wanted = false
   #ending = false
   #waiters: FlushWaiter[] = []
-  #staging: Promise<void> | null = null
+  #staging: Promise<number> | null = null
+  #commits = 0
   #lastCommitAt = 0
 
   constructor(options: CommitterOptions, parts: CommitterParts) {
@@ -146,14 +147,20 @@ export class Committer {
     )
   }
 
-  /** Writes all applied rows to staged files, to make room; the lake is not touched. At most one at a time. */
-  stage(): Promise<void> {
+  /** Whether a commit is under way. */
+  get busy(): boolean {
+    return this.#commits > 0
+  }
+
+  /** Writes all applied rows to staged files, to make room; the lake is not touched. Returns how many tables had any. */
+  stage(): Promise<number> {
     this.#staging ??= (async () => {
       // Not in the middle of whatever asked for it.
       await Promise.resolve()
       await this.#parts.settled()
       const { commit } = this.#parts.visible
-      await Promise.all([...this.#parts.mirror.tables].map((mirrored) => this.#freeze(mirrored, commit)))
+      const staged = await Promise.all([...this.#parts.mirror.tables].map((mirrored) => this.#freeze(mirrored, commit)))
+      return staged.filter(Boolean).length
     })().finally(() => {
       this.#staging = null
     })
@@ -163,6 +170,7 @@ export class Committer {
   async #commitOnce(): Promise<void> {
     this.#wanted = false
     const waiters = this.#waiters.splice(0)
+    this.#commits++
     try {
       await this.exclusively(async () => {
         await this.#parts.settled()
@@ -172,6 +180,8 @@ export class Committer {
     } catch (error) {
       for (const waiter of waiters) waiter.reject(asError(error))
       throw error
+    } finally {
+      this.#commits--
     }
   }
 
@@ -282,11 +292,11 @@ export class Committer {
     await run
   }
 
-  /** Writes a table's hot rows up to source commit `commit` to a staged file and puts that in their place. */
-  async #freeze(mirrored: MirroredTable, commit: number): Promise<void> {
+  /** Writes a table's hot rows up to source commit `commit` to a staged file and puts that in their place, if there are any. */
+  async #freeze(mirrored: MirroredTable, commit: number): Promise<boolean> {
     const { table, iceberg, source } = mirrored
     const frozen = table?.freeze(commit)
-    if (!table || !frozen) return
+    if (!table || !frozen) return false
     const { clock, mirror } = this.#parts
     const started = clock.monotonic()
     const { writer, runPath } = mirror.openFile(source, iceberg)
@@ -300,9 +310,9 @@ export class Committer {
       throw error
     }
     // Detached meanwhile: the file is an orphan, and its rows were given up.
-    if (mirrored.table !== table) return
+    if (mirrored.table !== table) return true
     table.written(frozen.range, { file, runPath })
-    if (!file) return
+    if (!file) return true
     this.#parts.emit({
       type: 'staged',
       source: this.#options.source,
@@ -311,5 +321,6 @@ export class Committer {
       bytes: file.fileSize,
       ms: clock.monotonic() - started,
     })
+    return true
   }
 }

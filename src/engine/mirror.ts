@@ -62,6 +62,11 @@ export class Mirror {
     return [...this.#tables.values()].filter(isLive)
   }
 
+  /** Whether rows of an initial copy are on their way to files. */
+  get copying(): boolean {
+    return [...this.#tables.values()].some(({ copy }) => copy !== null)
+  }
+
   // ---- coming --------------------------------------------------------------------------------------------------------------
 
   /** Brings the tables of the source's state record back from the lake. */

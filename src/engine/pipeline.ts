@@ -64,6 +64,7 @@ export class Pipeline implements PipelineHandle {
   #lagMs: number | null = null
   /** Set while a long transaction is being applied: resolves when the tables are whole again. */
   #applying: Promise<void> | null = null
+  #makingRoom = false
   readonly #views = new Map<number, { rows: readonly TableRows[]; expires: number }>()
   #nextView = 1
   #closing: Promise<void> | null = null
@@ -78,7 +79,7 @@ export class Pipeline implements PipelineHandle {
     const { clock, random, store, catalog, files } = parts
     const emit = (event: EngineEvent): void => this.#emit(event)
     this.#pool = new SlabPool({ budget: Math.floor(options.memory * poolShare) })
-    this.#pool.onPressure = () => this.#makeRoom()
+    this.#pool.onPressure = () => this.#onPressure()
     this.#source = parts.openSource({
       pool: this.#pool,
       clock,
@@ -246,11 +247,27 @@ export class Pipeline implements PipelineHandle {
   }
 
   /** The pool has refused an allocation: whatever is applied goes to files. */
-  #makeRoom(): void {
+  #onPressure(): void {
     this.#mirror.handOverCopies()
-    if (this.#closing || this.#failure) return
-    this.#emit({ type: 'pressure', action: 'staging', used: this.#pool.used })
-    this.#committer.stage().catch((error: unknown) => this.#fail(asError(error)))
+    if (this.#makingRoom || this.#closing || this.#failure) return
+    this.#makingRoom = true
+    this.#makeRoom()
+      .catch((error: unknown) => this.#fail(asError(error)))
+      .finally(() => {
+        this.#makingRoom = false
+      })
+  }
+
+  async #makeRoom(): Promise<void> {
+    const { used } = this.#pool
+    const staged = await this.#committer.stage()
+    if (staged > 0) this.#emit({ type: 'pressure', action: 'staging', used })
+    // Where nothing is on the way to a file and nobody reads, only the open transaction is left: waiting would be for ever.
+    const waiting = staged > 0 || this.#committer.busy || this.#mirror.copying || this.#views.size > 0
+    if (waiting || this.#pool.used < used) return
+    throw new FrazilError('config', 'memory-too-small', `a transaction of the source ${this.name} does not fit into memory`, {
+      hint: `Raise memory (now ${Math.round(this.#options.memory / 1e6)}MB) to more than the changed rows of the largest transaction.`,
+    })
   }
 
   /** Ends a table with a reason: the others go on, unless the user wants everything to stop. */
