@@ -37,13 +37,30 @@ export interface TableState {
 
 const defaultPreviousVersions = 100
 
-/** Writes everything a commit needs; the catalog's compare-and-set makes it visible. */
+/**
+ * Writes everything a commit needs; the catalog's compare-and-set makes it visible. When that fails on the way, what was written
+ * is deleted again as far as possible: nobody refers to it.
+ */
 export async function prepareCommit(
   parts: TableParts,
   base: TableState,
   update: TableUpdate,
 ): Promise<{ commit: PreparedCommit; next: TableState }> {
   const written: string[] = []
+  try {
+    return await write(parts, base, update, written)
+  } catch (error) {
+    await parts.store.delete(written).catch(() => {})
+    throw error
+  }
+}
+
+async function write(
+  parts: TableParts,
+  base: TableState,
+  update: TableUpdate,
+  written: string[],
+): Promise<{ commit: PreparedCommit; next: TableState }> {
   const nowMs = Math.max(parts.clock.now(), base.metadata.lastUpdatedMs)
   const withProperties: TableMetadata = {
     ...base.metadata,
@@ -57,8 +74,8 @@ export async function prepareCommit(
 
   const { metadata, dropped } = logPrevious(step.metadata, base)
   const metadataLocation = nextMetadataPath(metadata, base.metadataLocation, parts.random.uuid())
-  await parts.store.put(metadataLocation, await encodeTableFile(metadata, metadataLocation), { ifAbsent: true })
   written.push(metadataLocation)
+  await parts.store.put(metadataLocation, await encodeTableFile(metadata, metadataLocation), { ifAbsent: true })
   const { namespace, name } = base
   return {
     commit: {
@@ -99,7 +116,7 @@ async function addSnapshot(
   const plan = await planManifests(store, metadata, base.manifests, update, identity)
   const paths = plan.drafts.map((_draft, i) => `${folder}/${commitId}-m${i}.avro`)
   written.push(...paths)
-  const drafted = await Promise.all(plan.drafts.map((draft, i) => writeManifest(store, paths[i], metadata, identity, draft)))
+  const drafted = await allSettled(plan.drafts.map((draft, i) => writeManifest(store, paths[i], metadata, identity, draft)))
 
   const lineage = metadata.formatVersion === 3
   const listed = [...plan.kept.map((manifest) => manifest.file), ...drafted.map((manifest) => manifest.file)]
@@ -141,6 +158,12 @@ async function addSnapshot(
   }
   const garbage = await collect(store, journal, expired, withSnapshot, expiredFrom, manifests)
   return { metadata: expiredFrom, manifests, journal: garbage.journal, snapshotId, unreferenced: garbage.unreferenced }
+}
+
+/** Waits for all before it throws: what is still being written could not be deleted. */
+async function allSettled<T>(promises: readonly Promise<T>[]): Promise<T[]> {
+  await Promise.allSettled(promises)
+  return Promise.all(promises)
 }
 
 function unusedSnapshotId(metadata: TableMetadata, random: Random): bigint {

@@ -7,7 +7,7 @@ import type { DeletionVector } from './contract.ts'
 const positionFieldId = 2147483645 // the reserved column `_pos`
 
 /** The deletes of one data file: bit `p % 8` of byte `p / 8` is set for each deleted row position `p`. */
-export interface DeletedPositions {
+interface DeletedPositions {
   readonly dataFile: string
   readonly bits: Uint8Array
   /** See {@link DeletionVector.replaces}. */
@@ -15,7 +15,7 @@ export interface DeletedPositions {
 }
 
 /** A Puffin file to be stored at `path`, and what a table update says about it. */
-export interface DeletionVectorFile {
+interface DeletionVectorFile {
   readonly path: string
   readonly bytes: Uint8Array
   readonly vector: DeletionVector

@@ -52,9 +52,7 @@ export async function collect(
   }
 
   const looked = await lookBack(store, journal.since, expired, before)
-  const relisted = looked.length === 0 ? null : await referencedBy(store, head)
-  const obsolete =
-    relisted === null ? journal.obsolete : [...journal.obsolete, ...looked.filter(({ path }) => !relisted.has(path))]
+  const obsolete = [...journal.obsolete, ...looked.manifests, ...(await notRelisted(store, looked.files, head))]
 
   const main = new Set(ancestry(new Map(after.snapshots.map((each) => [each.id, each])), after.currentSnapshotId))
   const retained = [...main].map((snapshot) => snapshot.sequenceNumber).reverse()
@@ -115,33 +113,37 @@ function bounded(since: bigint, obsolete: readonly Obsolete[]): Journal {
   return { since, obsolete: obsolete.length > maxObsolete ? obsolete.slice(-maxObsolete) : obsolete }
 }
 
+/** What was found in old manifests: manifests, and data and Puffin files. */
+interface Found {
+  readonly manifests: readonly Obsolete[]
+  readonly files: readonly Obsolete[]
+}
+
 /** What the children of expired snapshots stopped referring to, for children older than the journal. */
-async function lookBack(
-  store: ObjectStore,
-  since: bigint,
-  expired: readonly Snapshot[],
-  before: TableMetadata,
-): Promise<Obsolete[]> {
+async function lookBack(store: ObjectStore, since: bigint, expired: readonly Snapshot[], before: TableMetadata): Promise<Found> {
   const parents = new Map(expired.map((snapshot) => [snapshot.id, snapshot]))
   const steps: { parent: Snapshot; child: Snapshot }[] = []
   for (const child of ancestry(new Map(before.snapshots.map((each) => [each.id, each])), before.currentSnapshotId)) {
     const parent = child.parentId === null ? undefined : parents.get(child.parentId)
     if (parent !== undefined && child.sequenceNumber <= since) steps.push({ parent, child })
   }
-  const found: Obsolete[] = []
+  const found: { manifests: Obsolete[]; files: Obsolete[] } = { manifests: [], files: [] }
   for (let i = 0; i < steps.length; i += maxReads) {
     const batch = steps.slice(i, i + maxReads).map(({ parent, child }) => obsoletedBy(store, parent, child))
-    for (const files of await Promise.all(batch)) found.push(...files)
+    for (const { manifests, files } of await Promise.all(batch)) {
+      found.manifests.push(...manifests)
+      found.files.push(...files)
+    }
   }
   return found
 }
 
-async function obsoletedBy(store: ObjectStore, parent: Snapshot, child: Snapshot): Promise<Obsolete[]> {
+async function obsoletedBy(store: ObjectStore, parent: Snapshot, child: Snapshot): Promise<Found> {
   try {
     const [before, after] = await Promise.all([readList(store, parent), readList(store, child)])
     const removed = child.sequenceNumber
     const listed = new Set(after.map((file) => file.path))
-    const obsolete: Obsolete[] = before
+    const manifests: Obsolete[] = before
       .filter((file) => !listed.has(file.path))
       .map((file) => ({ path: file.path, added: file.sequenceNumber, removed }))
 
@@ -160,14 +162,13 @@ async function obsoletedBy(store: ObjectStore, parent: Snapshot, child: Snapshot
         for (const entry of await readEntries(store, file)) if (entry.status !== Status.deleted) livePuffins.add(entry.file.path)
       }
     }
-    for (const { entry } of deleted) {
-      if (livePuffins.has(entry.file.path)) continue
-      obsolete.push({ path: entry.file.path, added: entry.fileSequenceNumber, removed })
-    }
-    return obsolete
+    const files = deleted
+      .filter(({ entry }) => !livePuffins.has(entry.file.path))
+      .map(({ entry }) => ({ path: entry.file.path, added: entry.fileSequenceNumber, removed }))
+    return { manifests, files }
   } catch (error) {
     // Another tool has cleaned up there already: what it left is for the removal of orphans.
-    if (error instanceof FrazilError && error.code === 'object-missing') return []
+    if (error instanceof FrazilError && error.code === 'object-missing') return { manifests: [], files: [] }
     throw error
   }
 }
@@ -181,19 +182,23 @@ async function readEntries(store: ObjectStore, file: ManifestFile): Promise<read
 }
 
 /**
- * Everything that a head refers to, against writers that add a file again which they had removed. Null where it lists delete
- * files we do not understand: then nothing found by looking back is freed.
+ * Without the files that the head refers to, against writers that add a file again which they had removed. Where the head lists
+ * delete files we do not understand, nothing found by looking back is freed.
  */
-async function referencedBy(store: ObjectStore, head: readonly Manifest[]): Promise<Set<string> | null> {
-  const paths = new Set<string>()
+async function notRelisted(
+  store: ObjectStore,
+  files: readonly Obsolete[],
+  head: readonly Manifest[],
+): Promise<readonly Obsolete[]> {
+  if (files.length === 0) return files
   try {
+    const live = new Set<string>()
     for (const manifest of await loadAll(store, head)) {
-      paths.add(manifest.file.path)
-      for (const entry of manifest.live.values()) paths.add(entry.file.path)
+      for (const entry of manifest.live.values()) live.add(entry.file.path)
     }
+    return files.filter(({ path }) => !live.has(path))
   } catch (error) {
-    if (error instanceof FrazilError && error.kind === 'unsupported') return null
+    if (error instanceof FrazilError && error.kind === 'unsupported') return []
     throw error
   }
-  return paths
 }

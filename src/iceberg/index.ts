@@ -21,6 +21,5 @@ export type {
 } from './contract.ts'
 export type { TableParts } from './commit.ts'
 export { deletionVectorFile, readDeletionVector } from './deletion-vectors.ts'
-export type { DeletedPositions, DeletionVectorFile } from './deletion-vectors.ts'
-export { schemaFromJson, schemaToJson } from './schema-json.ts'
+export { schemaToJson } from './schema-json.ts'
 export { containsCommit, createTable, loadTable } from './table.ts'

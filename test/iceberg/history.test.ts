@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
+import { FrazilError } from '../../src/base/index.ts'
 import { encodeDeletionVector, writePuffin } from '../../src/format/puffin/index.ts'
 import { loadTable, readDeletionVector } from '../../src/iceberg/index.ts'
 import type { TableUpdate } from '../../src/iceberg/index.ts'
 import { decodeManifest, Status } from '../../src/iceberg/manifest.ts'
 import { decodeManifestList } from '../../src/iceberg/manifest-list.ts'
+import { MemoryStore } from '../../src/storage/index.ts'
 import { Lab } from './lab.ts'
 
 /** What a table must look like: rows and deleted positions by data file. */
@@ -286,6 +288,38 @@ test('iceberg check 60: two vectors in one Puffin file are two; the file goes wi
   const second = await lab.commit({ deletionVectors: [await lab.vector(files[1], [9, 10, 11])], retention })
   assert.ok(second.unreferenced.includes(path))
 })
+
+test('a store that fails at any step leaves no file and the table as it was', async () => {
+  const store = new FailingStore()
+  const lab = new Lab({ store })
+  const files = [lab.file(20), lab.file(20)]
+  await lab.commit({ added: files, deletionVectors: [await lab.vector(files[0], [1])] })
+  const update = { added: [lab.file(5)], removed: [files[1].path], deletionVectors: [await lab.vector(files[0], [1, 2])] }
+  const before = await stored(lab)
+  let failures = 0
+  for (;;) {
+    store.failAt = failures
+    try {
+      await lab.commit(update)
+      break
+    } catch (error) {
+      assert.ok(error instanceof FrazilError && error.kind === 'unavailable')
+      failures++
+      assert.deepEqual(await stored(lab), before)
+    }
+  }
+  assert.ok(failures >= 5, 'manifests, list and metadata')
+  assert.equal((await lab.live()).length, 2)
+})
+
+class FailingStore extends MemoryStore {
+  failAt = Infinity
+
+  override async put(...args: Parameters<MemoryStore['put']>): ReturnType<MemoryStore['put']> {
+    if (this.failAt-- === 0) throw new FrazilError('unavailable', 'down', 'the store is down')
+    return super.put(...args)
+  }
+}
 
 test('an update with nothing but properties makes no snapshot', async () => {
   const lab = new Lab()

@@ -15,7 +15,7 @@ export type AvroType =
   | { readonly kind: 'union'; readonly branches: readonly AvroType[] }
   | { readonly kind: 'record'; readonly fields: readonly AvroFieldType[] }
 
-export interface AvroFieldType {
+interface AvroFieldType {
   readonly name: string
   /** Iceberg's `field-id`, null where the writer gave none. */
   readonly id: number | null

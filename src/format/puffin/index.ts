@@ -1,3 +1,2 @@
 export { decodeDeletionVector, encodeDeletionVector } from './deletion-vector.ts'
 export { readPuffin, writePuffin } from './puffin.ts'
-export type { PuffinBlob, PuffinBlobInfo } from './puffin.ts'

@@ -10,7 +10,7 @@ import type { IcebergTable, TableUpdate } from '../../../src/iceberg/index.ts'
 import { LocalStore } from '../../../src/storage/index.ts'
 import { Lab } from '../../iceberg/lab.ts'
 import { ParquetFiles } from '../../iceberg/parquet.ts'
-import { Spark, readDuckDb, readPyIceberg } from './readers.ts'
+import { Spark, python, readDuckDb, readPyIceberg } from './readers.ts'
 import type { Row } from './readers.ts'
 
 const ids = { id: 1, v: 2 }
@@ -143,8 +143,7 @@ for path in sys.argv[1:]:
     with open(path.removeprefix("file://"), "rb") as file:
         print(json.dumps(list(fastavro.reader(file)), default=lambda value: value.hex()))
 `
-    const python = execFileSync('scripts/python-env.sh', { encoding: 'utf8' }).trim()
-    const lines = execFileSync(python, ['-c', program, ...paths], { encoding: 'utf8' })
+    const lines = execFileSync(await python('python'), ['-c', program, ...paths], { encoding: 'utf8' })
       .trim()
       .split('\n')
     const [list, data, deletes] = lines.map((line) => JSON.parse(line) as Record<string, unknown>[])

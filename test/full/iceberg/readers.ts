@@ -11,7 +11,8 @@ const maxOutput = 1 << 28
 
 export type Row = Readonly<Record<string, JsonValue>>
 
-async function python(environment: 'python' | 'spark'): Promise<string> {
+/** The python of an environment, made when it is not there yet. */
+export async function python(environment: 'python' | 'spark'): Promise<string> {
   const { stdout } = await run(join(scripts, `${environment}-env.sh`), { maxBuffer: maxOutput })
   return stdout.trim().split('\n').at(-1) ?? ''
 }
