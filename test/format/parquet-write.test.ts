@@ -191,6 +191,18 @@ test('a column with few values is written by codes, one with many is not, one th
   )
 })
 
+test('values made to collide in the dictionary are written without it, in linear time', async () => {
+  // The product of each half with its factor is the same, so that all have one hash: 0x85ebca6b⁻¹ · 0x9e3779b1 is the ratio.
+  let inverse = 1
+  for (let i = 0; i < 5; i++) inverse = Math.imul(inverse, 2 - Math.imul(0x85ebca6b, inverse))
+  const ratio = Math.imul(0x9e3779b1, inverse)
+  const collide = (i: number): bigint => BigInt.asIntN(64, (BigInt(Math.imul(i, ratio) >>> 0) << 32n) | BigInt(i))
+  const rows = Array.from({ length: 20_000 }, (_, i): Value[] => [collide(i % 1300), null])
+  const written = writeRows(idAndText, rows)
+  assert.deepEqual(metadataOf(written).row_groups[0].columns[0].meta_data?.encodings, ['PLAIN', 'RLE'])
+  await readsBack(written, idAndText, rows)
+})
+
 test('values larger than a page have a page each', async () => {
   const rows = Array.from({ length: 5 }, (_, i): Value[] => [BigInt(i), `${i}`.repeat(100_000)])
   await readsBack(write(idAndText, segmentsOf(idAndText, rows, 1023), { pageBytes: 4096, dictionaryBytes: 0 }), idAndText, rows)

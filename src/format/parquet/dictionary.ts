@@ -6,6 +6,11 @@ import { Staging, headroom } from './staging.ts'
 export const maxDictionaryEntries = 65536
 /** After this many values of the first page, more than half of them distinct means that a dictionary does not pay. */
 const sample = 4096
+/**
+ * Look-ups may step over this many other entries for each value of a page, on average. Beyond, values are made (or happen) to
+ * collide, and the dictionary is given up before it costs quadratic time.
+ */
+const stepsPerValue = 8
 
 /**
  * Distinct values of one column in one row group, in order of first appearance: open addressing over hashes, the values
@@ -17,7 +22,7 @@ export interface Dictionary {
   readonly values: Staging
   /**
    * Looks up `count` dense values and writes their codes. Returns false when the dictionary becomes too large, or when it
-   * is empty so far and too many of the first values are distinct; entries beyond the earlier `size` are then meaningless.
+   * is empty so far and too many of the first values are distinct, or when they collide too often; entries beyond the earlier `size` are then meaningless.
    */
   encode(page: Staging, count: number, codes: Uint16Array): boolean
   /** Keeps only the first `size` values; nothing is looked up any more until {@link clear}. */
@@ -86,6 +91,7 @@ export class WordDictionary extends HashedDictionary {
     const { words } = page
     const stride = this.#stride
     const first = this.size
+    let steps = count * stepsPerValue + sample
     let { slots } = this
     let mask = slots.length - 1
     let entries = this.values.words
@@ -100,6 +106,7 @@ export class WordDictionary extends HashedDictionary {
       while (code >= 0) {
         const entry = base + code * stride
         if (entries[entry] === low && (stride === 1 || entries[entry + 1] === high)) break
+        if (--steps < 0) return false
         slot = (slot + 1) & mask
         code = slots[slot] - 1
       }
@@ -167,7 +174,9 @@ export class ByteDictionary extends HashedDictionary {
     const { view, bytes } = page
     const width = this.#width
     const prefix = width === 0 ? 4 : 0
+    let { hashes } = this
     const first = this.size
+    let steps = count * stepsPerValue + sample
     let { slots } = this
     let mask = slots.length - 1
     for (let i = 0, at = headroom; i < count; i++) {
@@ -175,15 +184,25 @@ export class ByteDictionary extends HashedDictionary {
       const length = width === 0 ? view.getInt32(at, true) : width
       const start = at + prefix
       at = start + length
+      // Two chains, so that the processor does not wait for each multiplication.
       let hash = length
+      let other = 0
       let k = start
-      for (; k + 4 <= at; k += 4) hash = Math.imul(hash ^ view.getInt32(k, true), 0x9e3779b1) ^ (hash >>> 15)
-      for (; k < at; k++) hash = Math.imul(hash ^ bytes[k], 0x85ebca6b)
-      hash = mix(hash)
+      for (; k + 8 <= at; k += 8) {
+        hash = Math.imul(hash ^ view.getInt32(k, true), 0x9e3779b1)
+        other = Math.imul(other ^ view.getInt32(k + 4, true), 0x85ebca6b)
+      }
+      if (k + 4 <= at) {
+        hash = Math.imul(hash ^ view.getInt32(k, true), 0x9e3779b1)
+        k += 4
+      }
+      for (; k < at; k++) other = Math.imul(other ^ bytes[k], 0x85ebca6b)
+      hash = mix(hash ^ (other >>> 15) ^ (other << 17))
       let slot = hash & mask
       let code = slots[slot] - 1
       while (code >= 0) {
-        if (this.hashes[code] === hash && this.#equals(code, view, bytes, start, length)) break
+        if (hashes[code] === hash && this.#equals(code, view, bytes, start, length)) break
+        if (--steps < 0) return false
         slot = (slot + 1) & mask
         code = slots[slot] - 1
       }
@@ -194,11 +213,11 @@ export class ByteDictionary extends HashedDictionary {
         this.values.bytes.set(bytes.subarray(start - prefix, at), this.values.end)
         this.#starts[code] = this.values.end + prefix
         this.values.end += prefix + length
-        this.hashes[code] = hash
+        hashes[code] = hash
         slots[slot] = code + 1
         if (this.size * 2 >= slots.length) {
           this.grow()
-          slots = this.slots
+          ;({ slots, hashes } = this)
           mask = slots.length - 1
         }
       }

@@ -1,4 +1,5 @@
 import { FrazilError, assert } from '../../base/index.ts'
+import { layoutOf, widthOf } from '../../data/index.ts'
 import type { Field, SharedSegment } from '../../data/index.ts'
 import { singleValue, truncateLower, truncateUpper } from './bounds.ts'
 import type { MetricsMode } from './bounds.ts'
@@ -151,6 +152,8 @@ export class ParquetEncoder {
       const selection = { rows, from: next, to: next + take }
       for (let i = 0; i < segment.columns.length; i++) {
         const column = segment.columns[i]
+        const { type } = this.#options.fields[i]
+        assert(column.layout === layoutOf(type) && column.width === widthOf(type), 'a segment has the types of the file')
         if (column.valid !== null && this.#options.fields[i].required) refuseNulls(column.field, column.valid, selection)
         const shredder = this.#shredders[i]
         if (shredder !== null) shredder.append(column, selection)

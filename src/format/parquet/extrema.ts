@@ -165,6 +165,10 @@ function variable({ bytes, view, end }: Staging, count: number): Extrema {
   at = minEnd
   // Values often share their first bytes: what all so far have in common is looked at once, not for both bounds.
   let shared = length
+  // What comes behind that in min and in max, −1 where they end: most values lie between.
+  const byteAt = (from: number, to: number, k: number): number => (from + k < to ? bytes[from + k] : -1)
+  let minByte = -1
+  let maxByte = -1
   for (let i = 1; i < count; i++) {
     length = view.getInt32(at, true)
     const start = at + 4
@@ -182,14 +186,20 @@ function variable({ bytes, view, end }: Staging, count: number): Extrema {
         maxEnd = at
       }
       shared = k
+      minByte = byteAt(min, minEnd, shared)
+      maxByte = byteAt(max, maxEnd, shared)
       continue
     }
+    const byte = k < length ? bytes[start + k] : -1
+    if (byte > minByte && byte < maxByte) continue
     if (compareBytes(bytes, start + k, at, bytes, min + k, minEnd) < 0) {
       min = start
       minEnd = at
+      minByte = byte
     } else if (compareBytes(bytes, start + k, at, bytes, max + k, maxEnd) > 0) {
       max = start
       maxEnd = at
+      maxByte = byte
     }
   }
   if (at !== end) throw new Error('values fill the page')
