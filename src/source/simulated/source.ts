@@ -1,0 +1,241 @@
+import { FrazilError, assert } from '../../base/index.ts'
+import type { Random } from '../../base/index.ts'
+import type { Change, Position, SourceEvent, SourceTable, Value } from '../../data/index.ts'
+import type { Source, SourceParts, SourceState } from '../source.ts'
+import { ChangeEncoder, joined } from './change-encoder.ts'
+import type { SimulatedChange, SimulatedHistory } from './history.ts'
+
+export interface SimulatedOptions {
+  readonly name: string
+  readonly history: SimulatedHistory
+  /** Decides where arrays of events end, where the connection is lost, and how fast copies are. */
+  readonly random: Random
+  /** Rows of a segment. */
+  readonly capacity: number
+  /** Chance that the connection is lost within a transaction. */
+  readonly lostConnection?: number
+  /** Most transactions in one array of events. */
+  readonly batch?: number
+}
+
+/** Rows of an initial copy beside one turn of the stream. */
+const maxCopyRows = 40
+
+/** A table being copied: its rows as of position `floor`. */
+interface Copy {
+  readonly table: SourceTable
+  readonly floor: number
+  readonly rows: readonly (readonly Value[])[]
+  sent: number
+}
+
+/**
+ * A source that reads a {@link SimulatedHistory} as a real one reads its server: initial copies beside the stream, transactions,
+ * lost connections, progress, failed tables, and a new start from any position that was not acknowledged away. For simulations and
+ * for tests of whoever takes events.
+ */
+export class SimulatedSource implements Source {
+  readonly name: string
+  readonly #options: SimulatedOptions
+  readonly #parts: SourceParts
+  readonly #encoders = new Map<string, ChangeEncoder>()
+  /** By table: the position from which its changes are wanted; absent while it is copied. */
+  readonly #floors = new Map<string, number>()
+  readonly #failed = new Set<string>()
+  #copies: Copy[] = []
+  /** Transactions given out. */
+  #position = 0
+  #closed = false
+  /** Not given out yet. */
+  readonly #events: SourceEvent[] = []
+  #end: () => void = () => undefined
+  readonly #ended = new Promise<void>((resolve) => (this.#end = resolve))
+
+  constructor(options: SimulatedOptions, parts: SourceParts) {
+    this.name = options.name
+    this.#options = options
+    this.#parts = parts
+  }
+
+  async *open(state: SourceState | null): AsyncIterableIterator<readonly SourceEvent[]> {
+    const { history } = this.#options
+    this.#resume(state)
+    try {
+      yield [...this.#copies.map(({ table }): SourceEvent => ({ type: 'table', table })), this.#progress()]
+      let isStreaming = false
+      while (!this.#closed) {
+        yield* this.#copy()
+        yield* this.#stream()
+        if (this.#copies.length === 0 && !isStreaming) {
+          isStreaming = true
+          this.#events.push({ type: 'streaming' })
+        }
+        yield* this.#send()
+        if (this.#copies.length > 0 || this.#position < history.transactions.length) continue
+        this.#events.push(this.#progress())
+        yield* this.#send()
+        if (this.#position === history.transactions.length && !this.#closed) await Promise.race([history.grown(), this.#ended])
+      }
+    } finally {
+      for (const encoder of this.#encoders.values()) encoder.close()
+    }
+  }
+
+  /** Gives out what there is. Whoever needs a segment of it has pinned it when this goes on. */
+  async *#send(): AsyncIterableIterator<readonly SourceEvent[]> {
+    if (this.#events.length === 0 || this.#closed) return
+    yield this.#events.splice(0)
+    for (const encoder of this.#encoders.values()) encoder.taken()
+  }
+
+  /** Gives out what there is, so that its memory can come back, or waits for some. */
+  async *#makeRoom(): AsyncIterableIterator<readonly SourceEvent[]> {
+    if (this.#events.length > 0) yield* this.#send()
+    else await Promise.race([this.#parts.pool.freed(), this.#ended])
+  }
+
+  #resume(state: SourceState | null): void {
+    const { history } = this.#options
+    this.#position = state?.position == null ? history.acknowledged : Number(state.position)
+    assert(this.#position >= history.acknowledged, 'what was acknowledged is not asked for again')
+    for (const { table, floor } of state?.tables ?? []) this.#floors.set(table.id, Number(floor))
+    for (const id of state?.detached ?? []) this.#failed.add(id)
+    for (const table of history.tables) {
+      if (this.#floors.has(table.id) || this.#failed.has(table.id)) continue
+      this.#beginCopy(table)
+    }
+  }
+
+  #beginCopy(table: SourceTable): void {
+    const { history } = this.#options
+    const floor = history.transactions.length
+    const rows = [...history.rowsAt(table.id, floor).values()].flatMap(({ row, count }) =>
+      Array.from({ length: count }, () => row),
+    )
+    this.#copies.push({ table, floor, rows, sent: 0 })
+  }
+
+  #progress(): SourceEvent {
+    return { type: 'progress', position: String(this.#position) }
+  }
+
+  /** A part of each copy, all of it when the stream has come to its snapshot. */
+  async *#copy(): AsyncIterableIterator<readonly SourceEvent[]> {
+    const { random } = this.#options
+    for (const copy of this.#copies) {
+      const { table, rows, floor } = copy
+      let left = this.#position >= floor ? rows.length : random.below(maxCopyRows)
+      while (copy.sent < rows.length && left > 0) {
+        if (this.#closed) return
+        const placed = this.#encoder(table).copyRow(rows[copy.sent])
+        if (!placed) {
+          yield* this.#makeRoom()
+          continue
+        }
+        const { segment, row } = placed
+        const last = this.#events.at(-1)
+        if (last?.type === 'copy' && last.segment === segment && last.to === row) this.#replaceLast({ ...last, to: row + 1 })
+        else this.#events.push({ type: 'copy', table: table.id, segment, from: row, to: row + 1 })
+        copy.sent++
+        left--
+      }
+      if (copy.sent === rows.length) {
+        this.#floors.set(table.id, floor)
+        this.#events.push({ type: 'copied', table: table.id, floor: String(floor), rows: rows.length })
+      }
+    }
+    this.#copies = this.#copies.filter(({ table }) => !this.#floors.has(table.id))
+  }
+
+  /** Some transactions, not beyond the snapshot of a table that is still copied. */
+  async *#stream(): AsyncIterableIterator<readonly SourceEvent[]> {
+    const { history, random, lostConnection = 0, batch = 8 } = this.#options
+    const end = Math.min(history.transactions.length, ...this.#copies.map(({ floor }) => floor))
+    for (let left = 1 + random.below(batch); left > 0 && this.#position < end; left--) {
+      const isLost = random.next() < lostConnection
+      const changes = history.transactions[this.#position]
+      for (const change of changes.slice(0, isLost ? random.below(changes.length + 1) : changes.length)) {
+        yield* this.#change(change)
+        if (this.#closed) return
+      }
+      if (isLost) {
+        this.#events.push({ type: 'abort' })
+        continue
+      }
+      this.#position++
+      this.#events.push({ type: 'commit', position: String(this.#position), timeMs: this.#parts.clock.now() })
+    }
+  }
+
+  async *#change(change: SimulatedChange): AsyncIterableIterator<readonly SourceEvent[]> {
+    const floor = this.#floors.get(change.table)
+    if (this.#failed.has(change.table) || floor === undefined || this.#position < floor) return
+    const table = this.#options.history.tables.find(({ id }) => id === change.table)
+    assert(table, 'a table of the history')
+    if (change.op === 'fail') {
+      this.#failed.add(table.id)
+      const error = new FrazilError('unsupported', 'simulated', `the rows of ${table.sourceName} cannot be decoded any more`)
+      this.#events.push({ type: 'failed', table: table.id, error })
+      return
+    }
+    let next = this.#encoder(table).encode(change)
+    while (!next) {
+      yield* this.#makeRoom()
+      if (this.#closed) return
+      next = this.#encoder(table).encode(change)
+    }
+    const last = this.#events.at(-1)
+    const both = last && isChange(last) ? joined(last, next) : null
+    if (both) this.#replaceLast(both)
+    else this.#events.push(next)
+  }
+
+  #replaceLast(event: SourceEvent): void {
+    this.#events[this.#events.length - 1] = event
+  }
+
+  #encoder(table: SourceTable): ChangeEncoder {
+    const known = this.#encoders.get(table.id)
+    if (known) return known
+    const encoder = new ChangeEncoder(table, this.#parts, this.#options.capacity)
+    this.#encoders.set(table.id, encoder)
+    return encoder
+  }
+
+  memo(): string {
+    return JSON.stringify({ simulated: this.#options.name })
+  }
+
+  reached(a: Position, b: Position): boolean {
+    return Number(a) >= Number(b)
+  }
+
+  checkPosition(text: string): Position {
+    if (/^\d{1,15}$/.test(text)) return text
+    throw new FrazilError('request', 'bad-position', 'a position of a simulated source is a whole number')
+  }
+
+  async head(): Promise<Position> {
+    return this.#options.history.head
+  }
+
+  acknowledge(position: Position): void {
+    assert(Number(position) <= this.#position, 'only what was given out is acknowledged')
+    const { history } = this.#options
+    history.acknowledged = Math.max(history.acknowledged, Number(position))
+  }
+
+  pause(): void {}
+
+  resume(): void {}
+
+  async close(): Promise<void> {
+    this.#closed = true
+    this.#end()
+  }
+}
+
+function isChange(event: SourceEvent): event is Change {
+  const { type } = event
+  return type === 'insert' || type === 'upsert' || type === 'update' || type === 'delete' || type === 'truncate'
+}
