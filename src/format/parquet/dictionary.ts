@@ -3,7 +3,7 @@ import type { Extrema } from './extrema.ts'
 import { Staging, headroom } from './staging.ts'
 
 /** Codes are 16 bits. */
-export const maxDictionaryEntries = 65536
+const maxDictionaryEntries = 65536
 /** After this many values of the first page, more than half of them distinct means that a dictionary does not pay. */
 const sample = 4096
 /**

@@ -23,16 +23,16 @@ interface FileNodeBase {
   /** Some leaf below, to see by its levels whether a value is there. */
   readonly probe: FileLeaf
 }
-export interface FileLeafNode extends FileNodeBase {
+interface FileLeafNode extends FileNodeBase {
   readonly kind: 'leaf'
   readonly leaf: FileLeaf
 }
-export interface FileStructNode extends FileNodeBase {
+interface FileStructNode extends FileNodeBase {
   readonly kind: 'struct'
   readonly children: readonly FileNode[]
 }
 /** `repetition` is the level of a further entry; entries are at definition `definition + 1`. */
-export interface FileRepeatedNode extends FileNodeBase {
+interface FileRepeatedNode extends FileNodeBase {
   readonly kind: 'list' | 'map'
   readonly repetition: number
   readonly items: readonly FileNode[]
@@ -134,7 +134,7 @@ export function fileTree(
 }
 
 /** The type that a column of a file has, in our types. Throws `unsupported` for those we have no equal for. */
-export function typeOf(node: FileNode): Type {
+function typeOf(node: FileNode): Type {
   switch (node.kind) {
     case 'struct':
       return { kind: 'struct', fields: node.children.map(fieldOf) }

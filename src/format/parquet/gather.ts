@@ -61,7 +61,7 @@ export function gatherValues(
 }
 
 /** Bytes that the selected rows take in PLAIN form. */
-export function variableBytes(ends: Int32Array, { rows, from, to }: Selection): number {
+function variableBytes(ends: Int32Array, { rows, from, to }: Selection): number {
   if (rows === null) return ends[to] - ends[from]
   let bytes = 0
   for (let i = from; i < to; i++) bytes += ends[rows[i] + 1] - ends[rows[i]]

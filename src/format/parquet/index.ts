@@ -1,8 +1,6 @@
 export { ParquetEncoder } from './encoder.ts'
 export type { ColumnMetrics, ParquetEncoderOptions, ParquetSummary } from './encoder.ts'
 export type { MetricsMode } from './bounds.ts'
-export type { WriteCodec } from './codec.ts'
 export { ParquetReader } from './reader.ts'
 export type { ParquetReaderOptions } from './reader.ts'
 export type { RandomAccess } from './chunk-reader.ts'
-export type { Missing } from './assemble.ts'

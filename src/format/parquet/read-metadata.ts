@@ -16,7 +16,7 @@ export interface ElementInfo {
 }
 
 /** Logical or, in older files, converted type, as far as it changes how values are read. */
-export type Annotation =
+type Annotation =
   | { readonly kind: 'string' | 'list' | 'map' | 'date' | 'uuid' | 'other' }
   | { readonly kind: 'decimal'; readonly scale: number; readonly precision: number }
   | { readonly kind: 'time' | 'timestamp'; readonly unit: 'ms' | 'us' | 'ns'; readonly utc: boolean }

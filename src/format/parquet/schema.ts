@@ -25,22 +25,22 @@ export interface Leaf {
  * A field of the schema as the shredder walks it. `definition` is the level of an entry whose value at this node is there;
  * leaves below are `leaves[firstLeaf..lastLeaf)`.
  */
-export interface NodeBase {
+interface NodeBase {
   readonly optional: boolean
   readonly definition: number
   readonly firstLeaf: number
   readonly lastLeaf: number
 }
-export interface LeafNode extends NodeBase {
+interface LeafNode extends NodeBase {
   readonly kind: 'leaf'
   readonly leaf: Leaf
 }
-export interface StructNode extends NodeBase {
+interface StructNode extends NodeBase {
   readonly kind: 'struct'
   readonly children: readonly Node[]
 }
 /** A list has one item per entry, a map two: key and value. `repetition` is the level of a further entry. */
-export interface RepeatedNode extends NodeBase {
+interface RepeatedNode extends NodeBase {
   readonly kind: 'repeated'
   readonly repetition: number
   readonly items: readonly Node[]
@@ -178,6 +178,6 @@ function physicalOf(type: PrimitiveType): { physical: Physical; width: number } 
 }
 
 /** Fewest bytes whose two's complement holds every unscaled value of `precision` digits. */
-export function decimalBytes(precision: number): number {
+function decimalBytes(precision: number): number {
   return Math.ceil((precision * Math.log2(10) + 1) / 8)
 }

@@ -20,7 +20,7 @@ export interface PlacedChunk {
   readonly pages: readonly PlacedPage[]
 }
 
-export interface PlacedPage {
+interface PlacedPage {
   readonly offset: number
   readonly compressedBytes: number
   readonly firstRow: number
