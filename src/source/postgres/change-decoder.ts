@@ -68,6 +68,7 @@ const tag = {
   delete: 0x44, // D
   truncate: 0x54, // T
   message: 0x4d, // M
+  streamAbort: 0x41, // A
 } as const
 
 const newTuple = 0x4e // N
@@ -227,6 +228,8 @@ export class ChangeDecoder implements FrameDecoder {
       case tag.origin:
       case tag.type:
       case tag.message:
+      // Postgres 18 tells of aborted subtransactions also where no streaming was asked for; nothing of them was sent.
+      case tag.streamAbort:
         return true
       default:
         throw new FrazilError('corrupt', 'bad-message', `the replication stream has a message of unknown kind ${bytes[at]}`)
