@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import * as fc from 'fast-check'
 import { parquetMetadata } from 'hyparquet'
 import { assignFieldIds, encodeValue } from '../../src/data/index.ts'
 import type { Field, PrimitiveType, Type, Value } from '../../src/data/index.ts'
@@ -182,6 +183,40 @@ test('check 42: binary bounds', () => {
 test('check 43: text is ordered by UTF-8 bytes, not by UTF-16', () => {
   assert.deepEqual(bounds({ kind: 'string' }, ['\u{10000}', '\uFFFD']), [text('\uFFFD'), text('\u{10000}')])
   assert.deepEqual(bounds({ kind: 'string' }, ['ab', 'a', 'abc', 'aa']), [text('a'), text('abc')])
+})
+
+test('bounds of one page are the smallest and largest value (property)', () => {
+  const word = fc.array(fc.constantFrom('a', 'b', 'é', '\u{1F980}'), { maxLength: 4 }).map((letters) => letters.join(''))
+  const narrow = fc.array(fc.integer({ min: 0, max: 3 }), { minLength: 2, maxLength: 2 })
+  const decimal: Type = { kind: 'decimal', precision: 30, scale: 0 }
+  const page = { pageRows: 1000, rowGroupRows: 1000, metrics: (): MetricsMode => 'full' }
+  fc.assert(
+    fc.property(
+      fc.array(word, { minLength: 1, maxLength: 12 }),
+      fc.array(narrow, { minLength: 1, maxLength: 12 }),
+      fc.boolean(),
+      (words, pairs, codes) => {
+        // Repeated, so that codes pay where they are tried.
+        const repeated = <T>(values: T[]): T[] => Array.from({ length: codes ? 40 : 1 }, () => values).flat()
+        const options = { ...page, dictionaryBytes: codes ? 1 << 20 : 0 }
+        const ordered = words.map((value) => Buffer.from(value)).toSorted(Buffer.compare)
+        assert.deepEqual(bounds({ kind: 'string' }, repeated(words), options), [hex(ordered[0]), hex(ordered.at(-1))])
+        const numbers = pairs.map(([high, low]) => BigInt(high - 2) * 2n ** 32n + BigInt(low) * 2n ** 31n)
+        const least = numbers.reduce((a, b) => (a < b ? a : b))
+        const most = numbers.reduce((a, b) => (a > b ? a : b))
+        const long: Type = { kind: 'long' }
+        assert.deepEqual(
+          bounds(long, repeated(numbers), options),
+          [least, most].map((value) => hex(encodeValue(long, value))),
+        )
+        const found = bounds(decimal, repeated(numbers), options).map((bytes) =>
+          BigInt.asIntN(bytes === undefined ? 0 : bytes.length * 4, BigInt(`0x${bytes}`)),
+        )
+        assert.deepEqual(found, [least, most])
+      },
+    ),
+    { numRuns: 150 },
+  )
 })
 
 describe('check 44', () => {
