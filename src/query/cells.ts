@@ -237,6 +237,8 @@ function writeUnscaled(unscaled: string, scale: number, sink: ByteSink): void {
   sink.ascii(`${negative ? '-' : ''}${digits.slice(0, -scale)}.${digits.slice(-scale)}`)
 }
 
+const smallestNormal = 2 ** -126
+
 /** The shortest text that reads back as the same number; what JSON has no number for is a string. */
 class FloatWriter extends NullableWriter {
   readonly #width: 4 | 8
@@ -266,8 +268,9 @@ class FloatWriter extends NullableWriter {
   #text(row: number): string {
     const value = this.#width === 4 ? this.#view.getFloat32(row * 4, true) : this.#view.getFloat64(row * 8, true)
     if (Object.is(value, -0)) return '-0'
-    if (this.#width === 8 || !Number.isFinite(value) || Number.isInteger(value)) return String(value)
-    for (let digits = 6; digits < 9; digits++) {
+    if (this.#width === 8 || !Number.isFinite(value) || Number.isSafeInteger(value)) return String(value)
+    // Six digits always fit; the numbers next to zero have fewer.
+    for (let digits = Math.abs(value) < smallestNormal ? 1 : 6; digits < 9; digits++) {
       const shorter = Number(value.toPrecision(digits))
       if (Math.fround(shorter) === value) return String(shorter)
     }

@@ -38,7 +38,7 @@ export function openDuckDb(options: DuckDbOptions, provider: ViewProvider): SqlE
   return new DuckDbEngine(options, provider, startWorker)
 }
 
-function startWorker(settings: WorkerSettings): Worker {
+export function startWorker(settings: WorkerSettings): Worker {
   const file = import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js'
   return new Worker(new URL(file, import.meta.url), { workerData: settings, name: 'frazil-sql' })
 }
@@ -177,10 +177,15 @@ export class DuckDbEngine implements SqlEngine {
       for (const job of thread.jobs.values()) {
         this.#end(job)
         job.done.reject(
-          new FrazilError('unavailable', 'sql-engine', 'the thread that runs queries has ended', {
-            hint: 'send the query again: the next one starts a new thread',
-            cause: failure ?? undefined,
-          }),
+          new FrazilError(
+            'unavailable',
+            'sql-engine',
+            `the thread that runs queries has ended${failure ? `: ${failure.message}` : ''}`,
+            {
+              hint: 'send the query again: the next one starts a new thread',
+              cause: failure ?? undefined,
+            },
+          ),
         )
       }
       ended.resolve()
@@ -190,7 +195,6 @@ export class DuckDbEngine implements SqlEngine {
   }
 
   #receive(thread: Thread, message: FromWorker): void {
-    if (message.type === 'ready') return
     const job = thread.jobs.get(message.id)
     if (!job) return
     switch (message.type) {

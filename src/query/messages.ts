@@ -37,7 +37,6 @@ export type ToWorker =
   | { readonly type: 'close' }
 
 export type FromWorker =
-  | { readonly type: 'ready' }
   /** The statement reads these. */
   | { readonly type: 'tables'; readonly id: number; readonly tables: readonly TableName[] }
   | { readonly type: 'list'; readonly id: number }

@@ -46,8 +46,6 @@ interface DefinedView {
   readonly body: string
   /** DuckDB variables that hold the deletes. */
   readonly variables: readonly string[]
-  /** Whether the bare name is defined too, for statements without a namespace. */
-  bare: boolean
   /** Defined for EXPLAIN: the deletes are left out, because a plan prints them bit by bit. */
   readonly explain: boolean
 }
@@ -61,13 +59,16 @@ interface Prepared {
 }
 
 /**
- * One connection to DuckDB with an own database of views over the tables that were asked for. It runs one query at a time.
+ * One connection to DuckDB with an own database of views over the tables that were asked for. It does one thing at a time:
+ * a connection has one open result.
  */
 export class Session {
   readonly #connection: Connection
   readonly #catalog: string
   readonly #shared: Shared
   readonly #views = new Map<string, DefinedView>()
+  /** What each of DuckDB's views shows, by schema and name: two of our tables may take turns in one. */
+  readonly #shown = new Map<string, DefinedView>()
   readonly #schemas = new Set<string>(['main'])
   readonly #prepared = new Map<string, Prepared>()
   #lastVariable = 0
@@ -86,7 +87,7 @@ export class Session {
     return new Session(connection, catalog, shared)
   }
 
-  /** Makes the running query fail soon; it throws what its `Run` was stopped with. */
+  /** Makes what runs fail soon, until {@link rest}; a query throws what its `Run` was stopped with. */
   stop(): void {
     duckdb.interrupt(this.#connection)
     this.#stopper ??= setInterval(() => duckdb.interrupt(this.#connection), interruptEveryMs)
@@ -113,10 +114,8 @@ export class Session {
         const view = await this.#define(views[i], explain)
         defined.push(view)
         view.hot.rows = views[i]
-        if (!view.bare && names[i].some((name) => name.namespace === null)) {
-          await this.#create('main', view.view.name, view.body)
-          view.bare = true
-        }
+        // Bare names are looked up in `main`.
+        if (names[i].some((name) => name.namespace === null)) await this.#show('main', view)
       }
       const prepared = await this.#prepare(query, defined)
       return await this.#execute(prepared, { ...query, maxBytes: query.maxResultBytes }, run)
@@ -124,13 +123,10 @@ export class Session {
       if (run.stopped) throw run.stopped
       throw defined.find(({ hot }) => hot.failure !== null)?.hot.failure ?? thrown
     } finally {
-      clearInterval(this.#stopper ?? undefined)
-      this.#stopper = null
       for (const { hot } of defined) {
         hot.rows = null
         hot.failure = null
       }
-      this.#trim()
     }
   }
 
@@ -147,13 +143,14 @@ export class Session {
   }
 
   async #define(view: ReceivedView, explain: boolean): Promise<DefinedView> {
-    const key = foldCase(JSON.stringify([view.namespace, view.name]))
+    const key = viewKey(view.namespace, view.name)
     const known = this.#views.get(key)
     const same = known?.view.name === view.name && known.view.namespace === view.namespace
     if (known && same && known.view.fields === view.fields && known.view.files === view.files && known.explain === explain) {
       // The newest last: the oldest go first.
       this.#views.delete(key)
       this.#views.set(key, known)
+      await this.#show(view.namespace, known)
       return known
     }
     if (view.fields.length === 0) {
@@ -174,9 +171,8 @@ export class Session {
         if (variable) variables.push(variable)
         selects.push(branchQuery(view.fields, hot.names, branch, variable))
       }
-      const body = selects.join(' UNION ALL ')
-      await this.#create(view.namespace, view.name, body)
-      const defined = { view, hot, number, body, variables, bare: false, explain }
+      const defined = { view, hot, number, body: selects.join(' UNION ALL '), variables, explain }
+      await this.#show(view.namespace, defined)
       this.#views.set(key, defined)
       return defined
     } catch (thrown) {
@@ -186,13 +182,18 @@ export class Session {
     }
   }
 
-  async #create(namespace: string, name: string, body: string): Promise<void> {
+  /** Makes DuckDB's view of the table's name in a schema show the table. */
+  async #show(namespace: string, defined: DefinedView): Promise<void> {
+    const { name } = defined.view
+    const key = viewKey(namespace, name)
+    if (this.#shown.get(key) === defined) return
     const schema = `${this.#catalog}.${quoteName(namespace)}`
     if (!this.#schemas.has(foldCase(namespace))) {
       await duckdb.query(this.#connection, `CREATE SCHEMA IF NOT EXISTS ${schema}`)
       this.#schemas.add(foldCase(namespace))
     }
-    await duckdb.query(this.#connection, `CREATE OR REPLACE VIEW ${schema}.${quoteName(name)} AS ${body}`)
+    await duckdb.query(this.#connection, `CREATE OR REPLACE VIEW ${schema}.${quoteName(name)} AS ${defined.body}`)
+    this.#shown.set(key, defined)
   }
 
   async #setDeletes(branch: ColdBranch, explain: boolean): Promise<string> {
@@ -212,13 +213,16 @@ export class Session {
     for (const variable of variables) await duckdb.query(this.#connection, `RESET VARIABLE ${variable}`)
   }
 
-  async #forget(key: string, view: DefinedView): Promise<void> {
+  async #forget(key: string, defined: DefinedView): Promise<void> {
     this.#views.delete(key)
-    this.#shared.hotTables.remove(view.number)
-    await this.#reset(view.variables)
-    const { namespace, name } = view.view
-    await duckdb.query(this.#connection, `DROP VIEW IF EXISTS ${this.#catalog}.${quoteName(namespace)}.${quoteName(name)}`)
-    if (view.bare) await duckdb.query(this.#connection, `DROP VIEW IF EXISTS ${this.#catalog}.main.${quoteName(name)}`)
+    this.#shared.hotTables.remove(defined.number)
+    await this.#reset(defined.variables)
+    const { namespace, name } = defined.view
+    for (const schema of [namespace, 'main']) {
+      if (this.#shown.get(viewKey(schema, name)) !== defined) continue
+      this.#shown.delete(viewKey(schema, name))
+      await duckdb.query(this.#connection, `DROP VIEW IF EXISTS ${this.#catalog}.${quoteName(schema)}.${quoteName(name)}`)
+    }
   }
 
   async #readLayouts(view: ReceivedView): Promise<void> {
@@ -303,21 +307,24 @@ export class Session {
     await duckdb.query(this.#connection, 'SELECT 1')
   }
 
-  #trim(): void {
+  /** Between two queries: forgets a stop that came late, and what was not used in a long time. */
+  async rest(): Promise<void> {
+    clearInterval(this.#stopper ?? undefined)
+    this.#stopper = null
     for (const [key, { statement }] of this.#prepared) {
       if (this.#prepared.size <= maxPrepared) break
       this.#prepared.delete(key)
       duckdb.destroy_prepare_sync(statement)
     }
-  }
-
-  /** Drops views that were not asked for in a long time. To be called between queries. */
-  async trimViews(): Promise<void> {
     for (const [key, view] of this.#views) {
       if (this.#views.size <= maxViews) break
       await this.#forget(key, view)
     }
   }
+}
+
+function viewKey(schema: string, name: string): string {
+  return foldCase(JSON.stringify([schema, name]))
 }
 
 /** DuckDB cannot keep names apart that differ in ASCII case only, and neither can one statement. */

@@ -52,7 +52,7 @@ export function readStatement(parsed: Json, sql: string, explain: boolean): Stat
 }
 
 function refusal(parsed: { readonly [key: string]: Json }, sql: string): FrazilError {
-  const message = String(parsed.error_message)
+  const message = textOf(parsed.error_message)
   if (parsed.error_type !== 'not implemented') {
     return new FrazilError('request', 'sql', `Parser Error: ${message}${place(sql, Number(parsed.position))}`)
   }
@@ -87,13 +87,13 @@ function visit(node: Json, scope: ReadonlySet<string>, tables: Map<string, Table
   else if (node.type === 'TABLE_FUNCTION') checkTableFunction(node)
   else if (node.type === 'SHOW_REF' && !isObject(node.query)) {
     throw notAllowed(
-      `SHOW ${String(node.table_name ?? '').replaceAll('"', '')} is not possible here`,
+      `SHOW ${textOf(node.table_name).replaceAll('"', '')} is not possible here`,
       'SHOW TABLES and DESCRIBE <table> are',
     )
-  } else if (node.class === 'FUNCTION') checkFunction(String(node.function_name))
+  } else if (node.class === 'FUNCTION') checkFunction(textOf(node.function_name))
   if (node.type === 'RECURSIVE_CTE_NODE') {
     visit(node.left, inner, tables)
-    visit(node.right, new Set([...inner, foldCase(String(node.cte_name))]), tables)
+    visit(node.right, new Set([...inner, foldCase(textOf(node.cte_name))]), tables)
   }
   for (const [key, child] of Object.entries(node)) {
     if (key === 'cte_map' || (node.type === 'RECURSIVE_CTE_NODE' && (key === 'left' || key === 'right'))) continue
@@ -114,16 +114,16 @@ function visitCtes(
   for (const entry of Array.isArray(map) ? (map as readonly Json[]) : []) {
     if (!isObject(entry)) continue
     visit(entry.value, inner, tables)
-    inner.add(foldCase(String(entry.key)))
+    inner.add(foldCase(textOf(entry.key)))
   }
   return inner
 }
 
 function visitTable(node: { readonly [key: string]: Json }, scope: ReadonlySet<string>, tables: Map<string, TableName>): void {
-  const name = String(node.table_name)
-  const namespace = node.schema_name ? String(node.schema_name) : null
+  const name = textOf(node.table_name)
+  const namespace = node.schema_name ? textOf(node.schema_name) : null
   if (node.catalog_name) {
-    throw notAllowed(`"${String(node.catalog_name)}.${namespace}.${name}" has too many parts`, 'tables are named namespace.table')
+    throw notAllowed(`"${textOf(node.catalog_name)}.${namespace}.${name}" has too many parts`, 'tables are named namespace.table')
   }
   if (node.at_clause) throw notAllowed('AT is not possible in SQL', 'ask for the past with "at" beside "sql"')
   // `recurring.t` is what USING KEY calls the whole of a recursive t.
@@ -134,7 +134,7 @@ function visitTable(node: { readonly [key: string]: Json }, scope: ReadonlySet<s
 const harmlessTableFunctions = new Set(['range', 'generate_series', 'unnest', 'repeat', 'repeat_row', 'json_each', 'json_tree'])
 
 function checkTableFunction(node: { readonly [key: string]: Json }): void {
-  const name = isObject(node.function) ? String(node.function.function_name) : ''
+  const name = isObject(node.function) ? textOf(node.function.function_name) : ''
   if (harmlessTableFunctions.has(foldCase(name))) return
   throw notAllowed(
     `the table function ${name} is not possible in queries`,
@@ -168,6 +168,10 @@ function isShowTables(statement: Json): boolean {
   if (!isObject(statement) || !isObject(statement.node) || !isObject(statement.node.from_table)) return false
   const { type, table_name } = statement.node.from_table
   return type === 'SHOW_REF' && (table_name === '"tables"' || table_name === '__show_tables_expanded')
+}
+
+function textOf(node: Json | undefined): string {
+  return typeof node === 'string' ? node : ''
 }
 
 function isObject(node: Json | undefined): node is { readonly [key: string]: Json } {

@@ -335,12 +335,22 @@ function copyEach(out: Uint8Array, { bytes, starts, lengths, count }: Items): vo
 /** Puts bytes into the vector's own memory. Returns the address as low and high word. */
 function assignAll(vector: Vector, bytes: Uint8Array): readonly [low: number, high: number] {
   // Twelve bytes or fewer get no memory of their own; then no value needs an address either.
-  duckdb.vector_assign_string_element_len(vector, 0, bytes)
-  const head = duckdb.vector_get_data(vector, stringBytes)
-  const view = new DataView(head.buffer, head.byteOffset, stringBytes)
-  if (view.getUint32(0, true) !== bytes.length) throw notUtf8()
+  const view = assignOne(vector, 0, bytes)
   return [view.getUint32(8, true), view.getUint32(12, true)]
 }
+
+/** One value by DuckDB's own call, which copies it. Returns the struct that DuckDB made. */
+function assignOne(vector: Vector, index: number, bytes: Uint8Array): DataView {
+  // Text that is not UTF-8 leaves the slot as it was, without a word.
+  duckdb.copy_data_to_vector(vector, index * stringBytes, emptyString, 0, stringBytes)
+  duckdb.vector_assign_string_element_len(vector, index, bytes)
+  const data = duckdb.vector_get_data(vector, (index + 1) * stringBytes)
+  const view = new DataView(data.buffer, data.byteOffset + index * stringBytes, stringBytes)
+  if (view.getUint32(0, true) !== bytes.length) throw notUtf8()
+  return view
+}
+
+const emptyString = new ArrayBuffer(stringBytes)
 
 function notUtf8(): FrazilError {
   return new FrazilError('corrupt', 'invalid-utf8', 'a hot text value is not valid UTF-8')
@@ -369,10 +379,7 @@ function writeString(
 
 function assignEach(vector: Vector, { bytes, starts, lengths, count }: Items): void {
   for (let i = 0; i < count; i++) {
-    if (lengths[i] < 0) continue
-    // Bytes that are not UTF-8 leave the slot empty without a word.
-    duckdb.vector_assign_string_element_len(vector, i, bytes.subarray(starts[i], starts[i] + lengths[i]))
-    if (lengths[i] > 0 && duckdb.vector_get_data(vector, (i + 1) * stringBytes)[i * stringBytes] === 0) throw notUtf8()
+    if (lengths[i] >= 0) assignOne(vector, i, bytes.subarray(starts[i], starts[i] + lengths[i]))
   }
 }
 

@@ -1,6 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import duckdb from '@duckdb/node-bindings'
-import type { Database } from '@duckdb/node-bindings'
+import type { Connection, Database } from '@duckdb/node-bindings'
 import { FrazilError, assert } from '../base/index.ts'
 import { quoteText } from './duck-types.ts'
 import { HotTables } from './hot-scan.ts'
@@ -19,7 +19,7 @@ const maxSqlLength = 1 << 20
 const maxParsed = 512
 
 interface Active extends Run {
-  session: Session | null
+  readonly session: Session
   /** Waits for the provider's answer, if it was asked. */
   answer: PromiseWithResolvers<Answer> | null
 }
@@ -33,17 +33,16 @@ interface Answer {
 /** The thread that owns DuckDB: parses statements, asks for views, runs queries and encodes results. */
 class SqlWorker {
   readonly #database: Database
-  /** Parses; runs no statement of a user. */
-  readonly #parser: Session
+  readonly #control: Connection
   readonly #free: Session[]
   readonly #active = new Map<number, Active>()
   readonly #parsed = new Map<string, Statement>()
   readonly #receiver = new ViewReceiver()
   #closing = false
 
-  private constructor(database: Database, parser: Session, sessions: Session[]) {
+  private constructor(database: Database, control: Connection, sessions: Session[]) {
     this.#database = database
-    this.#parser = parser
+    this.#control = control
     this.#free = sessions
   }
 
@@ -65,7 +64,6 @@ class SqlWorker {
     const set = [`SET GLOBAL TimeZone = 'UTC'`]
     const sessions: Session[] = []
     for (let i = 0; i < settings.connections; i++) sessions.push(await Session.open(await duckdb.connect(database), i, shared))
-    const parser = await Session.open(control, settings.connections, shared)
     // Statements are checked before they run; this is the second wall.
     const folders = [...settings.directories, ...(settings.tempDirectory === null ? [] : [settings.tempDirectory])]
     if (settings.directories.length > 0) {
@@ -73,7 +71,7 @@ class SqlWorker {
     }
     set.push('SET lock_configuration = true')
     for (const statement of set) await duckdb.query(control, statement)
-    return new SqlWorker(database, parser, sessions)
+    return new SqlWorker(database, control, sessions)
   }
 
   receive(message: ToWorker): void {
@@ -85,7 +83,7 @@ class SqlWorker {
       const error = receiveError(message.error)
       active.stopped = error instanceof FrazilError ? error : new FrazilError('unavailable', 'sql-engine', error.message)
       active.answer?.reject(active.stopped)
-      active.session?.stop()
+      active.session.stop()
       return
     }
     // Unpacked on arrival, wanted or not: each message builds on the one before.
@@ -94,51 +92,40 @@ class SqlWorker {
   }
 
   async #serve(id: number, query: SentQuery): Promise<void> {
-    const active: Active = { stopped: null, session: null, answer: null }
+    const session = this.#free.pop()
+    assert(session, 'no more queries are sent than there are sessions')
+    const active: Active = { session, stopped: null, answer: null }
     this.#active.set(id, active)
+    let reply: FromWorker
     try {
-      const result = await this.#query(id, query, active)
-      send({ type: 'answered', id, ...result }, [result.body.buffer])
+      reply = { type: 'answered', id, ...(await this.#query(id, query, active)) }
     } catch (thrown) {
-      const { error, broken } = sqlError(thrown)
-      send({ type: 'failed', id, error: sendError(error), broken })
-    } finally {
-      this.#active.delete(id)
-      this.#closeWhenIdle()
+      const { error, broken } = sqlError(active.stopped ?? thrown)
+      reply = { type: 'failed', id, error: sendError(error), broken }
     }
+    this.#active.delete(id)
+    try {
+      await session.rest()
+    } catch (thrown) {
+      reply = { type: 'failed', id, error: sendError(thrown), broken: true }
+    }
+    this.#free.push(session)
+    send(reply)
+    this.#closeWhenIdle()
   }
 
   async #query(id: number, query: SentQuery, active: Active): Promise<SessionResult> {
-    const statement = await this.#parse(query.sql)
+    const { session } = active
+    const statement = await this.#parse(query.sql, session)
     if (active.stopped) throw active.stopped
     if (statement.kind === 'show-tables') {
       const listed = await this.#ask(active, { type: 'list', id })
-      return this.#run({ ...query, sql: listing(listed.names), params: [] }, false, [], [], active)
+      return session.run({ ...query, sql: listing(listed.names), params: [] }, false, [], [], active)
     }
     const explain = statement.kind === 'explain'
-    if (statement.tables.length === 0) return this.#run(query, explain, [], [], active)
-    const answer = await this.#ask(active, { type: 'tables', id, tables: statement.tables })
-    return this.#run(query, explain, answer.views, namesOf(answer.views, answer.names, statement.tables), active)
-  }
-
-  async #run(
-    query: SentQuery,
-    explain: boolean,
-    views: readonly ReceivedView[],
-    names: readonly (readonly TableName[])[],
-    active: Active,
-  ): Promise<SessionResult> {
-    const session = this.#free.pop()
-    assert(session, 'no more queries are sent than there are sessions')
-    active.session = session
-    try {
-      if (active.stopped) throw active.stopped
-      return await session.run(query, explain, views, names, active)
-    } finally {
-      active.session = null
-      await session.trimViews()
-      this.#free.push(session)
-    }
+    if (statement.tables.length === 0) return session.run(query, explain, [], [], active)
+    const { names, views } = await this.#ask(active, { type: 'tables', id, tables: statement.tables })
+    return session.run(query, explain, views, namesOf(views, names, statement.tables), active)
   }
 
   async #ask(active: Active, question: Extract<FromWorker, { type: 'tables' | 'list' }>): Promise<Answer> {
@@ -147,7 +134,7 @@ class SqlWorker {
     return active.answer.promise
   }
 
-  async #parse(sql: string): Promise<Statement> {
+  async #parse(sql: string, session: Session): Promise<Statement> {
     const known = this.#parsed.get(sql)
     if (known) {
       this.#parsed.delete(sql)
@@ -156,7 +143,7 @@ class SqlWorker {
     }
     if (sql.length > maxSqlLength) throw new FrazilError('request', 'sql', `a statement has at most ${maxSqlLength} characters`)
     const inner = withoutExplain(sql)
-    const [[text]] = await this.#parser.rows(parseQuery(inner.sql))
+    const [[text]] = await session.rows(parseQuery(inner.sql))
     const statement = readStatement(JSON.parse(String(text)) as Json, inner.sql, inner.explain)
     this.#parsed.set(sql, statement)
     for (const oldest of this.#parsed.keys()) {
@@ -174,7 +161,7 @@ class SqlWorker {
   #closeWhenIdle(): void {
     if (!this.#closing || this.#active.size > 0) return
     for (const session of this.#free.splice(0)) session.close()
-    this.#parser.close()
+    duckdb.disconnect_sync(this.#control)
     duckdb.close_sync(this.#database)
     parentPort?.close()
   }
@@ -192,10 +179,9 @@ function listing(names: readonly FullName[]): string {
   return `SELECT * FROM (VALUES ${rows.join(', ')}) AS tables(namespace, name) ORDER BY ALL`
 }
 
-function send(message: FromWorker, transfer: ArrayBuffer[] = []): void {
-  parentPort?.postMessage(message, transfer)
+function send(message: FromWorker): void {
+  parentPort?.postMessage(message, message.type === 'answered' ? [message.body.buffer] : [])
 }
 
 const worker = await SqlWorker.open(workerData as WorkerSettings)
 parentPort?.on('message', (message: ToWorker) => worker.receive(message))
-send({ type: 'ready' })
