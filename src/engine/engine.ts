@@ -100,7 +100,12 @@ class RunningEngine implements Engine {
     files.onDeath = (error) => this.#fail(error)
     this.#files = files
     this.#sql = await openDuckDb(
-      { memoryBytes: this.#config.query.memory, threads: this.#config.query.threads, tempDirectory: join(local, 'spill') },
+      {
+        memoryBytes: this.#config.query.memory,
+        threads: this.#config.query.threads,
+        tempDirectory: join(local, 'spill'),
+        fileDirectories: [warehouse],
+      },
       this.#provider(),
     )
     const names = Object.keys(this.#config.sources)

@@ -28,7 +28,12 @@ export async function openReader(config: Config): Promise<Engine> {
   let sql: SqlEngine
   try {
     sql = await openDuckDb(
-      { memoryBytes: config.query.memory, threads: config.query.threads, tempDirectory: join(config.local, 'spill') },
+      {
+        memoryBytes: config.query.memory,
+        threads: config.query.threads,
+        tempDirectory: join(config.local, 'spill'),
+        fileDirectories: [config.warehouse],
+      },
       provider,
     )
   } catch (error) {
