@@ -28,7 +28,7 @@ export interface EmbeddedPostgres {
   readonly port: number
   readonly dataDir: string
   readonly binDir: string
-  /** Shuts down (fast) and removes a temporary folder. Doing it twice does nothing. */
+  /** Shuts down (fast; at once what is temporary) and removes a temporary folder. Doing it twice does nothing. */
   stop(): Promise<void>
   /** Stops if it runs, and starts again on the same port with the same data. */
   restart(): Promise<void>
@@ -38,6 +38,7 @@ export interface EmbeddedPostgres {
 }
 
 const readyWithinMs = 30_000
+const fastShutdownMs = 10_000
 const portAttempts = 5
 const run = promisify(execFile)
 
@@ -254,20 +255,19 @@ class EmbeddedServer implements EmbeddedPostgres {
     if (!this.#process) return
     const pid = Number((await this.#pidFile())?.[0])
     if (pid > 0) {
-      try {
-        process.kill(pid, signal)
-      } catch {
-        // It has ended by itself meanwhile.
-      }
+      kill(pid, signal)
       this.#process.ref()
+      // A fast shutdown waits for readers of the log to confirm all of it, for ever if they do not.
+      const timer = setTimeout(() => kill(pid, 'SIGQUIT'), fastShutdownMs)
       await this.#exited
+      clearTimeout(timer)
     }
     this.#process = null
   }
 
   async stop(): Promise<void> {
-    await this.#signal('SIGINT')
     const { temporary } = this.#parts
+    await this.#signal(temporary ? 'SIGQUIT' : 'SIGINT')
     if (temporary) await rm(temporary, { recursive: true, force: true, maxRetries: 5 })
   }
 
@@ -282,6 +282,14 @@ class EmbeddedServer implements EmbeddedPostgres {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop()
+  }
+}
+
+function kill(pid: number, signal: 'SIGINT' | 'SIGQUIT'): void {
+  try {
+    process.kill(pid, signal)
+  } catch {
+    // It has ended by itself meanwhile.
   }
 }
 

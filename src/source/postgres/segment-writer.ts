@@ -63,8 +63,9 @@ export class SegmentWriter {
   #step = 0
   /** Bytes a row that `var` columns took in the last segment. */
   readonly #usual: number[]
-  /** Bytes that the row at hand needs. */
+  /** Bytes that the row at hand needs, where that is known because it did not fit. */
   readonly #needed: number[]
+  #oversized = false
 
   /** `table` is null for keys, which cannot be deleted. */
   constructor(
@@ -113,6 +114,7 @@ export class SegmentWriter {
       if (end !== refusal.full) return end
       const { outcome } = this.#decoder
       this.#needed[this.#variable.indexOf(outcome.target)] = outcome.needed
+      this.#oversized = true
       if (outcome.needed > this.#largestHeap) return refusal.tooLarge
       const refused = this.#next()
       if (refused !== 0) return refused
@@ -121,7 +123,10 @@ export class SegmentWriter {
 
   /** Counts the row that was decoded last; returns its number in the segment. */
   accept(): number {
-    if (this.#needed.length > 0) this.#needed.fill(0)
+    if (this.#oversized) {
+      this.#needed.fill(0)
+      this.#oversized = false
+    }
     return this.segment.rows++
   }
 

@@ -124,6 +124,10 @@ export class MapLake {
     await this.done
   }
 
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
   /** Table by its Iceberg name. */
   table(name: string): Table {
     const found = [...this.tables.values()].find(({ source }) => `${source.namespace}.${source.name}` === name)
