@@ -52,6 +52,12 @@ export async function openEngine(config: Config, options: EngineOptions = {}): P
   return engine
 }
 
+interface OwnedTable {
+  readonly namespace: string
+  readonly name: string
+  readonly pipeline: PipelineHandle
+}
+
 class RunningEngine implements Engine {
   readonly stopped: Promise<Error | null>
   readonly #config: Config
@@ -63,6 +69,7 @@ class RunningEngine implements Engine {
   #files: FileWorkers | null = null
   #sql: SqlEngine | null = null
   readonly #pipelines: PipelineHandle[] = []
+  #ownersKnown: Promise<ReadonlyMap<string, OwnedTable>> | null = null
   #closing: Promise<void> | null = null
   #stop: (reason: Error | null) => void = () => undefined
 
@@ -126,7 +133,10 @@ class RunningEngine implements Engine {
           onError: this.#config.onError,
         }
         const listener: PipelineListener = {
-          event: (event) => this.#events.emit(event),
+          event: (event) => {
+            if (event.type === 'table') this.#ownersKnown = null
+            this.#events.emit(event)
+          },
           stopped: (error) => this.#sourceStopped(name, error),
         }
         const ports = files.connect()
@@ -135,6 +145,7 @@ class RunningEngine implements Engine {
             ? await WorkerPipeline.start(pipelineOptions, ports, listener)
             : await startPipeline(pipelineOptions, ports, listener)
         this.#pipelines.push(pipeline)
+        this.#ownersKnown = null
       }),
     )
   }
@@ -167,13 +178,11 @@ class RunningEngine implements Engine {
 
   #provider(): ViewProvider {
     return {
-      names: async () => (await Promise.all(this.#pipelines.map((pipeline) => pipeline.names()))).flat(),
+      names: async () => [...(await this.#owners()).values()].map(({ namespace, name }) => ({ namespace, name })),
       views: async (tables) => {
-        const owners = await this.#owners()
         const wanted = new Map<PipelineHandle, { namespace: string; name: string }[]>()
         for (const table of tables) {
-          const owner = owners.get(`${table.namespace}\0${table.name}`)
-          if (!owner) throw unknownTable(table, owners)
+          const owner = await this.#owner(table.namespace, table.name)
           const list = wanted.get(owner) ?? []
           list.push(table)
           wanted.set(owner, list)
@@ -201,19 +210,24 @@ class RunningEngine implements Engine {
     }
   }
 
-  async #owners(): Promise<Map<string, PipelineHandle>> {
-    const owners = new Map<string, PipelineHandle>()
-    for (const pipeline of this.#pipelines) {
-      for (const { namespace, name } of await pipeline.names()) owners.set(`${namespace}\0${name}`, pipeline)
-    }
-    return owners
+  /** Which pipeline has which table; asked again whenever one tells of a table that comes or goes. */
+  #owners(): Promise<ReadonlyMap<string, OwnedTable>> {
+    this.#ownersKnown ??= (async () => {
+      const owners = new Map<string, OwnedTable>()
+      for (const pipeline of this.#pipelines) {
+        for (const { namespace, name } of await pipeline.names())
+          owners.set(`${namespace}.${name}`, { namespace, name, pipeline })
+      }
+      return owners
+    })()
+    return this.#ownersKnown
   }
 
-  async #owner(database: string, table: string): Promise<PipelineHandle> {
+  async #owner(namespace: string, name: string): Promise<PipelineHandle> {
     const owners = await this.#owners()
-    const owner = owners.get(`${database}\0${table}`)
-    if (!owner) throw unknownTable({ namespace: database, name: table }, owners)
-    return owner
+    const owner = owners.get(`${namespace}.${name}`)
+    if (owner && owner.namespace === namespace) return owner.pipeline
+    throw unknownTable(`${namespace}.${name}`, [...owners.keys()])
   }
 
   async execute(sql: string, options: EngineQuery = {}): Promise<QueryAnswer> {
@@ -341,10 +355,9 @@ async function makeFolder(path: string): Promise<void> {
   }
 }
 
-function unknownTable(table: { namespace: string; name: string }, owners: ReadonlyMap<string, unknown>): FrazilError {
-  const known = [...owners.keys()].map((key) => key.replace('\0', '.'))
-  const close = nearest(`${table.namespace}.${table.name}`, known)
-  return new FrazilError('request', 'unknown-table', `there is no table ${table.namespace}.${table.name}`, {
+function unknownTable(name: string, known: readonly string[]): FrazilError {
+  const close = nearest(name, known)
+  return new FrazilError('request', 'unknown-table', `there is no table ${name}`, {
     hint: close
       ? `Did you mean ${close}?`
       : known.length > 0

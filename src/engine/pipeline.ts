@@ -69,6 +69,7 @@ export class Pipeline implements PipelineHandle {
   #nextView = 1
   #closing: Promise<void> | null = null
   #failure: Error | null = null
+  #started = false
   #intake: Promise<void> = Promise.resolve()
   #commits: Promise<void> = Promise.resolve()
 
@@ -125,7 +126,7 @@ export class Pipeline implements PipelineHandle {
     )
   }
 
-  /** Reads the lake's state of the source, brings its tables back, and starts reading. */
+  /** Reads the lake's state of the source and brings its tables back. Resolves when the source has given its first events. */
   static async start(options: PipelineOptions, parts: PipelineParts): Promise<Pipeline> {
     const pipeline = new Pipeline(options, parts)
     let state: SourceState | null
@@ -136,8 +137,21 @@ export class Pipeline implements PipelineHandle {
       await pipeline.#source.close().catch(() => undefined)
       throw error
     }
-    pipeline.#intake = pipeline.#takeIn(state).catch((error: unknown) => pipeline.#fail(asError(error)))
+    const begun = Promise.withResolvers<void>()
+    pipeline.#intake = pipeline.#takeIn(state, begun.resolve).catch((error: unknown) => {
+      begun.reject(error)
+      pipeline.#fail(asError(error))
+    })
     pipeline.#commits = pipeline.#committer.run().catch((error: unknown) => pipeline.#fail(asError(error)))
+    try {
+      await begun.promise
+    } catch (error) {
+      await pipeline.close()
+      throw error
+    }
+    pipeline.#started = true
+    // What failed in between nobody has been told yet.
+    if (pipeline.#failure) parts.listener.stopped(pipeline.#failure)
     return pipeline
   }
 
@@ -153,9 +167,10 @@ export class Pipeline implements PipelineHandle {
 
   // ---- intake --------------------------------------------------------------------------------------------------------------
 
-  async #takeIn(state: SourceState | null): Promise<void> {
+  async #takeIn(state: SourceState | null, begun: () => void): Promise<void> {
     const commitBytes = Math.min(this.#options.commit.bytes, this.#pool.budget * commitShare)
     for await (const events of this.#source.open(state)) {
+      begun()
       let commits = 0
       let rows = 0
       for (const event of events) {
@@ -424,7 +439,7 @@ export class Pipeline implements PipelineHandle {
     if (this.#closing) return
     this.#setState('failed')
     this.#source.close().catch(() => undefined)
-    this.#parts.listener.stopped(error)
+    if (this.#started) this.#parts.listener.stopped(error)
   }
 
   #check(): void {
