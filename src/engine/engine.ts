@@ -106,7 +106,7 @@ class RunningEngine implements Engine {
     const files = new FileWorkers(Math.max(1, availableParallelism() - 1))
     files.onDeath = (error) => this.#fail(error)
     this.#files = files
-    this.#sql = await openDuckDb(
+    this.#sql = openDuckDb(
       {
         memoryBytes: this.#config.query.memory,
         threads: this.#config.query.threads,

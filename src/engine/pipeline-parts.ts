@@ -34,7 +34,7 @@ export async function startPipeline(
             slot: options.source.slot,
             publication: options.source.publication,
           },
-          { ...parts, observe: listener.event },
+          { ...parts, observe: (event) => listener.event(event) },
         ),
     })
   } catch (error) {

@@ -25,21 +25,15 @@ export async function openReader(config: Config): Promise<Engine> {
   }
   const catalog = await SqliteCatalog.open(path)
   const provider = coldProvider(catalog, config.warehouse)
-  let sql: SqlEngine
-  try {
-    sql = await openDuckDb(
-      {
-        memoryBytes: config.query.memory,
-        threads: config.query.threads,
-        tempDirectory: join(config.local, 'spill'),
-        fileDirectories: [config.warehouse],
-      },
-      provider,
-    )
-  } catch (error) {
-    await catalog.close()
-    throw error
-  }
+  const sql: SqlEngine = openDuckDb(
+    {
+      memoryBytes: config.query.memory,
+      threads: config.query.threads,
+      tempDirectory: join(config.local, 'spill'),
+      fileDirectories: [config.warehouse],
+    },
+    provider,
+  )
   const refuse = (): Promise<never> =>
     Promise.reject(
       new FrazilError(
