@@ -63,14 +63,18 @@ function describeNode(node: ConfigNode, path: string, rows: string[]): void {
 
 function whatOf(node: ConfigNode): string {
   if (node.later) return '–'
-  if (node.enum) return node.enum.map((value) => `\`${String(value)}\``).join(', ')
-  if (node.const !== undefined) return `\`${String(node.const)}\``
+  if (node.enum) return node.enum.map(literal).join(', ')
+  if (node.const !== undefined) return literal(node.const)
   return forms[node.form ?? String(node.type)] ?? 'text'
 }
 
 function defaultOf(node: ConfigNode, needed: boolean): string {
   if (needed) return 'needed'
-  return node.default === undefined || typeof node.default === 'object' ? '' : `\`${String(node.default)}\``
+  return typeof node.default === 'string' || typeof node.default === 'number' ? literal(node.default) : ''
+}
+
+function literal(value: unknown): string {
+  return `\`${typeof value === 'string' ? value : JSON.stringify(value)}\``
 }
 
 function cell(text: string): string {

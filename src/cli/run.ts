@@ -9,7 +9,7 @@ import { startHttpServer } from '../server/index.ts'
 import type { HttpServer } from '../server/index.ts'
 import { announceDaemon, findDaemon } from './daemon.ts'
 import { readSettings } from './settings.ts'
-import { stopRequested } from './stop-signals.ts'
+import { stopInTime, stopRequested } from './stopping.ts'
 import { packageVersion } from './version.ts'
 
 interface RunOptions {
@@ -17,9 +17,6 @@ interface RunOptions {
   readonly takeOver?: boolean
   readonly logLevel: LogLevel
 }
-
-/** A stop takes at most this long, whatever the source and the store do. */
-const stopWithinMs = 28_000
 
 export function addRunCommand(program: Command): void {
   program
@@ -56,7 +53,7 @@ async function runDaemon(config: Config, options: RunOptions): Promise<void> {
     if (typeof reason === 'string') log.info(`${reason}: stops reading, commits what is applied`)
     else failure = reason
   } finally {
-    await within(stopWithinMs, close(server, running))
+    await stopInTime(close(server, running))
   }
   remindOfSlots(config, log)
   if (failure) throw failure
@@ -85,21 +82,6 @@ async function close(server: HttpServer, running: Promise<{ engine: Engine; forg
   const open = await running.catch(() => null)
   await open?.engine.close()
   await open?.forget()
-}
-
-async function within(ms: number, work: Promise<void>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => {
-      const message = 'stopping took too long and was cut short; the source sends again what is not committed'
-      reject(new FrazilError('unavailable', 'stop-timeout', message))
-    }, ms)
-  })
-  try {
-    await Promise.race([work, late])
-  } finally {
-    clearTimeout(timer)
-  }
 }
 
 /** A slot that nobody reads keeps the server's WAL, until its disk is full. */

@@ -62,7 +62,7 @@ suite('frazil run', () => {
     try {
       await client.query('insert into items values (2, $$two$$)')
       const { out } = await frazil(['query', '-c', file, '--wait', '-f', 'csv', 'select id, name from shop.items order by id'])
-      assert.equal(out, 'id,name\n1,one\n2,two\n')
+      assert.equal(out, 'id,name\r\n1,one\r\n2,two\r\n')
       const row = await fetch(`${url}/tables/shop/items/rows/2`)
       assert.deepEqual(await row.json(), { id: 2, name: 'two' })
       const second = await frazil(['run', file])
@@ -82,7 +82,7 @@ suite('frazil run', () => {
 
   test('without a daemon the lake is read, and drop removes what was left at the server', async () => {
     const { code, out, err } = await frazil(['query', '-c', file, '-f', 'csv', 'select id, name from shop.items order by id'])
-    assert.equal(out, 'id,name\n1,one\n2,two\n', err)
+    assert.equal(out, 'id,name\r\n1,one\r\n2,two\r\n', err)
     assert.equal(code, 0)
     const dropped = await frazil(['drop', 'shop', '-c', file])
     assert.equal(dropped.code, 0, dropped.err)

@@ -5,6 +5,9 @@ import { watchedQuery } from './shop.ts'
 
 const number = (value: number): string => Math.round(value).toLocaleString('en-US')
 
+/** An answer that takes longer than this is a fault worth seeing. */
+const queryTimeoutMs = 10_000
+
 /** Counts what the engine says, and makes lines of it. */
 export class Progress {
   #rows = 0
@@ -25,7 +28,7 @@ export class Progress {
   /** One line while tables are copied. */
   copying(status: EngineStatus): string[] {
     const tables = status.tables.map(({ table, copy, health }) => {
-      if (!copy) return `${table} ${health === 'copying' ? 'waits' : 'copied'}`
+      if (!copy) return `${table} ${health === 'copying' ? 'copied, waits for the others' : 'copied'}`
       const total = copy.estimated === null ? '' : ` of about ${number(copy.estimated)}`
       return `${table} ${number(copy.rows)}${total} rows`
     })
@@ -46,7 +49,7 @@ export class Progress {
         ? 'no lake commit yet'
         : `${this.#commits} lake commits, the last ${((now - last.at) / 1000).toFixed(1)} s ago`
     const started = performance.now()
-    const answer = await engine.execute(watchedQuery, { numbersAsStrings: true })
+    const answer = await engine.execute(watchedQuery, { numbersAsStrings: true, timeoutMs: queryTimeoutMs })
     const took = performance.now() - started
     return [
       `${number(rate)} rows/s, lag ${lag === null ? '–' : `${Math.round(lag)} ms`}, ${number(this.#rows)} rows since the start; ${commit}`,

@@ -10,7 +10,7 @@ import { announceDaemon } from '../daemon.ts'
 import { startEmbeddedPostgres } from '../embedded-postgres.ts'
 import type { EmbeddedPostgres } from '../embedded-postgres.ts'
 import { exitCodes } from '../exit.ts'
-import { stopRequested } from '../stop-signals.ts'
+import { stopInTime, stopRequested } from '../stopping.ts'
 import { packageVersion } from '../version.ts'
 import { compareShop } from './compare.ts'
 import { freePort, prepareFolder } from './folder.ts'
@@ -38,12 +38,13 @@ export async function runDemo(options: DemoOptions): Promise<number> {
   const stop = new AbortController()
   void stopRequested().then(() => stop.abort())
   const screen = openScreen(process.stdout)
-  await using parts = new AsyncDisposableStack()
+  const parts = new AsyncDisposableStack()
   try {
     return await demonstrate(options, screen, parts, stop.signal)
   } finally {
     screen.end()
     if (stop.signal.aborted) screen.say('Stopping: commits what is applied, then ends Postgres.')
+    await stopInTime(parts.disposeAsync())
   }
 }
 
