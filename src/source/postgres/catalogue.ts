@@ -2,7 +2,7 @@ import type { Client } from 'pg'
 import { FrazilError } from '../../base/index.ts'
 import type { Field, SourceTable, TableKey } from '../../data/index.ts'
 import type { Codec } from './codecs.ts'
-import { icebergName, parseTablePattern, quoteName, showName } from './identifiers.ts'
+import { icebergName, parseShownName, parseTablePattern, quoteName, showName } from './identifiers.ts'
 import type { TablePattern } from './identifiers.ts'
 import { resolveType } from './types.ts'
 import type { TypeRow } from './types.ts'
@@ -175,9 +175,10 @@ function chooseTables(
   patterns: readonly TablePattern[],
   request: CatalogueRequest,
 ): RelationRow[] {
+  const known = Array.from(request.known, parseShownName)
   for (const pattern of patterns) {
     const found = relations.filter((relation) => pattern.matches(relation.schema, relation.name))
-    if (found.length === 0 && pattern.exact && ![...request.known].some((name) => sameName(name, pattern))) {
+    if (found.length === 0 && pattern.exact && !known.some(({ schema, table }) => pattern.matches(schema, table))) {
       throw new FrazilError('config', 'unknown-table', `source ${request.source}: the database has no table ${pattern.text}`, {
         hint: nearest(relations, pattern),
       })
@@ -199,11 +200,6 @@ function chooseTables(
       !request.detached.has(String(relation.oid)) &&
       patterns.some((pattern) => (pattern.exact || !relation.leaf) && pattern.matches(relation.schema, relation.name)),
   )
-}
-
-function sameName(sourceName: string, pattern: TablePattern): boolean {
-  const known = parseTablePattern(sourceName)
-  return known.text === pattern.text || (pattern.exact && sourceName.replaceAll('"', '') === pattern.text.replaceAll('"', ''))
 }
 
 function nearest(relations: readonly RelationRow[], pattern: TablePattern): string {

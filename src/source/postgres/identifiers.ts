@@ -30,6 +30,12 @@ export function parseTablePattern(text: string): TablePattern {
   }
 }
 
+/** The inverse of {@link showName}. */
+export function parseShownName(text: string): { schema: string; table: string } {
+  const [schema, table] = splitName(text)
+  return { schema: schema.name, table: table?.name ?? '' }
+}
+
 function splitName(text: string): NamePart[] {
   const parts: NamePart[] = []
   let at = 0

@@ -150,35 +150,44 @@ export class SegmentWriter {
   /** A new segment. Returns 0, or `wait`, or `tooLarge` when the budget can never hold it. */
   #next(): number {
     this.release()
-    let step = Math.min(Math.max(this.#step, 0), segmentCapacities.length - 1)
     const most = segmentBudget(this.#parts)
-    while (step > 0 && this.#bytes(segmentCapacities[step]) > most) step--
-    // With little memory left a small segment may still fit.
-    for (const attempt of step === 0 ? [0] : [step, 0]) {
-      const capacity = segmentCapacities[attempt]
-      const segment = Segment.create(this.#parts.pool, {
-        id: this.#parts.nextSegmentId(),
-        fields: this.fields,
-        capacity,
-        heapBytes: this.#variable.map((_, i) => this.#heapBytes(i, capacity)),
-        deletable: this.#deletable,
-        baseCommit: this.#parts.currentCommit(),
-      })
-      if (!segment) continue
-      this.#segment = segment
-      this.#step = attempt
-      this.#decoder.bind(segment.columns)
-      return 0
-    }
-    return this.#bytes(segmentCapacities[0]) > this.#parts.pool.budget / 2 ? refusal.tooLarge : refusal.wait
+    let step = Math.min(Math.max(this.#step, 0), segmentCapacities.length - 1)
+    while (step > 0 && this.#bytes(segmentCapacities[step], this.#usualHeap(segmentCapacities[step])) > most) step--
+    if (this.#create(step, this.#usualHeap(segmentCapacities[step]))) return 0
+    // With little memory left, what the row at hand needs may still fit.
+    const least = this.#needed.map((needed) => roundedUp(needed))
+    if (this.#create(0, least)) return 0
+    return this.#bytes(segmentCapacities[0], least) > this.#parts.pool.budget / 2 ? refusal.tooLarge : refusal.wait
   }
 
-  #heapBytes(i: number, capacity: number): number {
-    const wanted = Math.max(this.#needed[i], Math.ceil(this.#usual[i] * capacity * roomForChange))
-    return Math.min(2 ** Math.ceil(Math.log2(Math.max(wanted, 256))), this.#largestHeap)
+  #create(step: number, heapBytes: readonly number[]): boolean {
+    const segment = Segment.create(this.#parts.pool, {
+      id: this.#parts.nextSegmentId(),
+      fields: this.fields,
+      capacity: segmentCapacities[step],
+      heapBytes,
+      deletable: this.#deletable,
+      baseCommit: this.#parts.currentCommit(),
+    })
+    if (!segment) return false
+    this.#segment = segment
+    this.#step = step
+    this.#decoder.bind(segment.columns)
+    return true
   }
 
-  #bytes(capacity: number): number {
-    return this.#variable.reduce((sum, _, i) => sum + this.#heapBytes(i, capacity) + 4 * capacity, this.#fixedBytes * capacity)
+  /** Heaps for as many usual rows, but no more than a segment may have; never less than the row at hand needs. */
+  #usualHeap(capacity: number): number[] {
+    const most = Math.min(this.#largestHeap, segmentBudget(this.#parts) / Math.max(this.#variable.length, 1))
+    return this.#usual.map((usual, i) => roundedUp(Math.max(Math.min(usual * capacity * roomForChange, most), this.#needed[i])))
   }
+
+  #bytes(capacity: number, heaps: readonly number[]): number {
+    return heaps.reduce((sum, heap) => sum + heap + 4 * capacity, this.#fixedBytes * capacity)
+  }
+}
+
+/** Memory comes in powers of two, so that less would not be cheaper. The largest value and its length need no more than they are. */
+function roundedUp(bytes: number): number {
+  return bytes > maxValueBytes ? bytes : 2 ** Math.ceil(Math.log2(Math.max(bytes, 256)))
 }

@@ -1,0 +1,235 @@
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import { Client } from 'pg'
+import { startPostgres } from '../../support/postgres.ts'
+import type { EmbeddedPostgres } from '../../support/postgres.ts'
+import { MapLake, show } from './lake.ts'
+
+let server: EmbeddedPostgres
+let client: Client
+
+before(async () => {
+  server = await startPostgres()
+  client = new Client(server.url)
+  await client.connect()
+})
+after(async () => {
+  await client.end()
+  await server.stop()
+})
+
+/** The rows of a table as the lake shows them: integers, text and null only. */
+async function atSource(table: string): Promise<string[]> {
+  const { rows } = await client.query<Record<string, string | number | null>>(`select * from ${table}`)
+  return rows.map((row) => Object.values(row).map(show).join(' ')).sort()
+}
+
+async function same(lake: MapLake, tables: Record<string, string>): Promise<void> {
+  await lake.caughtUp()
+  for (const [name, table] of Object.entries(tables)) assert.deepEqual(lake.rows(name), await atSource(table), name)
+}
+
+test('every statement, in every order within a transaction', async () => {
+  await client.query(
+    "create schema one; create table one.t (id int primary key, v text); insert into one.t select i, 'v' || i from generate_series(1, 100) i",
+  )
+  await using lake = new MapLake({ name: 'one', url: server.url, tables: ['one.*'] })
+  await lake.until(() => lake.streaming)
+  assert.equal(lake.table('one.one_t').copied?.rows, 100)
+  const check = (): Promise<void> => same(lake, { 'one.one_t': 'one.t' })
+  for (const sql of [
+    "insert into one.t values (101, 'a'), (102, null)",
+    "update one.t set v = v || '!' where id % 2 = 0",
+    'update one.t set id = id + 1000 where id < 10',
+    'delete from one.t where id between 20 and 30',
+    // A swap of two keys through a third value, a chain, and the same row again and again.
+    'begin; update one.t set id = -1 where id = 40; update one.t set id = 40 where id = 41; update one.t set id = 41 where id = -1; commit',
+    'begin; update one.t set id = 5001 where id = 50; update one.t set id = 5002 where id = 5001; update one.t set id = 5003 where id = 5002; commit',
+    "begin; insert into one.t values (7000, 'x'); update one.t set v = 'y' where id = 7000; delete from one.t where id = 7000; insert into one.t values (7000, 'z'); commit",
+    "begin; delete from one.t where id = 60; insert into one.t values (60, 'again'); update one.t set id = 61000 where id = 60; commit",
+    // Savepoints.
+    "begin; insert into one.t values (8001, 'kept'); savepoint a; insert into one.t values (8002, 'gone'); update one.t set v = 'gone'; rollback to a; insert into one.t values (8003, 'kept'); commit",
+    'begin; delete from one.t; rollback',
+    // TRUNCATE between other changes.
+    "begin; insert into one.t values (9001, 'before'); truncate one.t; insert into one.t values (9001, 'after'), (9002, 'after'); update one.t set v = 'later' where id = 9002; commit",
+    'truncate one.t',
+    "insert into one.t select i, repeat('x', i % 300) from generate_series(1, 3000) i",
+    "update one.t set v = 'all'",
+    'delete from one.t where id > 10',
+  ]) {
+    await client.query(sql)
+    await check()
+  }
+})
+
+test('replica identities: index, full with and without a key; composite, text and wide keys', async () => {
+  await client.query(`
+    create schema ids;
+    create table ids.by_index (id int primary key, code text not null, v text);
+    create unique index on ids.by_index (code);
+    alter table ids.by_index replica identity using index by_index_code_idx;
+    create table ids.full_key (id int primary key, v text);
+    alter table ids.full_key replica identity full;
+    create table ids.full_rows (a int, b text);
+    alter table ids.full_rows replica identity full;
+    create table ids.pair (v text, b text not null, a int not null, primary key (a, b));
+    create table ids.wide (k text primary key, v int);
+    insert into ids.by_index values (1, 'a', 'x'), (2, 'b', 'y');
+    insert into ids.full_key values (1, 'x'), (2, 'y');
+    insert into ids.full_rows values (1, 'x'), (1, 'x'), (1, 'x'), (null, null), (null, null);
+    insert into ids.pair values ('x', 'b', 1), ('y', 'c', 1)`)
+  await client.query("insert into ids.wide select string_agg(md5(i::text), ''), 1 from generate_series(1, 70) i")
+  await using lake = new MapLake({ name: 'ids', url: server.url, tables: ['ids.*'], into: 'ids.{table}' })
+  await lake.until(() => lake.streaming)
+  const check = (): Promise<void> =>
+    same(lake, {
+      'ids.by_index': 'ids.by_index',
+      'ids.full_key': 'ids.full_key',
+      'ids.full_rows': 'ids.full_rows',
+      'ids.pair': 'ids.pair',
+      'ids.wide': 'ids.wide',
+    })
+  assert.deepEqual(lake.table('ids.by_index').source.key, { kind: 'columns', columns: [1] })
+  assert.deepEqual(lake.table('ids.full_key').source.key, { kind: 'columns', columns: [0] })
+  assert.deepEqual(lake.table('ids.full_rows').source.key, { kind: 'row' })
+  assert.deepEqual(lake.table('ids.pair').source.key, { kind: 'columns', columns: [2, 1] })
+  assert.deepEqual(
+    lake.table('ids.by_index').source.fields.map((field) => field.required),
+    [false, true, false],
+  )
+  for (const sql of [
+    'update ids.by_index set id = 10 where id = 1',
+    "update ids.by_index set code = 'c' where id = 10; delete from ids.by_index where id = 2",
+    "update ids.full_key set v = 'z'; update ids.full_key set id = 3 where id = 1; delete from ids.full_key where id = 2",
+    'delete from ids.full_rows where ctid = (select min(ctid) from ids.full_rows)',
+    "update ids.full_rows set b = 'changed' where ctid = (select min(ctid) from ids.full_rows)",
+    'delete from ids.full_rows where ctid = (select max(ctid) from ids.full_rows where a is null)',
+    "update ids.pair set a = 2 where b = 'c'; update ids.pair set v = 'w'; delete from ids.pair where b = 'b'",
+    'update ids.wide set v = 2',
+    "update ids.wide set k = k || 'x'",
+    'delete from ids.wide',
+  ]) {
+    await client.query(sql)
+    await check()
+  }
+})
+
+test('a large value that did not change: taken from the old row, else the table stops and says so', async () => {
+  await client.query(`
+    create table toast_full (id int primary key, big text, n int);
+    alter table toast_full replica identity full;
+    create table toast_key (k text primary key, n int);
+    create table toast_default (id int primary key, big text, n int)`)
+  const big = "(select string_agg(md5((i * 7)::text), '') from generate_series(1, 1000) i)"
+  await client.query(`insert into toast_full values (1, ${big}, 1); insert into toast_default values (1, ${big}, 1)`)
+  await client.query(
+    `alter table toast_key alter k set storage external; insert into toast_key select string_agg(md5(i::text), ''), 1 from generate_series(1, 70) i`,
+  )
+  await using lake = new MapLake({ name: 'toast', url: server.url, tables: ['toast_*'], into: 'toast.{table}' })
+  await lake.until(() => lake.streaming)
+  await client.query('update toast_full set n = 2; update toast_key set n = 2')
+  await same(lake, { 'toast.toast_full': 'toast_full', 'toast.toast_key': 'toast_key' })
+  await client.query('update toast_default set n = 2; update toast_full set n = 3, id = 2')
+  await same(lake, { 'toast.toast_full': 'toast_full' })
+  const { failed } = lake.table('toast.toast_default')
+  assert.match(failed?.message ?? '', /public\.toast_default: column "big" was not sent because it is large and did not change/)
+  assert.ok(!(failed?.message ?? '').includes('0000'), 'no value in the message')
+})
+
+test('odd names, many tables, partitions, and tables that are left out', async () => {
+  await client.query(`
+    create schema "Sales Data";
+    create table "Sales Data"."Ünï ""quoted"" 表" ("Key Col" int primary key, "weird.""name" text, "select" int);
+    create table "Sales Data".plain (id int primary key);
+    create table parts (id int, day date, v int, primary key (id, day)) partition by range (day);
+    create table parts_1 partition of parts for values from ('2024-01-01') to ('2024-02-01');
+    create table parts_2 (v int, day date not null, id int not null, primary key (id, day));
+    alter table parts attach partition parts_2 for values from ('2024-02-01') to ('2024-03-01');
+    create table no_key (a int);
+    create table identity_nothing (id int primary key); alter table identity_nothing replica identity nothing;
+    create table deferrable_key (id int primary key deferrable);
+    create unlogged table unlogged (id int primary key);
+    create table generated (id int primary key, doubled int generated always as (id * 2) stored);
+    insert into parts values (1, '2024-01-05', 1), (2, '2024-02-05', 2);
+    insert into "Sales Data"."Ünï ""quoted"" 表" values (1, 'x', 2)`)
+  const many = Array.from(
+    { length: 60 },
+    (_, i) => `create table many.m${i} (id int primary key, v text); insert into many.m${i} values (0, 'copied')`,
+  )
+  await client.query(`create schema many; ${many.join(';')}`)
+  await using lake = new MapLake({
+    name: 'odd',
+    url: server.url,
+    tables: ['"Sales Data".*', 'parts', 'no_key', 'identity_nothing', 'deferrable_key', 'unlogged', 'generated', 'many.*'],
+    into: 'odd.{schema}_{table}',
+  })
+  await lake.until(() => lake.streaming)
+  const failed = lake.log.filter((line) => line.startsWith('failed')).join('\n')
+  for (const name of ['no_key', 'identity_nothing', 'deferrable_key'])
+    assert.match(failed, new RegExp(`no-identity: table public\\.${name} `))
+  assert.match(failed, /unlogged-table: table public\.unlogged/)
+  assert.equal(failed.split('\n').length, 4)
+  await client.query(`insert into no_key values (1); update no_key set a = 2`) // not published: not broken by us
+  await client.query(`
+    begin;
+    insert into "Sales Data"."Ünï ""quoted"" 表" values (2, null, 3);
+    update "Sales Data"."Ünï ""quoted"" 表" set "weird.""name" = 'ß', "Key Col" = 7 where "Key Col" = 1;
+    update parts set day = '2024-02-07' where id = 1; insert into parts values (3, '2024-02-08', 3); delete from parts where id = 2;
+    insert into generated (id) values (1), (2); update generated set id = 5 where id = 1;
+    commit`)
+  await client.query('begin')
+  for (let i = 0; i < 180; i++) await client.query(`insert into many.m${(i * 7) % 60} values (${1 + i}, 'streamed')`)
+  await client.query('truncate many.m3, many.m4; commit')
+  const names = Object.fromEntries(Array.from({ length: 60 }, (_, i) => [`odd.many_m${i}`, `many.m${i}`]))
+  await same(lake, {
+    ...names,
+    'odd.Sales Data_Ünï "quoted" 表': '"Sales Data"."Ünï ""quoted"" 表"',
+    'odd.public_generated': '(select id from generated) g',
+  })
+  const parts = lake.table('odd.public_parts')
+  assert.deepEqual([...parts.rows.keys()].sort(), ['1 19760', '3 19761'])
+})
+
+test('big rows, small memory: the source waits and loses nothing', async () => {
+  await client.query(
+    "create table big (id int primary key, v text, w bytea); insert into big select i, repeat(md5(i::text), 100000), decode(repeat('ab', i * 100000), 'hex') from generate_series(1, 5) i",
+  )
+  await using lake = new MapLake({ name: 'big', url: server.url, tables: ['big'] }, { memory: 32 << 20 })
+  await lake.until(() => lake.streaming)
+  await client.query(
+    "insert into big select i, repeat(md5(i::text), 150000), null from generate_series(11, 16) i; update big set v = v || 'x', w = w || '\\x01' where id < 3",
+  )
+  await lake.caughtUp()
+  const { rows } = await client.query<{ id: number; v: string; w: Buffer | null }>('select * from big')
+  for (const row of rows) {
+    const got = lake.table('big.big').rows.get(String(row.id))
+    assert.ok(got?.values[1] === row.v, `row ${row.id}`)
+    assert.ok(show(got.values[2]) === show(row.w), `row ${row.id}`)
+  }
+  assert.equal(lake.table('big.big').rows.size, rows.length)
+})
+
+test('a changed table stops, also when it changed while nobody was looking', async () => {
+  await client.query(
+    'create table evolving (id int primary key, v text); create table later (id int primary key); create table dropped (id int primary key); create table steady (id int primary key)',
+  )
+  const config = { name: 'evolving', url: server.url, tables: ['evolving', 'later', 'dropped', 'steady'] }
+  const lake = new MapLake(config)
+  await lake.until(() => lake.streaming)
+  await client.query(
+    'insert into evolving values (1, null); alter table evolving add column w int; insert into evolving values (2, null, 1); insert into steady values (1)',
+  )
+  await lake.caughtUp()
+  assert.match(lake.table('evolving.evolving').failed?.message ?? '', /has a new column "w"/)
+  assert.equal(lake.table('evolving.evolving').rows.size, 1)
+  assert.deepEqual(lake.rows('evolving.steady'), ['1'])
+  await lake.close()
+  await client.query('alter table later alter id type bigint; drop table dropped; insert into steady values (2)')
+  await using again = new MapLake(config, { state: lake.state() })
+  await again.until(() => again.streaming)
+  await again.caughtUp()
+  const failed = again.log.filter((line) => line.startsWith('failed')).join('\n')
+  assert.match(failed, /schema-changed: table public\.later/)
+  assert.match(failed, /table-gone: table public\.dropped/)
+  assert.deepEqual(again.rows('evolving.steady'), ['2'], 'what happened in between came')
+})
