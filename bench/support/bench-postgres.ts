@@ -49,7 +49,7 @@ export class BenchPostgres {
 
   /** Where everything written so far ends. */
   async position(): Promise<string> {
-    const answer = await this.client.query<{ lsn: string }>('SELECT pg_current_wal_insert_lsn()::text AS lsn')
+    const answer = await this.client.query<{ lsn: string }>('SELECT pg_current_wal_lsn()::text AS lsn')
     return answer.rows[0].lsn
   }
 

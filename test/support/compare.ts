@@ -118,6 +118,6 @@ export async function agree(
 
 /** A position behind everything that is committed in Postgres now, for `wait`. */
 export async function walPosition(client: pg.ClientBase): Promise<string> {
-  const answer = await client.query<{ lsn: string }>('SELECT pg_current_wal_insert_lsn()::text AS lsn')
+  const answer = await client.query<{ lsn: string }>('SELECT pg_current_wal_lsn()::text AS lsn')
   return answer.rows[0].lsn
 }

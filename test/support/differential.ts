@@ -5,7 +5,9 @@ import { join } from 'node:path'
 import type pg from 'pg'
 import { seededRandom } from '../../src/base/index.ts'
 import type { Engine } from '../../src/engine/index.ts'
+import { EventBus, createLog, logEvents } from '../../src/observe/index.ts'
 import { open } from '../../src/index.ts'
+import type { ConfigInput } from '../../src/index.ts'
 import { rowText as jsonRow } from '../../src/server/values.ts'
 import { fromAnswer, rowText } from './canonical.ts'
 import { checkLake } from './check-lake.ts'
@@ -14,6 +16,9 @@ import type { RunSql, TableRows } from './compare.ts'
 import { Workload, connect, runTransaction } from './workload.ts'
 import { quoted, workloadSchema, workloadTables } from './workload-tables.ts'
 import type { WorkloadTable } from './workload-tables.ts'
+
+// FRAZIL_TRACE=1 shows what the engine says, to look into a seed that fails.
+const trace = process.env['FRAZIL_TRACE'] === '1'
 
 /** Another implementation that reads what is committed. */
 export interface IndependentReader {
@@ -209,7 +214,9 @@ class DifferentialRun {
   }
 
   async #open(): Promise<Engine> {
-    const frazil = await open({
+    const events = new EventBus()
+    if (trace) logEvents(createLog({ level: 'debug', format: 'text', write: (line) => process.stderr.write(line) }), events)
+    const config: ConfigInput = {
       warehouse: join(this.#folder, 'lake'),
       local: join(this.#folder, 'local'),
       memory: '64MB',
@@ -225,8 +232,8 @@ class DifferentialRun {
           publication: this.#name,
         },
       },
-    })
-    return frazil.engine
+    }
+    return (await open(config, { events })).engine
   }
 
   async #restart(): Promise<void> {
