@@ -5,7 +5,7 @@ import type { Catalog, StateChange } from '../iceberg/catalog/index.ts'
 import type { EngineEvent } from '../observe/index.ts'
 import type { Source } from '../source/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
-import type { TableCommit } from '../table/index.ts'
+import type { FrozenRange, HotRange, Table, TableCommit } from '../table/index.ts'
 import type { FileReaper } from './file-reaper.ts'
 import { commitToLake } from './lake-commit.ts'
 import type { Mirror } from './mirror.ts'
@@ -17,6 +17,9 @@ import type { Visibility } from './visibility.ts'
 
 /** A position without changes is written to the lake at most this often. */
 const idlePositionMs = 10_000
+/** Waits between attempts to commit while the lake cannot be written; doubled each time, without end. */
+const firstRetryMs = 500
+const longestRetryMs = 30_000
 /** Snapshots kept on main, whatever their age. */
 const maxSnapshots = 600
 
@@ -63,9 +66,11 @@ export class Committer {
   #turns: Promise<void> = Promise.resolve()
   #wake: (() => void) | null = null
   #wanted = false
-  #ending = false
+  readonly #ended = new AbortController()
   #waiters: FlushWaiter[] = []
   #staging: Promise<number> | null = null
+  /** Frozen ranges that file workers are writing. */
+  readonly #writing = new Map<HotRange, Promise<void>>()
   #commits = 0
   #lastCommitAt = 0
 
@@ -89,10 +94,14 @@ export class Committer {
     return true
   }
 
-  /** Commits at intervals and on demand until {@link end}. */
+  /**
+   * Commits at intervals and on demand until {@link end}. While the lake cannot be written it tries again for as long as it
+   * takes; any other error ends it.
+   */
   async run(): Promise<void> {
     const { clock, reaper } = this.#parts
-    while (!this.#ending) {
+    let attempt = 0
+    while (!this.#ended.signal.aborted) {
       if (!this.#wanted && this.#waiters.length === 0) {
         const timer = new AbortController()
         const woken = new Promise<void>((resolve) => (this.#wake = resolve))
@@ -100,8 +109,18 @@ export class Committer {
         timer.abort()
         this.#wake = null
       }
-      if (this.#ending) break
-      await this.#commitOnce()
+      if (this.#ended.signal.aborted) break
+      try {
+        await this.#commitOnce()
+        attempt = 0
+      } catch (error) {
+        // A full disk, a store or a catalog that does not answer: what is in memory stays, and the source is held back by it.
+        if (!(error instanceof FrazilError) || error.kind !== 'unavailable') throw error
+        attempt++
+        const delayMs = Math.min(firstRetryMs * 2 ** (attempt - 1), longestRetryMs)
+        this.#parts.emit({ type: 'retry', what: 'lake', attempt, delayMs, code: error.code, message: error.message })
+        await clock.sleep(delayMs, this.#ended.signal)
+      }
       await reaper.reap()
     }
   }
@@ -122,7 +141,7 @@ export class Committer {
 
   /** Ends {@link run} after the commit that is under way. */
   end(): void {
-    this.#ending = true
+    this.#ended.abort()
     this.#wake?.()
   }
 
@@ -174,7 +193,7 @@ export class Committer {
     try {
       await this.exclusively(async () => {
         await this.#parts.settled()
-        await this.#commit(waiters.length > 0 || this.#ending)
+        await this.#commit(waiters.length > 0 || this.#ended.signal.aborted)
       })
       for (const waiter of waiters) waiter.resolve(this.#record.position)
     } catch (error) {
@@ -292,27 +311,47 @@ export class Committer {
     await run
   }
 
-  /** Writes a table's hot rows up to source commit `commit` to a staged file and puts that in their place, if there are any. */
+  /**
+   * Writes a table's hot rows up to source commit `commit` to staged files and puts those in their place. Resolves when nothing
+   * frozen is without a file, also what somebody else is writing or an earlier attempt could not write. Returns whether there
+   * was anything.
+   */
   async #freeze(mirrored: MirroredTable, commit: number): Promise<boolean> {
-    const { table, iceberg, source } = mirrored
-    const frozen = table?.freeze(commit)
-    if (!table || !frozen) return false
+    const { table } = mirrored
+    if (!table) return false
+    table.freeze(commit)
+    const { unwritten } = table
+    await Promise.all(
+      unwritten.map(({ range, frozen }) => {
+        let writing = this.#writing.get(range)
+        if (!writing) {
+          writing = this.#write(mirrored, table, range, frozen).finally(() => this.#writing.delete(range))
+          this.#writing.set(range, writing)
+        }
+        return writing
+      }),
+    )
+    return unwritten.length > 0
+  }
+
+  async #write(mirrored: MirroredTable, table: Table, range: HotRange, frozen: FrozenRange): Promise<void> {
+    const { source, iceberg } = mirrored
     const { clock, mirror } = this.#parts
     const started = clock.monotonic()
     const { writer, runPath } = mirror.openFile(source, iceberg)
-    const parts = frozen.frozen.parts.map(({ segment, from, to }) => ({ segment: segment.share(), from, to }))
+    const parts = frozen.parts.map(({ segment, from, to }) => ({ segment: segment.share(), from, to }))
     let file
     try {
-      await writer.append(parts, frozen.frozen.commit)
+      await writer.append(parts, frozen.commit)
       file = await writer.finish()
     } catch (error) {
       await writer.abort().catch(() => undefined)
       throw error
     }
     // Detached meanwhile: the file is an orphan, and its rows were given up.
-    if (mirrored.table !== table) return true
-    table.written(frozen.range, { file, runPath })
-    if (!file) return true
+    if (mirrored.table !== table) return
+    table.written(range, { file, runPath })
+    if (!file) return
     this.#parts.emit({
       type: 'staged',
       source: this.#options.source,
@@ -321,6 +360,5 @@ export class Committer {
       bytes: file.fileSize,
       ms: clock.monotonic() - started,
     })
-    return true
   }
 }

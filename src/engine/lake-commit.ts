@@ -7,10 +7,10 @@ import type { Catalog, StateChange } from '../iceberg/catalog/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
 import type { TableCommit } from '../table/index.ts'
 
-/** Attempts at a catalog that does not answer; with the waits below about two minutes. */
-const commitAttempts = 12
+/** Attempts of one commit at a catalog that does not answer; after them everything is planned anew. */
+const commitAttempts = 6
 const minRetryMs = 100
-const maxRetryMs = 30_000
+const maxRetryMs = 2_000
 
 export interface LakeCommitParts {
   readonly store: ObjectStore

@@ -275,7 +275,15 @@ export class Pipeline implements PipelineHandle {
 
   async #makeRoom(): Promise<void> {
     const { used } = this.#pool
-    const staged = await this.#committer.stage()
+    let staged: number
+    try {
+      staged = await this.#committer.stage()
+    } catch (error) {
+      if (!(error instanceof FrazilError) || error.kind !== 'unavailable') throw error
+      // The commit loop tries again, and says so.
+      this.#committer.want()
+      return
+    }
     if (staged > 0) this.#emit({ type: 'pressure', action: 'staging', used })
     // Where nothing is on the way to a file and nobody reads, only the open transaction is left: waiting would be for ever.
     const waiting = staged > 0 || this.#committer.busy || this.#mirror.copying || this.#views.size > 0

@@ -294,6 +294,13 @@ export class Table {
     return { range, frozen: { parts: range.parts, commit } }
   }
 
+  /** Ranges that were frozen and have no file yet, oldest first. */
+  get unwritten(): { range: HotRange; frozen: FrozenRange }[] {
+    return this.#ranges
+      .filter((range) => range.frozenAt > 0 && !this.#written.has(range))
+      .map((range) => ({ range, frozen: { parts: range.parts, commit: range.frozenAt } }))
+  }
+
   /** Puts a written file in the place of its frozen range, when those before it have theirs. Frees the range's memory. */
   written(range: HotRange, written: WrittenFile): void {
     assert(this.#ranges.includes(range) && range.frozenAt > 0, 'a frozen range of this table')
