@@ -39,8 +39,9 @@ export function openDuckDb(options: DuckDbOptions, provider: ViewProvider): SqlE
 }
 
 export function startWorker(settings: WorkerSettings): Worker {
-  const file = import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js'
-  return new Worker(new URL(file, import.meta.url), { workerData: settings, name: 'frazil-sql' })
+  const source = import.meta.url.endsWith('.ts')
+  const file = source ? new URL('./worker.ts', import.meta.url) : new URL('./worker.js', import.meta.url)
+  return new Worker(file, { workerData: settings, name: 'frazil-sql' })
 }
 
 interface Job {

@@ -3,7 +3,7 @@ import type { Connection, PreparedStatement, Result } from '@duckdb/node-binding
 import { FrazilError, asError } from '../base/index.ts'
 import { branchQuery, coldBranches, layoutOfFile, layoutQuery } from './cold-files.ts'
 import type { ColdBranch, FileLayout, SchemaElement } from './cold-files.ts'
-import { typeName } from './cells.ts'
+import { typeName } from './type-name.ts'
 import { distinctNames, foldCase, quoteName, quoteText } from './duck-types.ts'
 import { HotTable, hotFunction } from './hot-scan.ts'
 import type { HotTables } from './hot-scan.ts'
