@@ -19,11 +19,15 @@ import { nearest } from './nearest.ts'
 import type { LookupAnswer, PipelineHandle, PipelineListener, PipelineOptions } from './pipeline-contract.ts'
 import { WorkerPipeline } from './pipeline-host.ts'
 import { startPipeline } from './pipeline-parts.ts'
+import { reactionTo } from './policy.ts'
 import { claimLocal } from './recovery.ts'
 import { revealed } from './sources.ts'
 
 /** How long `wait` waits unless told otherwise. */
 const defaultWaitMs = 30_000
+/** Waits before a source that was unavailable is read again; doubled each time, without end. */
+const firstRestartMs = 1_000
+const longestRestartMs = 60_000
 /** Drafts of files that were not touched for so long were left by a process that died. */
 const unfinishedMs = 3_600_000
 export interface EngineOptions {
@@ -68,7 +72,8 @@ class RunningEngine implements Engine {
   #lease: Lease | null = null
   #files: FileWorkers | null = null
   #sql: SqlEngine | null = null
-  readonly #pipelines: PipelineHandle[] = []
+  readonly #pipelines = new Map<string, PipelineHandle>()
+  readonly #stopping = new AbortController()
   #ownersKnown: Promise<ReadonlyMap<string, OwnedTable>> | null = null
   #closing: Promise<void> | null = null
   #stop: (reason: Error | null) => void = () => undefined
@@ -118,7 +123,7 @@ class RunningEngine implements Engine {
     const names = Object.keys(this.#config.sources)
     await Promise.all(
       names.map(async (name) => {
-        const pipelineOptions: PipelineOptions = {
+        const options: PipelineOptions = {
           name,
           source: revealed(this.#config.sources[name]),
           warehouse,
@@ -132,25 +137,55 @@ class RunningEngine implements Engine {
           snapshotAgeMs: this.#config.history.snapshots,
           onError: this.#config.onError,
         }
-        const listener: PipelineListener = {
-          event: (event) => {
-            if (event.type === 'table') this.#ownersKnown = null
-            this.#events.emit(event)
-          },
-          stopped: (error) => this.#sourceStopped(name, error),
-        }
-        const ports = files.connect()
-        const pipeline =
-          this.#config.pipelines === 'worker'
-            ? await WorkerPipeline.start(pipelineOptions, ports, listener)
-            : await startPipeline(pipelineOptions, ports, listener)
-        this.#pipelines.push(pipeline)
-        this.#ownersKnown = null
+        await this.#startPipeline(options, files)
       }),
     )
   }
 
-  #sourceStopped(name: string, error: Error): void {
+  async #startPipeline(options: PipelineOptions, files: FileWorkers): Promise<void> {
+    const listener: PipelineListener = {
+      event: (event) => {
+        if (event.type === 'table') this.#ownersKnown = null
+        this.#events.emit(event)
+      },
+      stopped: (error) => {
+        void this.#sourceStopped(options, files, error)
+      },
+    }
+    const ports = files.connect()
+    const pipeline =
+      this.#config.pipelines === 'worker'
+        ? await WorkerPipeline.start(options, ports, listener)
+        : await startPipeline(options, ports, listener)
+    this.#pipelines.set(options.name, pipeline)
+    this.#ownersKnown = null
+  }
+
+  /** A pipeline has ended by itself. Never throws. */
+  async #sourceStopped(options: PipelineOptions, files: FileWorkers, error: Error): Promise<void> {
+    this.#tellError(options.name, error)
+    let failure = error
+    for (let attempt = 1; reactionTo(failure) === 'restart' && !this.#closing; attempt++) {
+      const delayMs = Math.min(firstRestartMs * 2 ** (attempt - 1), longestRestartMs)
+      const code = failure instanceof FrazilError ? failure.code : 'bug'
+      this.#events.emit({ type: 'retry', what: 'source', attempt, delayMs, code, message: failure.message })
+      await systemClock.sleep(delayMs, this.#stopping.signal)
+      if (this.#closing) return
+      try {
+        await this.#pipelines.get(options.name)?.close()
+        await this.#startPipeline(options, files)
+        return
+      } catch (again) {
+        failure = asError(again)
+      }
+    }
+    if (this.#closing) return
+    if (failure !== error) this.#tellError(options.name, failure)
+    const alone = this.#pipelines.size === 1
+    if (reactionTo(failure) === 'stop' || alone || this.#config.onError === 'stop') this.#fail(failure)
+  }
+
+  #tellError(source: string, error: Error): void {
     const known = error instanceof FrazilError ? error : null
     this.#events.emit({
       type: 'error',
@@ -158,12 +193,9 @@ class RunningEngine implements Engine {
       code: known?.code ?? 'bug',
       message: known ? error.message : (error.stack ?? error.message),
       hint: known?.hint ?? null,
-      source: name,
+      source,
       table: known?.table ?? null,
     })
-    // One source that cannot go on does not stop the others; losing the lake, a bug, or the user's wish does.
-    const others = this.#pipelines.length > 1
-    if (!known || known.kind === 'fenced' || this.#config.onError === 'stop' || !others) this.#fail(error)
   }
 
   #fail(error: Error): void {
@@ -214,7 +246,7 @@ class RunningEngine implements Engine {
   #owners(): Promise<ReadonlyMap<string, OwnedTable>> {
     this.#ownersKnown ??= (async () => {
       const owners = new Map<string, OwnedTable>()
-      for (const pipeline of this.#pipelines) {
+      for (const pipeline of this.#pipelines.values()) {
         for (const { namespace, name } of await pipeline.names())
           owners.set(`${namespace}.${name}`, { namespace, name, pipeline })
       }
@@ -264,12 +296,12 @@ class RunningEngine implements Engine {
     if (wait === undefined) return
     const timeout = waitTimeoutMs ?? defaultWaitMs
     if (wait === 'now') {
-      await Promise.all(this.#pipelines.map(async (pipeline) => pipeline.wait(await pipeline.head(), timeout)))
+      await Promise.all([...this.#pipelines.values()].map(async (pipeline) => pipeline.wait(await pipeline.head(), timeout)))
       return
     }
     await Promise.all(
       Object.entries(wait).map(([name, position]) => {
-        const pipeline = this.#pipelines.find((candidate) => candidate.name === name)
+        const pipeline = this.#pipelines.get(name)
         if (!pipeline) throw new FrazilError('request', 'unknown-source', `there is no source ${name} to wait for`)
         return pipeline.wait(position, timeout)
       }),
@@ -287,7 +319,7 @@ class RunningEngine implements Engine {
   // ---- operation -----------------------------------------------------------------------------------------------------------
 
   async status(): Promise<EngineStatus> {
-    const statuses = await Promise.all(this.#pipelines.map((pipeline) => pipeline.status()))
+    const statuses = await Promise.all([...this.#pipelines.values()].map((pipeline) => pipeline.status()))
     const reasons = statuses.flatMap((status) => status.reasons)
     const { maxLag } = this.#config.ready
     for (const { source } of statuses) {
@@ -307,7 +339,7 @@ class RunningEngine implements Engine {
   async flush(): Promise<Readonly<Record<string, Position>>> {
     const positions: Record<string, Position> = {}
     await Promise.all(
-      this.#pipelines.map(async (pipeline) => {
+      [...this.#pipelines.values()].map(async (pipeline) => {
         const position = await pipeline.flush()
         if (position !== null) positions[pipeline.name] = position
       }),
@@ -320,6 +352,7 @@ class RunningEngine implements Engine {
   }
 
   close(): Promise<void> {
+    this.#stopping.abort()
     this.#closing ??= this.#close()
     return this.#closing
   }
@@ -334,7 +367,7 @@ class RunningEngine implements Engine {
       }
     }
     await step(() => this.#sql?.close())
-    await Promise.all(this.#pipelines.map((pipeline) => step(() => pipeline.close())))
+    await Promise.all([...this.#pipelines.values()].map((pipeline) => step(() => pipeline.close())))
     await step(() => this.#files?.close())
     if (this.#lease) {
       await step(() => this.#lease?.release())

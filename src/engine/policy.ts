@@ -1,0 +1,31 @@
+import { FrazilError } from '../base/index.ts'
+
+/**
+ * What happens when a source's pipeline has ended with an error. (A table's error never gets here: it ends the table, see
+ * `Mirror.detach`; what a request did wrong is answered to it.)
+ *
+ * | kind | | |
+ * |---|---|---|
+ * | `unavailable` | `restart` | The source is read again from its last lake commit, after a wait that grows. |
+ * | `config`, `request`, `unsupported`, `corrupt`, `conflict`, `uncertain` | `end-source` | A person has to look; the other sources go on. |
+ * | `fenced` | `stop` | Another process owns the lake. |
+ * | anything that is no `FrazilError` | `stop` | A bug: better no writer than one in an unknown state. |
+ */
+export type SourceReaction = 'restart' | 'end-source' | 'stop'
+
+export function reactionTo(error: Error): SourceReaction {
+  if (!(error instanceof FrazilError)) return 'stop'
+  switch (error.kind) {
+    case 'unavailable':
+      return 'restart'
+    case 'fenced':
+      return 'stop'
+    case 'config':
+    case 'request':
+    case 'unsupported':
+    case 'corrupt':
+    case 'conflict':
+    case 'uncertain':
+      return 'end-source'
+  }
+}
