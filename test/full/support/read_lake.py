@@ -14,6 +14,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[3] / 'scripts' / 'readers'
 from json_rows import encode  # noqa: E402
 
 
+def rows_of(table):
+    return zip(*(column.to_pylist() for column in table.columns))
+
+
 class PyIceberg:
     def __init__(self, warehouse):
         from pyiceberg.catalog.sql import SqlCatalog
@@ -22,7 +26,7 @@ class PyIceberg:
 
     def rows(self, namespace, name, columns):
         data = self.catalog.load_table((namespace, name)).scan(selected_fields=tuple(columns)).to_arrow()
-        return zip(*(data.column(column).to_pylist() for column in columns))
+        return rows_of(data.select(columns))
 
 
 class DuckDb:
@@ -42,7 +46,8 @@ class DuckDb:
             (location,) = catalog.execute(pointer, (namespace, name)).fetchone()
         listed = ', '.join('"' + column.replace('"', '""') + '"' for column in columns)
         place = location.replace("'", "''")
-        return self.connection.execute(f"SELECT {listed} FROM iceberg_scan('{place}')").fetchall()
+        # By way of Arrow: DuckDB's own conversion of timestamptz to Python needs yet another package.
+        return rows_of(self.connection.execute(f"SELECT {listed} FROM iceberg_scan('{place}')").fetch_arrow_table())
 
 
 def main():
