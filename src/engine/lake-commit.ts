@@ -60,8 +60,12 @@ export async function commitToLake(parts: LakeCommitParts, request: LakeCommitRe
   try {
     for (const { iceberg, plan } of request.entries) {
       const vectors: DeletionVector[] = []
+      // The vector that each new one was made from: a foreign one that came meanwhile is then a conflict, not an overwrite.
+      const live = plan.vectors.length > 0 ? await iceberg.files() : []
+      const replaced = new Map(live.map((file) => [file.path, file.deletionVector?.path ?? null]))
       for (const { dataFile, bits } of plan.vectors) {
-        const { path, bytes, vector } = deletionVectorFile(iceberg.location, random, { dataFile, bits })
+        const replaces = replaced.get(dataFile) ?? null
+        const { path, bytes, vector } = deletionVectorFile(iceberg.location, random, { dataFile, bits, replaces })
         await store.put(path, bytes, { ifAbsent: true })
         written.push(path)
         objects++
