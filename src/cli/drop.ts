@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
-import { FrazilError } from '../base/index.ts'
-import { dropSource, nearest } from '../engine/index.ts'
+import { FrazilError, nearest } from '../base/index.ts'
+import { dropSource } from '../engine/index.ts'
 import { findDaemon } from './daemon.ts'
 import { readSettings } from './settings.ts'
 

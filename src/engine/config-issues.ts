@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { nearest } from './nearest.ts'
+import { nearest } from '../base/index.ts'
 
 /** One thing that is wrong with a configuration. */
 export interface Issue {

@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { FrazilError, asError, systemClock, systemRandom } from '../base/index.ts'
+import { FrazilError, asError, nearest, systemClock, systemRandom } from '../base/index.ts'
 import type { Position } from '../data/index.ts'
 import { SqliteCatalog } from '../iceberg/catalog/index.ts'
 import type { Catalog } from '../iceberg/catalog/index.ts'
@@ -15,7 +15,6 @@ import type { Engine, EngineQuery, EngineStatus } from './contract.ts'
 import { catalogPath, lakeIdentity } from './lake.ts'
 import { acquireLease } from './lease.ts'
 import type { Lease } from './lease.ts'
-import { nearest } from './nearest.ts'
 import type { LookupAnswer, PipelineHandle, PipelineListener, PipelineOptions } from './pipeline-contract.ts'
 import { WorkerPipeline } from './pipeline-host.ts'
 import { startPipeline } from './pipeline-parts.ts'
@@ -62,6 +61,13 @@ interface OwnedTable {
   readonly pipeline: PipelineHandle
 }
 
+/** Which pipeline has which table. */
+interface Owners {
+  readonly byName: ReadonlyMap<string, OwnedTable>
+  /** The same array until a table comes or goes. */
+  readonly names: readonly { readonly namespace: string; readonly name: string }[]
+}
+
 class RunningEngine implements Engine {
   readonly stopped: Promise<Error | null>
   readonly #config: Config
@@ -74,7 +80,7 @@ class RunningEngine implements Engine {
   #sql: SqlEngine | null = null
   readonly #pipelines = new Map<string, PipelineHandle>()
   readonly #stopping = new AbortController()
-  #ownersKnown: Promise<ReadonlyMap<string, OwnedTable>> | null = null
+  #ownersKnown: Promise<Owners> | null = null
   #closing: Promise<void> | null = null
   #stop: (reason: Error | null) => void = () => undefined
 
@@ -210,7 +216,7 @@ class RunningEngine implements Engine {
 
   #provider(): ViewProvider {
     return {
-      names: async () => [...(await this.#owners()).values()].map(({ namespace, name }) => ({ namespace, name })),
+      names: async () => (await this.#owners()).names,
       views: async (tables) => {
         const wanted = new Map<PipelineHandle, { namespace: string; name: string }[]>()
         for (const table of tables) {
@@ -243,23 +249,23 @@ class RunningEngine implements Engine {
   }
 
   /** Which pipeline has which table; asked again whenever one tells of a table that comes or goes. */
-  #owners(): Promise<ReadonlyMap<string, OwnedTable>> {
+  #owners(): Promise<Owners> {
     this.#ownersKnown ??= (async () => {
-      const owners = new Map<string, OwnedTable>()
+      const byName = new Map<string, OwnedTable>()
       for (const pipeline of this.#pipelines.values()) {
         for (const { namespace, name } of await pipeline.names())
-          owners.set(`${namespace}.${name}`, { namespace, name, pipeline })
+          byName.set(`${namespace}.${name}`, { namespace, name, pipeline })
       }
-      return owners
+      return { byName, names: [...byName.values()].map(({ namespace, name }) => ({ namespace, name })) }
     })()
     return this.#ownersKnown
   }
 
   async #owner(namespace: string, name: string): Promise<PipelineHandle> {
-    const owners = await this.#owners()
-    const owner = owners.get(`${namespace}.${name}`)
+    const { byName } = await this.#owners()
+    const owner = byName.get(`${namespace}.${name}`)
     if (owner && owner.namespace === namespace) return owner.pipeline
-    throw unknownTable(`${namespace}.${name}`, [...owners.keys()])
+    throw unknownTable(`${namespace}.${name}`, [...byName.keys()])
   }
 
   async execute(sql: string, options: EngineQuery = {}): Promise<QueryAnswer> {

@@ -1,4 +1,4 @@
-import { FrazilError } from '../base/index.ts'
+import { FrazilError, editDistance } from '../base/index.ts'
 import { foldCase } from './duck-types.ts'
 import type { TableName } from './statement.ts'
 
@@ -66,17 +66,4 @@ export class TableNames {
 
 function dotted(table: FullName): string {
   return `${table.namespace}.${table.name}`
-}
-
-/** Insertions, deletions and replacements that make `b` out of `a`. */
-function editDistance(a: string, b: string): number {
-  let last = Array.from({ length: b.length + 1 }, (_, j) => j)
-  for (let i = 1; i <= a.length; i++) {
-    const row = [i]
-    for (let j = 1; j <= b.length; j++) {
-      row[j] = Math.min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1))
-    }
-    last = row
-  }
-  return last[b.length]
 }

@@ -6,7 +6,8 @@ import { suite, test } from 'node:test'
 import { inspect } from 'node:util'
 import * as fc from 'fast-check'
 import { FrazilError } from '../../src/base/index.ts'
-import { loadConfig, nearest, parseConfig, parseDuration, parseSize, resolveConfig } from '../../src/engine/index.ts'
+import { nearest } from '../../src/base/index.ts'
+import { loadConfig, parseConfig, parseDuration, parseSize, resolveConfig } from '../../src/engine/index.ts'
 import type { Config } from '../../src/engine/index.ts'
 
 function parse(text: string, variables: Record<string, string> = {}): Config {

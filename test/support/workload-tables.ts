@@ -179,10 +179,22 @@ const scalars: Readonly<Record<string, ScalarType>> = {
   interval: {
     compared: 'text',
     literal: (r) =>
-      text(pick(r, ['0', '1 year 2 mons -3 days', '-00:00:00.000001', '178000000 years', '-1 mon +1 day -12:34:56.5', `${r.below(1e6)} seconds`])),
+      text(
+        pick(r, [
+          '0',
+          '1 year 2 mons -3 days',
+          '-00:00:00.000001',
+          '178000000 years',
+          '-1 mon +1 day -12:34:56.5',
+          `${r.below(1e6)} seconds`,
+        ]),
+      ),
   },
   timetz: { compared: 'text', literal: (r) => text(`${moment(r)}${pick(r, ['Z', '+05:30', '-08', '+14', '-15:59:59'])}`) },
-  inet: { compared: 'text', literal: (r) => text(pick(r, ['0.0.0.0', '10.1.2.3/8', '::1', '2001:db8::ff00:42:8329/64', '::ffff:1.2.3.4'])) },
+  inet: {
+    compared: 'text',
+    literal: (r) => text(pick(r, ['0.0.0.0', '10.1.2.3/8', '::1', '2001:db8::ff00:42:8329/64', '::ffff:1.2.3.4'])),
+  },
   cidr: { compared: 'text', literal: (r) => text(pick(r, ['10.0.0.0/8', '1.2.3.4/32', '2001:db8::/32', '::/0'])) },
   macaddr: { compared: 'text', literal: (r) => text(pick(r, ['08:00:2b:01:02:03', 'ff:ff:ff:ff:ff:ff'])) },
   macaddr8: { compared: 'text', literal: (r) => text(pick(r, ['08:00:2b:01:02:03:04:05', '00:00:00:00:00:00:00:00'])) },
@@ -345,7 +357,9 @@ export const workloadTables: readonly WorkloadTable[] = [
       ...['boolean', 'smallint', 'integer', 'bigint', 'real', 'double precision', 'numeric(18,4)', 'numeric', 'text', 'date'].map(
         (type) => column(`a_${type.replaceAll(/\W+/g, '_')}`, `${type}[]`),
       ),
-      ...['time', 'timestamp', 'timestamptz', 'uuid', 'bytea', 'jsonb', 'mood', 'interval', 'inet'].map((type) => column(`a_${type}`, `${type}[]`)),
+      ...['time', 'timestamp', 'timestamptz', 'uuid', 'bytea', 'jsonb', 'mood', 'interval', 'inet'].map((type) =>
+        column(`a_${type}`, `${type}[]`),
+      ),
     ],
     primaryKey: ['id'],
     unique: [{ columns: [{ name: 'id', expression: (g) => `(${g} % 2000000000)::int` }] }],

@@ -304,6 +304,7 @@ export class ChangeDecoder implements FrameDecoder {
       oldKey = next + 1
       if (bytes[next] === oldTuple) oldRow = oldKey
       next = skipTuple(bytes, oldKey, to, width)
+      if (next >= 0 && next < to && skipTuple(bytes, next + 1, to, width) !== to) throw corrupt('Update', at, to)
     }
     if (next < 0 || next >= to || bytes[next] !== newTuple) throw corrupt('Update', at, to)
     // A key may be sent although it did not change (when it is stored out of line).

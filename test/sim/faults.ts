@@ -1,0 +1,130 @@
+import { FrazilError } from '../../src/base/index.ts'
+import type { Clock } from '../../src/base/index.ts'
+import type { Catalog } from '../../src/iceberg/catalog/index.ts'
+import type { ObjectStore } from '../../src/storage/index.ts'
+
+/** What happens at one call of the store or the catalog. */
+export type Fault =
+  /** The process dies: nothing of it is ever heard again. */
+  | 'dies-before'
+  | 'dies-after'
+  /** The answer is lost on the way: nobody knows whether it was done. Catalog commits only. */
+  | 'uncertain-undone'
+  | 'uncertain-done'
+  /** Nothing was done, and it says so. */
+  | 'unavailable'
+
+/** The calls that change something, in the order in which one process makes them. */
+export class Gate {
+  /** Calls so far. */
+  calls = 0
+  isDead = false
+  readonly #at: number
+  readonly #fault: Fault | null
+  #died: () => void = () => undefined
+  /** Resolves when the process has died. */
+  readonly died = new Promise<void>((resolve) => (this.#died = resolve))
+  /** What the fault met, for messages. */
+  met: string | null = null
+
+  /** @param at number of the call at which `fault` happens */
+  constructor(fault: Fault | null, at: number) {
+    this.#fault = fault
+    this.#at = at
+  }
+
+  kill(): void {
+    this.isDead = true
+    this.#died()
+  }
+
+  async change<T>(name: string, isCommit: boolean, work: () => Promise<T>): Promise<T> {
+    if (this.isDead) return forever()
+    const fault = ++this.calls >= this.#at && this.met === null ? this.#fault : null
+    if (fault === null) return this.passed(work())
+    const isAnswer = fault === 'uncertain-done' || fault === 'uncertain-undone'
+    // A lost answer waits for the next commit.
+    if (isAnswer && !isCommit) return this.passed(work())
+    this.met = `${fault} at call ${this.calls}: ${name}`
+    switch (fault) {
+      case 'dies-before':
+        this.kill()
+        return forever()
+      case 'dies-after':
+        await work().catch(() => undefined)
+        this.kill()
+        return forever()
+      case 'uncertain-done':
+        await work()
+        throw new FrazilError('uncertain', 'answer-lost', `the answer to ${name} was lost`)
+      case 'uncertain-undone':
+        throw new FrazilError('uncertain', 'answer-lost', `the answer to ${name} was lost`)
+      case 'unavailable':
+        throw new FrazilError('unavailable', 'down', `${name} does not answer`)
+    }
+  }
+
+  /** A dead process hears no answer. */
+  async passed<T>(work: Promise<T>): Promise<T> {
+    try {
+      const result = await work
+      return this.isDead ? await forever<T>() : result
+    } catch (error) {
+      if (this.isDead) return forever()
+      throw error
+    }
+  }
+
+  read<T>(work: () => Promise<T>): Promise<T> {
+    return this.isDead ? forever() : this.passed(work())
+  }
+}
+
+/** Never settles; a promise that nobody keeps is forgotten. */
+function forever<T>(): Promise<T> {
+  return new Promise(() => undefined)
+}
+
+export function gatedStore(store: ObjectStore, gate: Gate): ObjectStore {
+  return {
+    root: store.root,
+    get: (uri, range) => gate.read(() => store.get(uri, range)),
+    head: (uri) => gate.read(() => store.head(uri)),
+    put: (uri, bytes, options) => gate.change('put', false, () => store.put(uri, bytes, options)),
+    writer: (uri) => gate.read(() => store.writer(uri)),
+    async *list(prefix) {
+      for await (const info of store.list(prefix)) yield await gate.read(async () => info)
+    },
+    delete: (uris) => gate.change('delete', false, () => store.delete(uris)),
+  }
+}
+
+export function gatedCatalog(catalog: Catalog, gate: Gate): Catalog {
+  return {
+    name: catalog.name,
+    createNamespace: (namespace) => gate.change('createNamespace', false, () => catalog.createNamespace(namespace)),
+    namespaces: () => gate.read(() => catalog.namespaces()),
+    list: (namespace) => gate.read(() => catalog.list(namespace)),
+    load: (table) => gate.read(() => catalog.load(table)),
+    commit: (commit) => gate.change(`commit of ${commit.tables.length} tables`, true, () => catalog.commit(commit)),
+    state: (key) => gate.read(() => catalog.state(key)),
+    states: (prefix) => gate.read(() => catalog.states(prefix)),
+    close: () => catalog.close(),
+  }
+}
+
+/** A clock on which every wait is short. */
+export function hurriedClock(gate: Gate): Clock {
+  return {
+    now: () => Date.now(),
+    monotonic: () => performance.now(),
+    async sleep(ms, signal) {
+      await new Promise<void>((resolve) => {
+        if (signal?.aborted) return resolve()
+        const timer = setTimeout(resolve, Math.min(ms, 3))
+        signal?.addEventListener('abort', () => (clearTimeout(timer), resolve()), { once: true })
+      })
+      if (gate.isDead) await forever()
+    },
+  }
+}

@@ -1,0 +1,264 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { MessageChannel } from 'node:worker_threads'
+import { seededRandom, systemClock } from '../../src/base/index.ts'
+import type { Random } from '../../src/base/index.ts'
+import { isAlive, readRow } from '../../src/data/index.ts'
+import type { Field } from '../../src/data/index.ts'
+import { acquireLease, fencedCatalog } from '../../src/engine/lease.ts'
+import { Pipeline } from '../../src/engine/pipeline.ts'
+import type { PipelineOptions } from '../../src/engine/pipeline-contract.ts'
+import { parseRecord } from '../../src/engine/state-record.ts'
+import type { SourceRecord } from '../../src/engine/state-record.ts'
+import { ParquetReader } from '../../src/format/parquet/index.ts'
+import { MemoryCatalog, loadTable, readDeletionVector } from '../../src/iceberg/index.ts'
+import type { EngineEvent } from '../../src/observe/index.ts'
+import { SimulatedSource, valueText } from '../../src/source/simulated/index.ts'
+import type { SimulatedHistory, SimulatedOptions, SimulatedRows } from '../../src/source/simulated/index.ts'
+import { LocalStore } from '../../src/storage/index.ts'
+import type { ObjectStore } from '../../src/storage/index.ts'
+import { FilePool } from '../../src/table/index.ts'
+import { serveFiles } from '../../src/table/file-worker.ts'
+import { Gate, gatedCatalog, gatedStore, hurriedClock } from './faults.ts'
+
+/** Turns of waiting before a simulation counts as stuck. */
+const maxTurns = 20_000
+const stateKey = 'source/sim'
+
+/** What outlives processes: store, catalog, and the database that is mirrored. */
+export class World {
+  readonly folder = mkdtempSync(join(tmpdir(), 'frazil-sim-'))
+  readonly catalog = new MemoryCatalog()
+  readonly store: ObjectStore
+  readonly history: SimulatedHistory
+  readonly random: Random
+  #processes = 0
+
+  constructor(history: SimulatedHistory, random: Random) {
+    this.history = history
+    this.random = random
+    this.store = new LocalStore(join(this.folder, 'lake'))
+  }
+
+  [Symbol.dispose](): void {
+    rmSync(this.folder, { recursive: true, force: true })
+  }
+
+  /** A process that takes over from whoever came before. */
+  async start(gate: Gate, settings: ProcessSettings = {}): Promise<Process> {
+    const number = ++this.#processes
+    const process = new Process(this, gate, number, settings)
+    await process.begin()
+    return process
+  }
+
+  async record(): Promise<SourceRecord | null> {
+    const stored = await this.catalog.state(stateKey)
+    return stored && parseRecord(stored.value)
+  }
+
+  /** The lake is the database as of the position in the state record, for every table. Returns the position. */
+  async check(what: string): Promise<number | null> {
+    const record = await this.record()
+    const inLake = new Set((await this.catalog.list()).map(({ name }) => name))
+    if (!record || record.position === null) {
+      assert.equal(inLake.size, 0, `${what}: no table without a position`)
+      return null
+    }
+    const position = Number(record.position)
+    assert.ok(this.history.acknowledged <= position, `${what}: what is not in the lake is not acknowledged`)
+    for (const { table } of record.tables) {
+      assert.ok(inLake.delete(table.name), `${what}: ${table.name} is in the catalog`)
+      await this.#compare(`${what}: ${table.name} at ${position}`, table.id, table.name, position)
+    }
+    for (const { id, name, position: last } of record.detached) {
+      if (!inLake.delete(name)) continue
+      assert.ok(last !== null, `${what}: a detached table in the lake has a position`)
+      await this.#compare(`${what}: ${name}, detached at ${last}`, id, name, Number(last))
+    }
+    assert.deepEqual([...inLake], [], `${what}: every table in the catalog is known`)
+    return position
+  }
+
+  async #compare(what: string, id: string, name: string, position: number): Promise<void> {
+    assert.deepEqual(await this.lakeRows(name), textOf(this.history.rowsAt(id, position)), what)
+  }
+
+  /** The rows of a table as any reader of Iceberg sees them. */
+  async lakeRows(name: string): Promise<string[]> {
+    const pointer = (await this.catalog.load({ namespace: 'shop', name })) ?? assert.fail(`${name} is in the catalog`)
+    const table = await loadTable({ store: this.store, clock: systemClock, random: seededRandom(1) }, pointer)
+    const rows: string[] = []
+    for (const file of await table.files()) {
+      const vector = file.deletionVector
+      const bits = vector && (await readDeletionVector(this.store, vector, file.recordCount))
+      rows.push(...(await this.fileRows(file.path, file.fileSize, table.schema.fields, bits)))
+    }
+    return rows.sort()
+  }
+
+  async fileRows(uri: string, size: number, fields: readonly Field[], deleted: Uint8Array | null): Promise<string[]> {
+    const read = (offset: number, length: number): Promise<Uint8Array> => this.store.get(uri, { offset, length })
+    const reader = await ParquetReader.open({ size, read })
+    const rows: string[] = []
+    let position = 0
+    for await (const segment of reader.read(fields, 0, reader.rowCount)) {
+      for (let row = 0; row < segment.capacity; row++, position++) {
+        if (deleted && (deleted[position >> 3] & (1 << (position & 7))) !== 0) continue
+        rows.push(valueText(readRow(segment, row)))
+      }
+    }
+    return rows
+  }
+}
+
+export interface ProcessSettings {
+  readonly memory?: number
+  readonly onError?: 'detach' | 'stop'
+  readonly commitEveryMs?: number
+  readonly source?: Partial<Pick<SimulatedOptions, 'capacity' | 'lostConnection' | 'batch'>>
+  readonly onEvent?: (event: EngineEvent) => void
+}
+
+/** One run of a pipeline, until it is closed, fails or dies. */
+export class Process {
+  readonly gate: Gate
+  readonly #world: World
+  readonly #number: number
+  readonly #settings: ProcessSettings
+  #pipeline: Pipeline | null = null
+  #files: FilePool | null = null
+  /** Why the pipeline stopped by itself. */
+  failure: Error | null = null
+  #failed: () => void = () => undefined
+  readonly #ended = new Promise<void>((resolve) => (this.#failed = resolve))
+
+  constructor(world: World, gate: Gate, number: number, settings: ProcessSettings) {
+    this.#world = world
+    this.gate = gate
+    this.#number = number
+    this.#settings = settings
+  }
+
+  async begin(): Promise<void> {
+    const { gate } = this
+    const world = this.#world
+    const { memory = 32 << 20, onError = 'detach', commitEveryMs = 1, source = {}, onEvent } = this.#settings
+    const clock = hurriedClock(gate)
+    const catalog = gatedCatalog(world.catalog, gate)
+    const lease = await acquireLease({ catalog: world.catalog, clock: systemClock, takeOver: true, ttlMs: 600_000 })
+    const { port1, port2 } = new MessageChannel()
+    serveFiles(port2)
+    port2.unref()
+    const files = new FilePool([port1])
+    this.#files = files
+    const options: PipelineOptions = {
+      name: 'sim',
+      source: { type: 'postgres', url: '', tables: [], into: null, slot: '', publication: '' },
+      warehouse: join(world.folder, 'lake'),
+      catalogPath: '',
+      local: join(world.folder, 'local'),
+      lakeId: 'sim',
+      epoch: lease.epoch,
+      fence: lease.fence,
+      memory,
+      commit: { every: commitEveryMs, bytes: 64 << 20 },
+      snapshotAgeMs: 3_600_000,
+      onError,
+    }
+    const starting = Pipeline.start(options, {
+      clock,
+      random: seededRandom(this.#number * 7919 + world.random.below(1 << 30)),
+      store: gatedStore(world.store, gate),
+      catalog: fencedCatalog(catalog, lease.fence),
+      files,
+      openSource: (parts) =>
+        new SimulatedSource({ name: 'sim', history: world.history, random: world.random, capacity: 63, ...source }, parts),
+      listener: {
+        event: (event) => onEvent?.(event),
+        stopped: (error) => this.#fail(error),
+      },
+    })
+    starting.then(
+      (pipeline) => (this.#pipeline = pipeline),
+      (error: unknown) => this.#fail(error instanceof Error ? error : new Error(String(error))),
+    )
+    await Promise.race([starting.catch(() => undefined), gate.died])
+  }
+
+  #fail(error: Error): void {
+    if (this.gate.isDead) return
+    this.failure ??= error
+    this.#failed()
+  }
+
+  get pipeline(): Pipeline {
+    return this.#pipeline ?? assert.fail('the pipeline has started')
+  }
+
+  /** Whether the process is gone, by its own or by ours. */
+  get isOver(): boolean {
+    return this.gate.isDead || this.failure !== null
+  }
+
+  /** The machine loses power. */
+  die(): void {
+    this.gate.kill()
+    this.#files?.close()
+  }
+
+  /** Waits until everything that has happened is visible and in the lake. False when the process ended before. */
+  async catchUp(): Promise<boolean> {
+    const head = Number(this.#world.history.head)
+    for (let turn = 0; ; turn++) {
+      if (this.isOver) return false
+      const { source } = await this.pipeline.status()
+      if (source.position !== null && Number(source.position) >= head && source.state === 'streaming') break
+      assert.ok(turn < maxTurns, `stuck at ${source.position ?? 'no position'} of ${head}`)
+      await Promise.race([new Promise((resolve) => setTimeout(resolve, 1)), this.gate.died, this.#ended])
+    }
+    const flushed = this.pipeline.flush().catch((error: unknown) => {
+      assert.ok(this.isOver, String(error))
+      return null
+    })
+    const position = await Promise.race([flushed, this.gate.died, this.#ended])
+    return !this.isOver && position !== undefined
+  }
+
+  /** What a query sees is the database as of the view's position. */
+  async checkViews(): Promise<void> {
+    const { pipeline } = this
+    const wanted = (await pipeline.status()).tables.filter(({ health }) => health === 'streaming')
+    const view = await pipeline.views(wanted.map(({ database, table }) => ({ namespace: database, name: table })))
+    try {
+      for (const { name, hot, files, fields, commit } of view.tables) {
+        const rows: string[] = []
+        for (const { segment, from, to } of hot) {
+          for (let row = from; row < to; row++) if (isAlive(segment, row, commit)) rows.push(valueText(readRow(segment, row)))
+        }
+        for (const { path, deleted } of files) {
+          const uri = `file://${path}`
+          const size = (await this.#world.store.head(uri))?.size ?? assert.fail(`${uri} is there`)
+          rows.push(...(await this.#world.fileRows(uri, size, fields, deleted)))
+        }
+        const expected = textOf(this.#world.history.rowsAt(name, Number(view.position)))
+        assert.deepEqual(rows.sort(), expected, `the view of ${name} at ${view.position}`)
+      }
+    } finally {
+      pipeline.release(view.id)
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.gate.isDead) return this.die()
+    await Promise.race([this.#pipeline?.close(), this.gate.died])
+    this.#files?.close()
+  }
+}
+
+/** Rows as sorted text, each as often as it is there. */
+export function textOf(rows: SimulatedRows): string[] {
+  return [...rows].flatMap(([text, { count }]) => Array.from({ length: count }, () => text)).sort()
+}
