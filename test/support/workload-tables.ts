@@ -353,11 +353,13 @@ export const workloadTables: readonly WorkloadTable[] = [
     name: 'everything',
     columns: [
       column('id', 'integer', false),
-      ...Object.keys(scalars).map((type) => column(`c_${type.replaceAll(/\W+/g, '_')}`, type)),
+      ...Object.keys(scalars)
+        .filter((type) => type !== 'time')
+        .map((type) => column(`c_${type.replaceAll(/\W+/g, '_')}`, type)),
       ...['boolean', 'smallint', 'integer', 'bigint', 'real', 'double precision', 'numeric(18,4)', 'numeric', 'text', 'date'].map(
         (type) => column(`a_${type.replaceAll(/\W+/g, '_')}`, `${type}[]`),
       ),
-      ...['time', 'timestamp', 'timestamptz', 'uuid', 'bytea', 'jsonb', 'mood', 'interval', 'inet'].map((type) =>
+      ...['timestamp', 'timestamptz', 'uuid', 'bytea', 'jsonb', 'mood', 'interval', 'inet'].map((type) =>
         column(`a_${type}`, `${type}[]`),
       ),
     ],
@@ -382,6 +384,13 @@ export const workloadTables: readonly WorkloadTable[] = [
         .join(', ')}`,
     ],
     mostRows: 1500,
+  }),
+  table({
+    // Apart, because Spark cannot read a table that has a column of this type.
+    name: 'clocks',
+    columns: [column('id', 'integer', false), column('at', 'time'), column('all_at', 'time[]')],
+    primaryKey: ['id'],
+    unique: [{ columns: [{ name: 'id', expression: (g) => `(${g} % 2000000000)::int` }] }],
   }),
   table({
     name: 'full_keyed',

@@ -12,6 +12,9 @@ import { workloadTables } from '../../support/workload-tables.ts'
 import type { WorkloadTable } from '../../support/workload-tables.ts'
 import { Spark } from '../support/readers.ts'
 
+// Spark refuses the whole table that has a column of type time.
+const readable = workloadTables.filter(({ columns }) => columns.every(({ compared }) => compared !== 'time'))
+
 let server: EmbeddedPostgres
 
 before(async () => {
@@ -33,7 +36,7 @@ test('Spark reads every value, deletion vectors and _row_id included', { timeout
       const spark = await Spark.start()
       try {
         let vectors = 0
-        for (const table of workloadTables) vectors += await sparkAgrees(spark, warehouse, table, client)
+        for (const table of readable) vectors += await sparkAgrees(spark, warehouse, table, client)
         assert.ok(vectors > 0, 'some table has a deletion vector')
       } finally {
         spark.close()
