@@ -39,9 +39,10 @@ export async function checkPostgresSource(
         newSlots: slot ? 0 : 2,
         newPublication: publication === null,
       })
+      const { host, port } = placeOf(config.url)
       found(
         'ok',
-        `Postgres ${Math.floor(facts.version / 10_000)} at ${placeOf(config.url)}, database ${facts.database}, role ${facts.role}`,
+        `Postgres ${Math.floor(facts.version / 10_000)} at ${host}:${port}, database ${facts.database}, role ${facts.role}`,
       )
       if (slot || publication) refuseForeign(names, slot, publication, facts)
       found('ok', slot ? `slot ${names.slot} exists` : `slot ${names.slot} and publication ${names.publication} would be made`)

@@ -151,9 +151,7 @@ test('what is wrong with the server is said in one sentence with what to do', as
   assert.equal((await error({ url: server.url.replace(/postgres$/, 'nowhere') })).code, 'unknown-database')
   assert.equal((await error({ url: server.url, tables: ['missing'] })).code, 'unknown-table')
   assert.equal((await error({ url: server.url, tables: ['"bad'] })).code, 'bad-table-pattern')
-  await client.query(
-    'create view seen as select 1; create role reader login; create role writer login replication',
-  )
+  await client.query('create view seen as select 1; create role reader login; create role writer login replication')
   assert.equal((await error({ url: server.url, tables: ['seen'] })).code, 'not-a-table')
   url.username = 'reader'
   assert.equal((await error({ url: url.href })).code, 'missing-replication-right')
@@ -213,8 +211,7 @@ test('a transaction that blocks the slot is named; when it ends the source goes 
 })
 
 test('a slot or publication that is not this lake’s is never touched; drop removes only ours', async () => {
-  await client.query(
-    "create table mine (id int primary key); create publication frazil_theirs for table mine")
+  await client.query('create table mine (id int primary key); create publication frazil_theirs for table mine')
   await client.query("select pg_create_logical_replication_slot('frazil_alone', 'pgoutput')")
   const tables = ['mine']
   assert.equal((await failure(new MapLake({ name: 'theirs', url: server.url, tables }))).code, 'publication-not-ours')
@@ -281,9 +278,9 @@ test('writers during the initial copy: no gap, no overlap; a table added later j
       return writer
     }),
   )
-  let running = true
+  const stop = new AbortController()
   const work = writers.map(async (writer, w) => {
-    for (let i = 0; running; i++) {
+    for (let i = 0; !stop.signal.aborted; i++) {
       const id = w + 3 * (i % 2000)
       await writer.query(
         `begin; update busy set v = v + 1 where id = ${id}; update added set v = v + 1 where id = ${id}; insert into busy values (${100_000 + w + 3 * i}, 1); delete from busy where id = ${100_000 + w + 3 * (i - 50)}; commit`,
@@ -297,7 +294,7 @@ test('writers during the initial copy: no gap, no overlap; a table added later j
   const again = new MapLake({ ...config, tables: ['busy', 'added'] }, { state: lake.state() })
   again.table('busy.busy').rows = lake.table('busy.busy').rows
   await again.until(() => again.commits > 50)
-  running = false
+  stop.abort()
   await Promise.all(work)
   for (const writer of writers) await writer.end()
   await again.caughtUp()

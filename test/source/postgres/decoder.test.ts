@@ -1,0 +1,391 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import * as fc from 'fast-check'
+import { FrazilError, SlabPool, systemClock } from '../../../src/base/index.ts'
+import { Segment } from '../../../src/data/index.ts'
+import type { Column, Field, SourceEvent, SourceTable } from '../../../src/data/index.ts'
+import type { SourceParts } from '../../../src/source/index.ts'
+import { ChangeDecoder } from '../../../src/source/postgres/change-decoder.ts'
+import { arrayCodec, codecs, decimalCodec } from '../../../src/source/postgres/codecs.ts'
+import type { Codec } from '../../../src/source/postgres/codecs.ts'
+import { CopyDecoder } from '../../../src/source/postgres/copy-decoder.ts'
+import { generatedDecoder, plainDecoder, tupleDecoder } from '../../../src/source/postgres/decoder.ts'
+import type { TupleForm, WireColumn } from '../../../src/source/postgres/decoder.ts'
+import { FrameReader } from '../../../src/source/postgres/frames.ts'
+import { refusal } from '../../../src/source/postgres/refusals.ts'
+import { RetiredSegments, SegmentWriter } from '../../../src/source/postgres/segment-writer.ts'
+
+const some: readonly Codec[] = [
+  codecs.bool,
+  codecs.int2,
+  codecs.int4,
+  codecs.int8,
+  codecs.oid,
+  codecs.float4,
+  codecs.float8,
+  codecs.date,
+  codecs.time,
+  codecs.timestamp,
+  codecs.timestamptz,
+  codecs.uuid,
+  codecs.text,
+  codecs.bytea,
+  codecs.jsonb,
+  codecs.numericText,
+  codecs.checkedText,
+  decimalCodec(9, 2),
+  decimalCodec(18, 6),
+  decimalCodec(38, 10),
+  arrayCodec(codecs.int4, 23),
+  arrayCodec(codecs.text, 25),
+]
+
+const sizes: Partial<Record<Codec['kind'], number>> = {
+  bool: 1,
+  int2: 2,
+  int4: 4,
+  oid: 4,
+  float4: 4,
+  date: 4,
+  int8: 8,
+  float8: 8,
+  time: 8,
+  timestamp: 8,
+  uuid: 16,
+}
+
+/** Bytes that a value of this codec may have: mostly right, sometimes not. */
+function wireValue(codec: Codec): fc.Arbitrary<Uint8Array> {
+  const any = fc.uint8Array({ maxLength: 40 })
+  const size = sizes[codec.kind]
+  if (size !== undefined) {
+    const exact = fc.uint8Array({ minLength: size, maxLength: size })
+    const edge = fc.constantFrom(0x00, 0x7f, 0x80, 0xff).map((byte) => new Uint8Array(size).fill(0xff).with(0, byte))
+    return fc.oneof({ weight: 8, arbitrary: exact }, { weight: 2, arbitrary: edge }, { weight: 1, arbitrary: any })
+  }
+  if (codec.kind === 'decimal' || codec.signature === 'numeric-text') {
+    const numeric = fc
+      .tuple(
+        fc.array(fc.integer({ min: 0, max: 9999 }), { maxLength: 12 }),
+        fc.integer({ min: -5, max: 10 }),
+        fc.constantFrom(0, 0x4000, 0xc000, 0xd000),
+        fc.integer({ min: 0, max: 30 }),
+      )
+      .map(([digits, weight, sign, scale]) => {
+        const bytes = Buffer.alloc(8 + 2 * digits.length)
+        bytes.writeUInt16BE(digits.length, 0)
+        bytes.writeInt16BE(weight, 2)
+        bytes.writeUInt16BE(sign, 4)
+        bytes.writeUInt16BE(scale, 6)
+        digits.forEach((digit, i) => bytes.writeUInt16BE(digit, 8 + 2 * i))
+        return new Uint8Array(bytes)
+      })
+    return fc.oneof({ weight: 8, arbitrary: numeric }, { weight: 1, arbitrary: any })
+  }
+  if (codec.kind === 'jsonb')
+    return fc.tuple(fc.constantFrom(1, 1, 1, 2), any).map(([version, rest]) => new Uint8Array([version, ...rest]))
+  if (codec.signature.startsWith('array')) {
+    const oid = codec.signature === 'array(int4)' ? 23 : 25
+    const item = oid === 23 ? fc.uint8Array({ minLength: 4, maxLength: 4 }) : any
+    return fc.tuple(fc.array(fc.option(item), { maxLength: 5 }), fc.constantFrom(1, 1, 1, 0, 2)).map(([items, dimensions]) => {
+      const head = Buffer.alloc(20)
+      head.writeInt32BE(dimensions, 0)
+      head.writeUInt32BE(oid, 8)
+      head.writeInt32BE(items.length, 12)
+      return new Uint8Array(
+        Buffer.concat([head, ...items.flatMap((bytes) => [int32(bytes?.length ?? -1), bytes ?? Buffer.alloc(0)])]),
+      )
+    })
+  }
+  return fc.oneof(any, fc.uint8Array({ minLength: 60, maxLength: 200 }))
+}
+
+function int32(value: number): Buffer {
+  const bytes = Buffer.alloc(4)
+  bytes.writeInt32BE(value, 0)
+  return bytes
+}
+
+function tuple(form: TupleForm, values: readonly (Uint8Array | null | 'unchanged')[]): Buffer {
+  const parts: Uint8Array[] = [Buffer.from([values.length >> 8, values.length & 255])]
+  for (const value of values) {
+    if (value instanceof Uint8Array)
+      parts.push(form === 'stream' ? Buffer.from('b') : Buffer.alloc(0), int32(value.length), value)
+    else if (form === 'copy') parts.push(int32(-1))
+    else parts.push(Buffer.from(value === null ? 'n' : 'u'))
+  }
+  return Buffer.concat(parts)
+}
+
+function segmentFor(columns: readonly { codec: Codec; required: boolean }[], heapBytes: number): Segment {
+  const fields = columns.map(({ codec, required }, i): Field => ({ id: 0, name: `c${i}`, type: codec.type, required }))
+  const segment = Segment.create(new SlabPool({ budget: 64 << 20 }), {
+    id: 1,
+    fields,
+    capacity: 63,
+    heapBytes,
+    deletable: false,
+    baseCommit: 0,
+  })
+  assert.ok(segment)
+  for (const { data } of segment.columns) data.fill(0xee)
+  return segment
+}
+
+/** What row `row` and those before it look like in memory. */
+function memory(columns: readonly Column[], rows: number): unknown {
+  return columns.map((column) => ({
+    valid: column.valid ? Buffer.from(column.valid.subarray(0, (rows + 7) >> 3)).toString('hex') : null,
+    data: Buffer.from(column.data.subarray(0, rows * column.width)).toString('hex'),
+    ends: Array.from(column.ends.subarray(0, rows + 1)),
+    heap: Buffer.from(column.heap.subarray(0, column.ends[rows] ?? 0)).toString('hex'),
+  }))
+}
+
+const anySchema = fc.array(
+  fc.record({ codec: fc.constantFrom(...some), required: fc.boolean(), skipped: fc.boolean(), key: fc.boolean() }),
+  { minLength: 1, maxLength: 8 },
+)
+
+test('the generated decoder writes what the plain one writes, and refuses the same bytes for the same reason', () => {
+  const property = fc.property(
+    anySchema.chain((schema) => {
+      const row = fc.tuple(
+        ...schema.map(({ codec }) =>
+          fc.oneof(
+            { weight: 8, arbitrary: wireValue(codec) },
+            { weight: 1, arbitrary: fc.constantFrom(null, 'unchanged' as const) },
+          ),
+        ),
+      )
+      return fc.tuple(
+        fc.constant(schema),
+        fc.constantFrom<TupleForm>('copy', 'stream'),
+        fc.array(fc.tuple(row, row), { minLength: 1, maxLength: 20 }),
+        fc.integer({ min: 0, max: 300 }),
+        fc.constantFrom(256, 65536),
+      )
+    }),
+    ([schema, form, rows, damage, heapBytes]) => {
+      const kept = schema.filter(({ skipped }) => !skipped)
+      const columns = schema.map((column): WireColumn => ({
+        codec: column.codec,
+        target: column.skipped ? -1 : kept.indexOf(column),
+        key: column.key,
+      }))
+      const made = [generatedDecoder(form, columns), plainDecoder(form, columns)].map((decoder) => ({
+        decoder,
+        segment: segmentFor(kept, heapBytes),
+        rows: 0,
+      }))
+      for (const { decoder, segment } of made) decoder.bind(segment.columns)
+      rows.forEach(([row, old], i) => {
+        const before = form === 'stream' ? tuple('stream', old) : Buffer.alloc(0)
+        let bytes = Buffer.concat([before, tuple(form, row)])
+        if (damage > 0 && i % 5 === 0) bytes[before.length + (damage % (bytes.length - before.length))] ^= damage & 255
+        if (damage > 200 && i % 7 === 0) bytes = Buffer.from(bytes.subarray(0, bytes.length - 1))
+        const to = bytes.length
+        const oldAt = form === 'stream' && i % 2 === 0 ? 0 : -1
+        const ends = made.map(({ decoder, rows: n }) => decoder.decode(bytes, before.length, to, n, oldAt, oldAt))
+        assert.equal(ends[0], ends[1], `row ${i}`)
+        if (ends[0] < 0 && ends[0] !== refusal.malformed)
+          assert.equal(made[0].decoder.outcome.column, made[1].decoder.outcome.column)
+        if (ends[0] === refusal.full) assert.equal(made[0].decoder.outcome.needed, made[1].decoder.outcome.needed)
+        if (ends[0] >= 0) for (const one of made) one.rows++
+      })
+      assert.deepEqual(memory(made[0].segment.columns, made[0].rows), memory(made[1].segment.columns, made[1].rows))
+    },
+  )
+  fc.assert(property, { numRuns: 300 })
+})
+
+test('messages come out whole however the bytes are cut, also when the sink asks to wait', () => {
+  const property = fc.property(
+    fc.array(fc.uint8Array({ maxLength: 60 }), { maxLength: 30 }),
+    fc.array(fc.integer({ min: 1, max: 90 }), { minLength: 1, maxLength: 50 }),
+    fc.array(fc.boolean(), { minLength: 1, maxLength: 20 }),
+    (bodies, cuts, waits) => {
+      const stream = Buffer.concat(bodies.map((body) => Buffer.concat([Buffer.from([0x64]), int32(body.length + 4), body])))
+      const got: string[] = []
+      let turn = 0
+      const reader = new FrameReader((type, bytes, from, to) => {
+        if (waits[turn++ % waits.length]) return false
+        assert.equal(type, 0x64)
+        got.push(bytes.toString('hex', from, to))
+        return true
+      }, 1 << 20)
+      const buffer = Buffer.alloc(100)
+      for (let at = 0, i = 0; at < stream.length; i++) {
+        const length = Math.min(cuts[i % cuts.length], stream.length - at)
+        stream.copy(buffer, 0, at, at + length)
+        let done = reader.push(buffer, length)
+        buffer.fill(0xaa) // the buffer is used again
+        for (let tries = 0; !done && tries < 1000; tries++) done = reader.resume()
+        at += length
+        if (waits.every(Boolean)) return
+      }
+      assert.deepEqual(
+        got,
+        bodies.map((body) => Buffer.from(body).toString('hex')),
+      )
+    },
+  )
+  fc.assert(property, { numRuns: 300 })
+  const reader = new FrameReader(() => true, 1000)
+  for (const size of [-1, 3, 2000]) {
+    assert.throws(() => reader.push(Buffer.concat([Buffer.from([0x64]), int32(size)]), 5), { kind: 'corrupt', code: 'bad-frame' })
+  }
+})
+
+const table: SourceTable = {
+  id: '77',
+  sourceName: 'public.t',
+  namespace: 'shop',
+  name: 't',
+  fields: [
+    { id: 0, name: 'id', type: { kind: 'int' }, required: true },
+    { id: 0, name: 'v', type: { kind: 'string' }, required: false },
+  ],
+  key: { kind: 'columns', columns: [0] },
+}
+
+function parts(): SourceParts {
+  return {
+    pool: new SlabPool({ budget: 8 << 20 }),
+    clock: systemClock,
+    nextSegmentId: () => 1,
+    currentCommit: () => 0,
+    deletable: () => true,
+  }
+}
+
+function changeDecoder(): ChangeDecoder {
+  const columns = [
+    { name: 'id', typeOid: 23, modifier: -1, codec: codecs.int4 },
+    { name: 'v', typeOid: 25, modifier: -1, codec: codecs.text },
+  ]
+  return new ChangeDecoder(0, {
+    tables: [{ table, columns, floor: 0 }],
+    parts: parts(),
+    retired: new RetiredSegments(),
+    codecOf: () => null,
+  })
+}
+
+function xlog(body: Buffer): Buffer {
+  return Buffer.concat([Buffer.from('w'), Buffer.alloc(24), body])
+}
+
+function relation(): Buffer {
+  const describe = (name: string, key: number, oid: number): Buffer =>
+    Buffer.concat([Buffer.from([key]), Buffer.from(`${name}\0`), int32(oid), int32(-1)])
+  return Buffer.concat([
+    Buffer.from('R'),
+    int32(77),
+    Buffer.from('public\0t\0d'),
+    Buffer.from([0, 2]),
+    describe('id', 1, 23),
+    describe('v', 0, 25),
+  ])
+}
+
+/** A transaction with one of each, as messages. */
+function transaction(): Buffer[] {
+  const lsn = (value: number): Buffer => Buffer.concat([int32(0), int32(value)])
+  const row = (id: number, v: string | null): Buffer => tuple('stream', [int32(id), v === null ? null : Buffer.from(v)])
+  return [
+    Buffer.concat([Buffer.from('B'), lsn(100), lsn(5), int32(9)]),
+    relation(),
+    Buffer.concat([Buffer.from('I'), int32(77), Buffer.from('N'), row(1, 'a')]),
+    Buffer.concat([Buffer.from('U'), int32(77), Buffer.from('N'), row(1, 'b')]),
+    Buffer.concat([Buffer.from('U'), int32(77), Buffer.from('K'), row(1, null), Buffer.from('N'), row(2, null)]),
+    Buffer.concat([Buffer.from('D'), int32(77), Buffer.from('K'), row(2, null)]),
+    Buffer.concat([Buffer.from('T'), int32(1), Buffer.from([0]), int32(77)]),
+    Buffer.concat([Buffer.from('C'), Buffer.from([0]), lsn(100), lsn(120), lsn(5)]),
+  ].map(xlog)
+}
+
+function feed(decoder: ChangeDecoder, bodies: readonly Buffer[]): SourceEvent[] {
+  for (const body of bodies) decoder.frame(0x64, body, 0, body.length)
+  return decoder.events()
+}
+
+test('a transaction of one change of each kind', () => {
+  const events = feed(changeDecoder(), transaction())
+  assert.deepEqual(
+    events.map((event) => event.type),
+    ['insert', 'upsert', 'update', 'delete', 'truncate', 'commit'],
+  )
+  const commit = events.at(-1)
+  assert.ok(commit?.type === 'commit' && commit.position === '0/78' && commit.timeMs === 946_684_800_000)
+})
+
+test('transactions before the position are not told again; a keepalive tells progress only between transactions', () => {
+  const decoder = changeDecoder()
+  feed(decoder, transaction())
+  assert.deepEqual(feed(decoder, transaction()), [])
+  const keepalive = (lsn: number): Buffer =>
+    Buffer.concat([Buffer.from('k'), int32(0), int32(lsn), Buffer.alloc(8), Buffer.from([1])])
+  let asked = 0
+  decoder.onReplyRequested = () => asked++
+  assert.deepEqual(feed(decoder, [keepalive(0x90), keepalive(0xa0), keepalive(0x80)]), [{ type: 'progress', position: '0/A0' }])
+  const begin = Buffer.from(transaction()[0])
+  begin.writeUInt32BE(0xb0, 30)
+  assert.deepEqual(feed(decoder, [begin, keepalive(0xc0)]), [])
+  assert.equal(asked, 4)
+  assert.deepEqual(decoder.reconnect(), [{ type: 'abort' }])
+})
+
+test('a damaged stream ends with `corrupt` or stops the table, and nothing else', () => {
+  const property = fc.property(
+    fc.integer({ min: 0, max: 7 }),
+    fc.nat(),
+    fc.integer({ min: 1, max: 255 }),
+    fc.boolean(),
+    (which, at, bits, cut) => {
+      const messages = transaction()
+      const message = messages[which]
+      const place = 25 + (at % (message.length - 25))
+      if (cut) messages[which] = message.subarray(0, place)
+      else message[place] ^= bits
+      const decoder = changeDecoder()
+      try {
+        for (const event of feed(decoder, messages)) {
+          if (event.type === 'failed') assert.ok(['corrupt', 'unsupported'].includes(event.error.kind))
+        }
+      } catch (error) {
+        assert.ok(error instanceof FrazilError && error.kind === 'corrupt', String(error))
+      }
+    },
+  )
+  fc.assert(property, { numRuns: 2000 })
+})
+
+test('rows of a copy may lie across messages; a copy that does not end is refused', () => {
+  const header = Buffer.concat([Buffer.from('PGCOPY\n\xff\r\n\0', 'latin1'), int32(0), int32(0)])
+  const rows = Array.from({ length: 40 }, (_, i) => tuple('copy', [int32(i), i % 3 === 0 ? null : Buffer.from(`v${i}`)]))
+  const stream = Buffer.concat([header, ...rows, Buffer.from([0xff, 0xff])])
+  const copy = (): CopyDecoder => {
+    const decoder = tupleDecoder(
+      'copy',
+      [codecs.int4, codecs.text].map((codec, target) => ({ codec, target, key: false })),
+    )
+    return new CopyDecoder(table, new SegmentWriter(table.fields, table, decoder, parts(), new RetiredSegments()))
+  }
+  const property = fc.property(fc.array(fc.integer({ min: 1, max: 60 }), { minLength: 1 }), (cuts) => {
+    const decoder = copy()
+    for (let at = 0, i = 0; at < stream.length; i++) {
+      const next = Math.min(at + cuts[i % cuts.length], stream.length)
+      assert.ok(decoder.frame(0x64, stream, at, next))
+      at = next
+    }
+    decoder.frame(0x63, stream, 0, 0)
+    decoder.frame(0x5a, stream, 0, 0)
+    assert.ok(decoder.finished && decoder.rows === rows.length)
+  })
+  fc.assert(property, { numRuns: 200 })
+  const broken = copy()
+  broken.frame(0x64, stream, 0, stream.length - 5)
+  assert.throws(() => broken.frame(0x63, stream, 0, 0), { kind: 'corrupt', code: 'bad-copy' })
+  assert.throws(() => copy().frame(0x64, Buffer.alloc(30), 0, 30), { kind: 'corrupt' })
+})
