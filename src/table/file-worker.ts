@@ -12,6 +12,8 @@ import { KeyRunBuilder } from './key-run.ts'
 
 /** Bytes of encoded pages gathered before they are handed to the store. */
 const writeBytes = 1 << 20
+/** Rows of a row group: few enough to keep its pages in little memory, and readers busy with several at a time. */
+const rowGroupRows = 262_144
 /** Rows of key columns read at a time when a run is rebuilt. */
 const rebuildRows = 262_144
 
@@ -103,6 +105,7 @@ class OpenFile {
     this.#store = openStore(spec.warehouse)
     this.#encoder = new ParquetEncoder({
       fields: spec.fields,
+      rowGroupRows,
       createdBy,
       keyValues: { 'iceberg.schema': spec.schemaJson },
       emit: (bytes) => {
