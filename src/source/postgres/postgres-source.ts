@@ -98,6 +98,7 @@ class PostgresSource implements Source {
   #opened = false
   #memo: Memo | null = null
   #controlClient: Client | null = null
+  #lastAnswer: Promise<unknown> = Promise.resolve()
   #decoder: ChangeDecoder | null = null
   #stream: ReplicationStream | null = null
   #copy: { readonly scope: string; readonly copy: TableCopy } | null = null
@@ -447,17 +448,21 @@ class PostgresSource implements Source {
     await client?.end().catch(() => {})
   }
 
-  /** Asks the server something, once more on a new connection if the old one has gone. */
-  async #asking<T>(ask: (client: Client) => Promise<T>): Promise<T> {
-    for (let attempt = 0; ; attempt++) {
-      try {
-        return await ask(await this.#control())
-      } catch (error) {
-        await this.#dropControl()
-        const failure = postgresError(error, placeOf(this.#config.url))
-        if (attempt > 0 || failure.kind !== 'unavailable') throw failure
+  /** Asks the server something, one question at a time; once more on a new connection if the old one has gone. */
+  #asking<T>(ask: (client: Client) => Promise<T>): Promise<T> {
+    const answer = this.#lastAnswer.then(async () => {
+      for (let attempt = 0; ; attempt++) {
+        try {
+          return await ask(await this.#control())
+        } catch (error) {
+          await this.#dropControl()
+          const failure = postgresError(error, placeOf(this.#config.url))
+          if (attempt > 0 || failure.kind !== 'unavailable') throw failure
+        }
       }
-    }
+    })
+    this.#lastAnswer = answer.catch(() => {})
+    return answer
   }
 
   /** Repeats what fails because the server does not answer. Null when the source was closed meanwhile. */
