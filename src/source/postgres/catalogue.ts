@@ -26,7 +26,7 @@ export interface TablePlan {
 }
 
 /** A table that cannot be read, and why. The others go on. */
-export interface LeftOut {
+interface LeftOut {
   readonly id: string
   readonly error: FrazilError
 }

@@ -21,7 +21,7 @@ export interface Codec {
   readonly scale?: number
 }
 
-export type CodecKind =
+type CodecKind =
   | 'bool'
   | 'int2'
   | 'int4'

@@ -29,7 +29,7 @@ export interface TupleDecoder {
   readonly outcome: Outcome
 }
 
-export interface Outcome {
+interface Outcome {
   /** Column of the tuple, −1 for the tuple itself. */
   column: number
   /** The same as a column of the segment. */
