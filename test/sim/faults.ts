@@ -19,8 +19,8 @@ export class Gate {
   /** Calls so far. */
   calls = 0
   isDead = false
-  readonly #at: number
-  readonly #fault: Fault | null
+  #isDue: (call: number, name: string) => boolean
+  #fault: Fault | null
   #died: () => void = () => undefined
   /** Resolves when the process has died. */
   readonly died = new Promise<void>((resolve) => (this.#died = resolve))
@@ -28,9 +28,16 @@ export class Gate {
   met: string | null = null
 
   /** @param at number of the call at which `fault` happens */
-  constructor(fault: Fault | null, at: number) {
+  constructor(fault: Fault | null = null, at = 0) {
     this.#fault = fault
-    this.#at = at
+    this.#isDue = (call) => call >= at
+  }
+
+  /** From now on: at the first call with such a name. */
+  arm(fault: Fault, name: RegExp): void {
+    this.#fault = fault
+    this.met = null
+    this.#isDue = (_call, called) => name.test(called)
   }
 
   kill(): void {
@@ -40,7 +47,8 @@ export class Gate {
 
   async change<T>(name: string, isCommit: boolean, work: () => Promise<T>): Promise<T> {
     if (this.isDead) return forever()
-    const fault = ++this.calls >= this.#at && this.met === null ? this.#fault : null
+    this.calls++
+    const fault = this.met === null && this.#isDue(this.calls, name) ? this.#fault : null
     if (fault === null) return this.passed(work())
     const isAnswer = fault === 'uncertain-done' || fault === 'uncertain-undone'
     // A lost answer waits for the next commit.

@@ -305,7 +305,7 @@ export function someChanges(model: TableModel, writer: ChangeWriter, random: Ran
   for (let left = count; left > 0; left--) {
     const choice = random.below(100)
     const existing = model.existingRow()
-    if (choice === 0 && random.below(4) === 0) {
+    if (choice === 0 && random.below(2) === 0) {
       writer.truncate()
       model.truncate()
     } else if (kind === 'none' || existing === null || choice < 35) {

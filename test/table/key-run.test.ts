@@ -151,6 +151,8 @@ describe('key run', () => {
     while (left > 0) {
       const group = random.below(groups.length)
       const words = Int32Array.from(exactWords(BigInt(group)))
+      const isAlive = (position: number): boolean => !dead.has(position)
+      assert.equal(run.find(words, 0, isAlive), live[group].length > 0, 'looking does not kill')
       const found = run.find(words, 0, kill)
       assert.equal(found, live[group].length > 0)
       const position = live[group].shift()
