@@ -112,14 +112,24 @@ const kinds: Readonly<Record<ErrorKind, string>> = {
   fenced: 'Another process owns the lake. This one stops.',
 }
 
-/** Error codes in the source, each with its kinds: wherever a kind and a code stand together as literals. */
+/**
+ * Error codes in the source, each with its kinds: wherever a kind and a code stand together as literals, and in calls of helpers
+ * that give a kind to the code they get.
+ */
 export function codesInSource(root: string): Map<string, Set<string>> {
   const found = new Map<string, Set<string>>()
-  const pattern = new RegExp(`\\(\\s*'(${Object.keys(kinds).join('|')})'\\s*,\\s*'([a-z0-9-]+)'`, 'g')
+  const add = (kind: string, code: string): void => {
+    if (!(code in kinds)) found.set(code, (found.get(code) ?? new Set()).add(kind))
+  }
+  const kind = `'(${Object.keys(kinds).join('|')})'`
+  const together = new RegExp(`${kind}\\s*,\\s*'([a-z0-9-]+)'\\s*,`, 'g')
+  const helper = new RegExp(`(?:function|const) (\\w+)(?: =)? ?\\(code: string[^;]*?new FrazilError\\(${kind}, code,`, 'g')
   for (const file of readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })) {
     if (!file.endsWith('.ts')) continue
-    for (const [, kind, code] of readFileSync(join(root, 'src', file), 'utf8').matchAll(pattern)) {
-      found.set(code, (found.get(code) ?? new Set()).add(kind))
+    const text = readFileSync(join(root, 'src', file), 'utf8')
+    for (const [, of, code] of text.matchAll(together)) add(of, code)
+    for (const [, name, of] of text.matchAll(helper)) {
+      for (const [, code] of text.matchAll(new RegExp(`\\b${name}\\(\\s*'([a-z0-9-]+)'`, 'g'))) add(of, code)
     }
   }
   return found

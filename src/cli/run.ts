@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Command } from 'commander'
 import { Option } from 'commander'
 import { FrazilError } from '../base/index.ts'
@@ -17,6 +18,9 @@ interface RunOptions {
   readonly takeOver?: boolean
   readonly logLevel: LogLevel
 }
+
+/** How long a stop waits for an engine that is still opening. */
+const openingGraceMs = 3000
 
 export function addRunCommand(program: Command): void {
   program
@@ -78,8 +82,9 @@ async function listen(config: Config, log: Log): Promise<HttpServer> {
 
 async function close(server: HttpServer, running: Promise<{ engine: Engine; forget: () => Promise<void> }>): Promise<void> {
   await server.close()
-  // An engine that failed to open has nothing to close; its error is on its way to the user.
-  const open = await running.catch(() => null)
+  // An engine that failed to open has nothing to close; its error is on its way to the user. One that still waits for a server
+  // that does not answer has read nothing: it ends with the process.
+  const open = await Promise.race([running.catch(() => null), delay(openingGraceMs, null, { ref: false })])
   await open?.engine.close()
   await open?.forget()
 }
