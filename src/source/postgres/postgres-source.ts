@@ -57,6 +57,8 @@ export interface PostgresParts extends SourceParts {
 }
 
 const firstRetryMs = 100
+/** How long a server that does not answer at all is asked when the source starts. */
+const firstContactMs = 3_000
 const longestRetryMs = 10_000
 
 /** A Postgres database's changes by logical replication, after a copy of what is there (`Source`). */
@@ -465,16 +467,22 @@ class PostgresSource implements Source {
     return answer
   }
 
-  /** Repeats what fails because the server does not answer. Null when the source was closed meanwhile. */
+  /**
+   * Repeats what fails because the server is busy with something else. A server that is not there at all is soon told: as a rule
+   * the address is wrong. Null when the source was closed meanwhile.
+   */
   async #retrying<T>(attempt: () => Promise<T>): Promise<T | null> {
     const retry = new Retry(this.#parts, this.#config.retryForMs)
+    const started = this.#parts.clock.monotonic()
     for (;;) {
       try {
         return await attempt()
       } catch (error) {
         await this.#dropControl()
         if (this.#closing.signal.aborted) return null
-        await retry.after(this.#unavailable(error), this.#closing.signal)
+        const failure = this.#unavailable(error)
+        if (failure.code === 'unreachable' && this.#parts.clock.monotonic() - started > firstContactMs) throw failure
+        await retry.after(failure, this.#closing.signal)
         if (this.#closing.signal.aborted) return null
       }
     }
