@@ -4,7 +4,7 @@ import { FrazilError } from '../base/index.ts'
 import { loadConfig } from '../engine/index.ts'
 import type { Config } from '../engine/index.ts'
 
-export const defaultConfigFile = 'frazil.yaml'
+const defaultConfigFile = 'frazil.yaml'
 
 /** The configuration that a command works with, and the file it came from. */
 export interface Settings {

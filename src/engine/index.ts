@@ -5,7 +5,6 @@ export type { Config, ConfigInput, ConfigParts, PostgresSourceConfig, SourceConf
 export { loadConfig, parseConfig } from './config-file.ts'
 export { configNode } from './config-issues.ts'
 export type { ConfigNode } from './config-issues.ts'
-export { Secret } from './secret.ts'
 export { parseDuration, parseSize } from './units.ts'
 export { openEngine } from './engine.ts'
 export { catalogPath } from './lake.ts'

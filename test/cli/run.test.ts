@@ -91,19 +91,16 @@ suite('frazil run', () => {
     assert.equal(slots.rowCount, 0)
   })
 
-  test('a server that does not answer is told by check and run, without the password', async () => {
+  test('a server that does not answer: a sentence without the password, exit 1 of check and 4 of run', async () => {
     const other = join(folder, 'unreachable.yaml')
     const source = 'type: postgres, url: "postgres://postgres:hunter2@127.0.0.1:1/shop", tables: [public.items]'
     writeFileSync(other, `warehouse: ./other\nlocal: ./other-local\nlisten: 127.0.0.1:0\nsources: {shop: {${source}}}\n`)
     const checked = await frazil(['check', other])
     assert.equal(checked.code, 1)
     assert.match(checked.out, /^problem shop: Postgres at 127\.0\.0\.1:1 cannot be reached/m)
-    // The daemon says so and tries again; meanwhile it can be stopped.
-    const daemon = start(['run', other])
-    assert.match(await daemon.line('trying again'), /Postgres at 127\.0\.0\.1:1 cannot be reached/)
-    daemon.process.kill('SIGTERM')
-    const { code, out, err } = await daemon.finished
-    assert.equal(code, 0, err)
+    const { code, out, err } = await frazil(['run', other])
+    assert.equal(code, 4)
+    assert.match(err, /^frazil: Postgres at 127\.0\.0\.1:1 cannot be reached/)
     assert(!(out + err + checked.out).includes('hunter2'))
   })
 })
