@@ -9,12 +9,13 @@ const smallestWidth = 4
  * Rows under their column names, in a frame. Lines are at most `width` characters wide: the widest columns are cut, with `…`
  * where something is missing. Characters that would move a terminal's cursor are shown escaped.
  */
-export function textTable(columns: readonly TextColumn[], rows: readonly (readonly string[])[], width = Infinity): string {
+export function textTable(columns: readonly TextColumn[], rows: readonly (readonly string[])[], width?: number): string {
   const cells = rows.map((row) => row.map(printable))
   const names = columns.map(({ name }) => printable(name))
   const widths = names.map((name, i) => cells.reduce((most, row) => Math.max(most, displayWidth(row[i])), displayWidth(name)))
   const frame = columns.length * 3 + 1
-  let excess = widths.reduce((sum, each) => sum + each, 0) + frame - width
+  // A terminal that does not know its width says 0.
+  let excess = width ? widths.reduce((sum, each) => sum + each, 0) + frame - width : 0
   while (excess > 0) {
     const widest = Math.max(...widths)
     if (widest <= smallestWidth) break

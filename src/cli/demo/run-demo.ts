@@ -131,8 +131,8 @@ async function choosePort(preferred: number, what: string, screen: Screen): Prom
 async function startPostgres(folder: DemoFolder, screen: Screen): Promise<EmbeddedPostgres> {
   const binDir = await providePostgres((sentence) => screen.say(sentence))
   const port = await choosePort(preferredPostgresPort, 'Postgres', screen)
-  // It is a demo: a power cut may cost its data, and creating it takes a third of the time.
-  const settings = { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off' }
+  // It is a demo: a power cut may cost its data. (`synchronous_commit` stays on: what is not flushed is not sent, and lags.)
+  const settings = { fsync: 'off', full_page_writes: 'off' }
   return startEmbeddedPostgres({ binDir, port, dataDir: folder.postgresData, settings })
 }
 

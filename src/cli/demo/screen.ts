@@ -45,9 +45,10 @@ class Panel implements Screen {
   }
 
   show(lines: readonly string[]): void {
-    const width = this.#out.columns
+    // A terminal that does not know its size says 0.
+    const width = this.#out.columns || 80
     const fitting = lines
-      .slice(0, this.#out.rows - 1)
+      .slice(0, (this.#out.rows || 24) - 1)
       .map((line) => (line.length > width ? `${line.slice(0, width - 1)}…` : line))
     this.#out.write(this.#erase() + fitting.map((line) => `${line}\n`).join(''))
     this.#drawn = fitting

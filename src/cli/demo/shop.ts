@@ -7,6 +7,7 @@ export const shopTables = ['customers', 'orders', 'order_lines'] as const
 
 const initialCustomers = 2000
 const initialOrders = 40_000
+const initialDays = 30
 
 const definition = `
 create type order_status as enum ('placed', 'paid', 'shipped', 'returned');
@@ -50,11 +51,15 @@ select 'Customer ' || n, 'c' || n || '@example.com',
        (n * 37 % 100000) / 100.0, date '1950-01-01' + (n * 7919 % 20000)
 from generate_series(1, $1::int) n`
 
+/** $1 orders of $2 customers, with two lines each, placed within the last $3 days (0: now); older ones have got somewhere. */
 const addOrders = `
 with placed as (
-  insert into orders (customer_id, status, total, coupon)
-  select 1 + floor(random() * $2::int), 'placed', round((5 + random() * 495)::numeric, 2),
-         case when random() < 0.1 then 'WELCOME' end
+  insert into orders (customer_id, status, total, coupon, placed_at)
+  select 1 + floor(random() * $2::int),
+         case when $3::int = 0 then 'placed' else (array['placed', 'paid', 'shipped', 'shipped', 'returned'])[1 + floor(random() * 5)] end::order_status,
+         round((5 + random() * 495)::numeric, 2),
+         case when random() < 0.1 then 'WELCOME' end,
+         clock_timestamp() - random() * make_interval(days => $3::int)
   from generate_series(1, $1::int)
   returning id, total
 )
@@ -63,10 +68,12 @@ select id, line, (array['lamp', 'chair', 'desk', 'shelf', 'rug'])[1 + floor(rand
        1 + floor(random() * 4), round(total / 2, 2), case when random() < 0.2 then '{0.05,0.1}' else '{}' end::numeric(4, 3)[]
 from placed, generate_series(1, 2) line`
 
-/** Some orders move on: placed → paid → shipped → returned. The newest hour is enough: \`placed_at\` is indexed. */
+/** $1 orders move on, from a moment by chance: placed → paid → shipped, and a few shipped ones come back. */
 const moveOrders = `
 with moving as (
-  select id from orders where placed_at >= (select max(placed_at) from orders) - make_interval(secs => random() * 60)
+  select id from orders
+  where placed_at >= (select min(placed_at) + random() * (max(placed_at) - min(placed_at)) from orders)
+    and (status in ('placed', 'paid') or status = 'shipped' and random() < 0.02)
   order by placed_at limit $1
 )
 update orders set
@@ -86,7 +93,7 @@ export async function createShop(client: Client): Promise<void> {
   await client.query('begin')
   await client.query(definition)
   await client.query(addCustomers, [initialCustomers])
-  await client.query(addOrders, [initialOrders, initialCustomers])
+  await client.query(addOrders, [initialOrders, initialCustomers, initialDays])
   await client.query('commit')
   await client.query('analyze')
 }
@@ -105,7 +112,7 @@ export async function keepShopBusy(client: Client, signal: AbortSignal): Promise
   let next = performance.now()
   while (!signal.aborted) {
     await client.query('begin')
-    await client.query(addOrders, [ordersPerTransaction, initialCustomers])
+    await client.query(addOrders, [ordersPerTransaction, initialCustomers, 0])
     await client.query(moveOrders, [ordersPerTransaction * 2])
     await client.query(touchCustomers, [10, initialCustomers])
     await client.query(dropOrders, [ordersPerTransaction / 5])
