@@ -8,8 +8,8 @@ export interface ValueOptions {
 
 /**
  * A value as JSON text by its type: int64 and decimal are numbers with all their digits; NaN and infinities are strings; dates,
- * times and timestamps ISO 8601 with microseconds, UTC ones with Z; uuid text; binary base64; lists arrays; structs objects;
- * maps with text keys objects, others arrays of [key, value].
+ * times and timestamps ISO 8601 with microseconds, UTC ones with Z; uuid text; binary base64; lists arrays; structs and maps
+ * objects. Queries write their values by the same rules.
  */
 export function jsonText(type: Type, value: Value, options: ValueOptions): string {
   if (value === null) return 'null'
@@ -46,8 +46,7 @@ export function jsonText(type: Type, value: Value, options: ValueOptions): strin
       const entries = (value as readonly (readonly [Value, Value])[]).map(
         ([key, item]) => [jsonText(type.key, key, options), jsonText(type.value, item, options)] as const,
       )
-      if (type.key.kind === 'string') return `{${entries.map(([key, item]) => `${key}:${item}`).join(',')}}`
-      return `[${entries.map(([key, item]) => `[${key},${item}]`).join(',')}]`
+      return `{${entries.map(([key, item]) => `${key.startsWith('"') ? key : JSON.stringify(key)}:${item}`).join(',')}}`
     }
     case 'struct':
       return rowText(type.fields, value as readonly Value[], options)
