@@ -7,11 +7,12 @@ import { walPosition } from '../support/compare.ts'
 import { Mirror, runKills } from '../support/crash.ts'
 import { startPostgres } from '../support/postgres.ts'
 import type { EmbeddedPostgres } from '../support/postgres.ts'
+import { workloadSettings } from '../support/workload.ts'
 
 let server: EmbeddedPostgres
 
 before(async () => {
-  server = await startPostgres({ settings: { logical_decoding_work_mem: '64kB' } })
+  server = await startPostgres({ settings: workloadSettings })
 })
 
 after(() => server.stop())

@@ -2,11 +2,12 @@ import { after, before, test } from 'node:test'
 import { Mirror } from '../support/crash.ts'
 import { startPostgres } from '../support/postgres.ts'
 import type { EmbeddedPostgres } from '../support/postgres.ts'
+import { workloadSettings } from '../support/workload.ts'
 
 let server: EmbeddedPostgres
 
 before(async () => {
-  server = await startPostgres()
+  server = await startPostgres({ settings: workloadSettings })
 })
 
 after(() => server.stop())

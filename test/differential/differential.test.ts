@@ -2,6 +2,7 @@ import { after, before, test } from 'node:test'
 import { runDifferential } from '../support/differential.ts'
 import { startPostgres } from '../support/postgres.ts'
 import type { EmbeddedPostgres } from '../support/postgres.ts'
+import { workloadSettings } from '../support/workload.ts'
 
 // A few seeds of what test/full/differential does with many.
 const seeds = [1, 2]
@@ -9,8 +10,7 @@ const seeds = [1, 2]
 let server: EmbeddedPostgres
 
 before(async () => {
-  // Little memory for decoding, so that transactions are streamed or spilled.
-  server = await startPostgres({ settings: { logical_decoding_work_mem: '64kB' } })
+  server = await startPostgres({ settings: workloadSettings })
 })
 
 after(() => server.stop())

@@ -42,7 +42,6 @@ export class Mirror {
           writer: writer + 1,
           mostRows: 2000,
           mostTableRows: 5000,
-          truncate: false,
         }),
     )
   }

@@ -86,7 +86,7 @@ class DifferentialRun {
       Array.from({ length: writers }, async (_, writer) => {
         const connection = await connect(this.#databaseUrl())
         this.#closing.push(() => connection.end())
-        return { connection, workload: new Workload({ seed: seed * 100 + writer, writer, mostRows, truncate: writers === 1 }) }
+        return { connection, workload: new Workload({ seed: seed * 100 + writer, writer, mostRows }) }
       }),
     )
     for (const transaction of workloads[0].workload.initial(this.#random.below(1000))) await runTransaction(client, transaction)
@@ -219,8 +219,9 @@ class DifferentialRun {
     const config: ConfigInput = {
       warehouse: join(this.#folder, 'lake'),
       local: join(this.#folder, 'local'),
-      memory: '64MB',
-      commit: { every: '300ms', bytes: '4MB' },
+      // With little memory rows are staged before they can be committed.
+      memory: this.#options.seed % 2 === 0 ? '24MB' : '64MB',
+      commit: { every: ['100ms', '500ms', '5s'][this.#options.seed % 3], bytes: '4MB' },
       pipelines: this.#options.pipelines,
       query: { memory: '256MB', threads: 1 },
       sources: {

@@ -6,6 +6,9 @@ import type { UniqueGroup, WorkloadColumn, WorkloadTable } from './workload-tabl
 
 type Random = ReturnType<typeof seededRandom>
 
+/** For the server: transactions are spilled or streamed early, and writers in each other's way find out soon. */
+export const workloadSettings = { logical_decoding_work_mem: '64kB', deadlock_timeout: '50ms' } as const
+
 /** One transaction, as SQL to run in order between BEGIN and its outcome. */
 export interface Transaction {
   readonly statements: readonly string[]
@@ -21,8 +24,6 @@ export interface WorkloadOptions {
   readonly mostTableRows?: number
   /** Several writers at once need disjoint new keys: give each another number. */
   readonly writer?: number
-  /** No TRUNCATE: it waits for everybody else's locks. */
-  readonly truncate?: boolean
 }
 
 /** A seeded sequence of random transactions over {@link workloadTables}. The same seed gives the same statements. */
@@ -38,7 +39,7 @@ export class Workload {
   constructor(options: WorkloadOptions) {
     this.#random = seededRandom(options.seed)
     this.#tables = options.tables ?? workloadTables
-    this.#options = { mostRows: 20_000, mostTableRows: 40_000, writer: 0, truncate: true, ...options }
+    this.#options = { mostRows: 20_000, mostTableRows: 40_000, writer: 0, ...options }
     this.#first = 1 + this.#options.writer * 100_000_000
   }
 
@@ -87,7 +88,7 @@ export class Workload {
     if (chance < 25) return [this.#insert(table, rows)]
     if (chance < 45) return [this.#update(table, rows, [])]
     if (chance < 58) return [this.#delete(table, rows)]
-    if (chance < 59) return this.#options.truncate ? this.#truncate(table, rows) : [this.#deleteHalf(table)]
+    if (chance < 61) return this.#truncate(table, rows)
     if (table.unique.length === 0)
       return [this.#insert(table, 1), this.#insert(table, 1), this.#update(table, 3, []), this.#delete(table, 2)]
     if (chance < 70) return [this.#update(table, rows, this.#someGroups(table))]

@@ -3,6 +3,7 @@ import { agree } from '../../support/compare.ts'
 import { runKills } from '../../support/crash.ts'
 import { startPostgres } from '../../support/postgres.ts'
 import type { EmbeddedPostgres } from '../../support/postgres.ts'
+import { workloadSettings } from '../../support/workload.ts'
 import { workloadTables } from '../../support/workload-tables.ts'
 import { LakeReader } from '../support/readers.ts'
 
@@ -12,7 +13,7 @@ const seed = Number(process.env['FRAZIL_SEED_BASE'] ?? 5000)
 let server: EmbeddedPostgres
 
 before(async () => {
-  server = await startPostgres({ settings: { logical_decoding_work_mem: '64kB' } })
+  server = await startPostgres({ settings: workloadSettings })
 })
 
 after(() => server.stop())

@@ -2,6 +2,7 @@ import { after, before, test } from 'node:test'
 import { runDifferential } from '../../support/differential.ts'
 import { startPostgres } from '../../support/postgres.ts'
 import type { EmbeddedPostgres } from '../../support/postgres.ts'
+import { workloadSettings } from '../../support/workload.ts'
 import { LakeReader } from '../support/readers.ts'
 
 // FRAZIL_SEEDS: how many, or which ones with commas. FRAZIL_SEED_BASE: the first, so that a nightly run takes others.
@@ -12,7 +13,7 @@ const seeds = wanted.includes(',') ? wanted.split(',').map(Number) : Array.from(
 let server: EmbeddedPostgres
 
 before(async () => {
-  server = await startPostgres({ settings: { logical_decoding_work_mem: '64kB' } })
+  server = await startPostgres({ settings: workloadSettings })
 })
 
 after(() => server.stop())

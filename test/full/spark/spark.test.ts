@@ -8,6 +8,7 @@ import { difference, postgresRows } from '../../support/compare.ts'
 import { runDifferential } from '../../support/differential.ts'
 import { startPostgres } from '../../support/postgres.ts'
 import type { EmbeddedPostgres } from '../../support/postgres.ts'
+import { workloadSettings } from '../../support/workload.ts'
 import { workloadTables } from '../../support/workload-tables.ts'
 import type { WorkloadTable } from '../../support/workload-tables.ts'
 import { Spark } from '../support/readers.ts'
@@ -18,7 +19,7 @@ const readable = workloadTables.filter(({ columns }) => columns.every(({ compare
 let server: EmbeddedPostgres
 
 before(async () => {
-  server = await startPostgres({ settings: { logical_decoding_work_mem: '64kB' } })
+  server = await startPostgres({ settings: workloadSettings })
 })
 
 after(() => server.stop())
