@@ -2,10 +2,11 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { Client } from 'pg'
 import type { Daemon } from '../test/support/daemon.ts'
+import { connect } from '../test/support/workload.ts'
 import { BenchPostgres } from './support/bench-postgres.ts'
 import { byLookup, byQuery, commitToVisible, percentile } from './support/latency.ts'
+import { Load } from './support/load.ts'
 import { startMeasured } from './support/measured-daemon.ts'
 import { processCost } from './support/process-cost.ts'
 import { topFunctions } from './support/profile.ts'
@@ -53,11 +54,11 @@ function note(name: string, value: number, unit: string, mark?: Figure['mark'], 
   console.error(`${name}: ${value.toPrecision(4)} ${unit}${remark === undefined ? '' : ` (${remark})`}`)
 }
 
-async function start(scenario: string, table: string): Promise<Daemon> {
+async function start(scenario: string, ...tables: readonly string[]): Promise<Daemon> {
   const frazil = await startMeasured({
     folder: join(folder, scenario),
     url: postgres.url,
-    tables: [`public.${table}`],
+    tables: tables.map((table) => `public.${table}`),
     memory,
     profile: options.profile,
   })
@@ -159,8 +160,8 @@ async function drainBacklog(scenario: string, table: string, rows: number, write
   return { seconds, raw }
 }
 
-async function ready(scenario: string, table: string): Promise<Daemon> {
-  const frazil = await start(scenario, table)
+async function ready(scenario: string, ...tables: readonly string[]): Promise<Daemon> {
+  const frazil = await start(scenario, ...tables)
   await frazil.ready(600)
   return frazil
 }
@@ -199,54 +200,20 @@ async function updates(rawRate: number): Promise<void> {
   await postgres.client.query('DROP TABLE u')
 }
 
-/** A second connection that inserts 1,000 rows a transaction, at `perSecond` or as fast as it can. */
-class Load {
-  rows = 0
-  readonly #client: Client
-  #stopped = false
-  #done: Promise<void> = Promise.resolve()
-
-  constructor(client: Client) {
-    this.#client = client
-  }
-
-  run(firstId: number, perSecond: number): void {
-    const batch = 1000
-    const loop = async (): Promise<void> => {
-      const start = performance.now()
-      while (!this.#stopped) {
-        const early = start + (this.rows / perSecond) * 1000 - performance.now()
-        if (early > 1) await new Promise((resolve) => setTimeout(resolve, early))
-        const from = firstId + this.rows
-        await this.#client.query(
-          `INSERT INTO v SELECT ${row('g')} FROM generate_series(${from}::bigint, ${from + batch - 1}) AS g`,
-        )
-        this.rows += batch
-      }
-    }
-    this.#done = loop()
-  }
-
-  async stop(): Promise<void> {
-    this.#stopped = true
-    await this.#done
-  }
-}
-
 async function latency(): Promise<void> {
-  await postgres.client.query(`CREATE TABLE v (${columns})`)
-  const frazil = await ready('latency', 'v')
-  const loader = new Client({ connectionString: postgres.url })
-  await loader.connect()
+  // The probes are rows of a small table beside the loaded one: the question is when they are seen, not how fast a scan is.
+  await postgres.client.query(`CREATE TABLE v (${columns}); CREATE TABLE probe (${columns})`)
+  const frazil = await ready('latency', 'v', 'probe')
+  const loader = await connect(postgres.url)
   const count = Math.max(100, Math.round(1000 * Math.min(1, scale)))
   let firstId = 1
   const measure = async (name: string, marks: { p50: number; p99: number }): Promise<void> => {
     for (const [how, probe] of [
-      ['look-up', byLookup(frazil, 'v')],
-      ['query', byQuery(frazil, 'v')],
+      ['look-up', byLookup(frazil, 'probe')],
+      ['query', byQuery(frazil, 'probe')],
     ] as const) {
-      await commitToVisible(postgres.client, 'v', probe, { firstId, count: 50, everyMs: 10 }) // warms up
-      const latencies = await commitToVisible(postgres.client, 'v', probe, { firstId: firstId + 50, count, everyMs: 10 })
+      await commitToVisible(postgres.client, 'probe', probe, { firstId, count: 50, everyMs: 10 }) // warms up
+      const latencies = await commitToVisible(postgres.client, 'probe', probe, { firstId: firstId + 50, count, everyMs: 10 })
       firstId += count + 50
       note(`${name}, seen by ${how}, p50`, percentile(latencies, 50), 'ms', { at: 'most', value: marks.p50 })
       note(`${name}, seen by ${how}, p99`, percentile(latencies, 99), 'ms', { at: 'most', value: marks.p99 })
@@ -254,7 +221,10 @@ async function latency(): Promise<void> {
   }
   await measure('100 tx/s', { p50: 2, p99: 20 })
   // The most that this machine writes, sends and shows together.
-  const most = new Load(loader)
+  const most = new Load(
+    loader,
+    (from, to) => `INSERT INTO v SELECT ${row('g')} FROM generate_series(${from}::bigint, ${to}) AS g`,
+  )
   const from = performance.now()
   most.run(1_000_000_000, Number.POSITIVE_INFINITY)
   await new Promise((resolve) => setTimeout(resolve, 6000))
@@ -262,7 +232,10 @@ async function latency(): Promise<void> {
   await frazil.visible('bench', await postgres.position(), 600)
   const rate = most.rows / ((performance.now() - from) / 1000)
   note('live inserts, 1,000 a transaction, until visible', rate / 1e6, 'M rows/s', undefined, 'the most')
-  const half = new Load(loader)
+  const half = new Load(
+    loader,
+    (from, to) => `INSERT INTO v SELECT ${row('g')} FROM generate_series(${from}::bigint, ${to}) AS g`,
+  )
   half.run(2_000_000_000, rate / 2)
   await measure('half of that load', { p50: 30, p99: 100 })
   await half.stop()
@@ -272,5 +245,5 @@ async function latency(): Promise<void> {
   await loader.end()
   await stop(frazil, 'latency')
   await forget()
-  await postgres.client.query('DROP TABLE v')
+  await postgres.client.query('DROP TABLE v, probe')
 }

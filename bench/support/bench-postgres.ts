@@ -3,9 +3,10 @@ import { once } from 'node:events'
 import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { Client } from 'pg'
+import type { Client } from 'pg'
 import { startEmbeddedPostgres } from '../../src/cli/embedded-postgres.ts'
 import type { EmbeddedPostgres } from '../../src/cli/embedded-postgres.ts'
+import { connect } from '../../test/support/workload.ts'
 import { familyCpuSeconds } from './process-cost.ts'
 
 const run = promisify(execFile)
@@ -36,8 +37,7 @@ export class BenchPostgres {
       binDir: system ?? undefined,
       settings: { fsync: 'off', max_wal_size: '16GB', checkpoint_timeout: '1h', autovacuum: 'off', shared_buffers: '256MB' },
     })
-    const client = new Client({ connectionString: server.url })
-    await client.connect()
+    const client = await connect(server.url)
     const answer = await client.query<{ server_version: string }>('SHOW server_version')
     return new BenchPostgres(server, tools, client, answer.rows[0].server_version)
   }
