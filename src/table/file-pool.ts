@@ -60,6 +60,7 @@ export interface FileWriter {
 export class FilePool {
   readonly #lanes: Lane[]
   #nextFile = 1
+  #isClosed = false
 
   constructor(ports: readonly MessagePort[]) {
     this.#lanes = ports.map((port) => {
@@ -101,9 +102,10 @@ export class FilePool {
   }
 
   close(): void {
+    this.#isClosed = true
     for (const lane of this.#lanes) {
       lane.port.close()
-      for (const waiting of lane.due.splice(0)) waiting.reject(new FrazilError('unavailable', 'closed', 'the engine is closing'))
+      for (const waiting of lane.due.splice(0)) waiting.reject(closed())
     }
   }
 
@@ -112,6 +114,7 @@ export class FilePool {
   }
 
   #ask(lane: Lane, request: FileRequest): Promise<Extract<FileAnswer, { ok: true }>> {
+    if (this.#isClosed) return Promise.reject(closed())
     return new Promise((resolve, reject) => {
       lane.due.push({ resolve, reject })
       // The thread keeps the process alive only while an answer is due.
@@ -121,4 +124,8 @@ export class FilePool {
       if (lane.due.length === 0) lane.port.unref()
     }) as Promise<Extract<FileAnswer, { ok: true }>>
   }
+}
+
+function closed(): FrazilError {
+  return new FrazilError('unavailable', 'closed', 'the engine is closing')
 }

@@ -24,6 +24,8 @@ export class Gate {
   #died: () => void = () => undefined
   /** Resolves when the process has died. */
   readonly died = new Promise<void>((resolve) => (this.#died = resolve))
+  /** What others do before anybody can look whether a lost answer was a yes. */
+  afterLoss: (() => Promise<void>) | null = null
   /** What the fault met, for messages. */
   met: string | null = null
 
@@ -64,6 +66,7 @@ export class Gate {
         return forever()
       case 'uncertain-done':
         await work()
+        await this.afterLoss?.()
         throw new FrazilError('uncertain', 'answer-lost', `the answer to ${name} was lost`)
       case 'uncertain-undone':
         throw new FrazilError('uncertain', 'answer-lost', `the answer to ${name} was lost`)

@@ -15,6 +15,7 @@ import { parseRecord } from '../../src/engine/state-record.ts'
 import type { SourceRecord } from '../../src/engine/state-record.ts'
 import { ParquetReader } from '../../src/format/parquet/index.ts'
 import { MemoryCatalog, loadTable, readDeletionVector } from '../../src/iceberg/index.ts'
+import type { TablePointer } from '../../src/iceberg/index.ts'
 import type { EngineEvent } from '../../src/observe/index.ts'
 import { SimulatedSource, valueText } from '../../src/source/simulated/index.ts'
 import type { SimulatedHistory, SimulatedOptions, SimulatedRows } from '../../src/source/simulated/index.ts'
@@ -88,45 +89,68 @@ export class World {
     return process
   }
 
-  async record(): Promise<SourceRecord | null> {
-    const stored = await this.catalog.state(stateKey)
-    return stored && parseRecord(stored.value)
+  /** State record and tables of one moment, also while a process commits. */
+  async #snapshot(): Promise<{ record: SourceRecord | null; pointers: Map<string, TablePointer> }> {
+    for (;;) {
+      const before = await this.catalog.state(stateKey)
+      const tables = await this.catalog.list()
+      const stored = await this.catalog.state(stateKey)
+      if (before?.version !== stored?.version) continue
+      return { record: stored && parseRecord(stored.value), pointers: new Map(tables.map((table) => [table.name, table])) }
+    }
   }
 
   /** The lake is the database as of the position in the state record, for every table. Returns the position. */
   async check(what: string): Promise<number | null> {
-    const record = await this.record()
-    const inLake = new Set((await this.catalog.list()).map(({ name }) => name))
+    const { record, pointers } = await this.#snapshot()
+    const take = (name: string): TablePointer | null => {
+      const pointer = pointers.get(name)
+      pointers.delete(name)
+      return pointer ?? null
+    }
     if (!record || record.position === null) {
-      assert.equal(inLake.size, 0, `${what}: no table without a position`)
+      assert.equal(pointers.size, 0, `${what}: no table without a position`)
       return null
     }
     const position = Number(record.position)
     assert.ok(this.history.acknowledged <= position, `${what}: what is not in the lake is not acknowledged`)
     for (const { table } of record.tables) {
-      assert.ok(inLake.delete(table.name), `${what}: ${table.name} is in the catalog`)
-      await this.#compare(`${what}: ${table.name} at ${position}`, table.id, table.name, position)
+      const pointer = take(table.name) ?? assert.fail(`${what}: ${table.name} is in the catalog`)
+      await this.#compare(`${what}: ${table.name} at ${position}`, table.id, pointer, position)
     }
     for (const { id, name, position: last } of record.detached) {
-      if (!inLake.delete(name)) continue
+      const pointer = take(name)
+      if (!pointer) continue
       assert.ok(last !== null, `${what}: a detached table in the lake has a position`)
-      await this.#compare(`${what}: ${name}, detached at ${last}`, id, name, Number(last))
+      await this.#compare(`${what}: ${name}, detached at ${last}`, id, pointer, Number(last))
     }
-    assert.deepEqual([...inLake], [], `${what}: every table in the catalog is known`)
+    assert.deepEqual([...pointers.keys()], [], `${what}: every table in the catalog is known`)
     return position
   }
 
-  async #compare(what: string, id: string, name: string, position: number): Promise<void> {
-    const rows = await this.lakeRows(name)
+  async #compare(what: string, id: string, pointer: TablePointer, position: number): Promise<void> {
+    const rows = await this.#lakeRows(pointer)
     const expected = textOf(this.history.rowsAt(id, position))
     // A difference of many thousand rows is not worth printing.
     if (Math.abs(rows.length - expected.length) > 1000) assert.equal(rows.length, expected.length, what)
     assert.deepEqual(rows, expected, what)
   }
 
-  /** The rows of a table as any reader of Iceberg sees them. */
-  async lakeRows(name: string): Promise<string[]> {
+  /** Another engine changes a table: here only a property of it. */
+  async foreignCommit(name: string): Promise<void> {
     const pointer = (await this.catalog.load({ namespace: 'shop', name })) ?? assert.fail(`${name} is in the catalog`)
+    const table = await loadTable({ store: this.store, clock: systemClock, random: this.random }, pointer)
+    const retention = { maxSnapshots: 100, maxAgeMs: 3_600_000 }
+    const update = { added: [], removed: [], deletionVectors: [], summary: {}, properties: { owner: 'somebody' }, retention }
+    const { commit } = await table.prepare(update)
+    await this.catalog.commit({
+      tables: [{ namespace: 'shop', name, base: commit.base, next: commit.metadataLocation }],
+      states: [],
+    })
+  }
+
+  /** The rows of a table as any reader of Iceberg sees them. */
+  async #lakeRows(pointer: TablePointer): Promise<string[]> {
     const table = await loadTable({ store: this.store, clock: systemClock, random: seededRandom(1) }, pointer)
     const rows: string[] = []
     for (const file of await table.files()) {
