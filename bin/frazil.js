@@ -12,6 +12,9 @@ if (major < 24) {
   process.exit(3)
 }
 
+// Files, names and compression share these threads with running queries, which hold one each; to be set before the first is used.
+process.env.UV_THREADPOOL_SIZE = process.env.UV_THREADPOOL_SIZE || '16'
+
 import('node:fs').then(function (fs) {
   // A clone has the sources and runs them as they are; the package has what was built from them.
   var source = new URL('../src/cli/main.ts', import.meta.url)

@@ -3,7 +3,6 @@ export type { Field, ListType, MapType, NestedType, PrimitiveType, Schema, Struc
 export {
   Segment,
   isAlive,
-  isNestedColumn,
   isPresent,
   layoutOf,
   maxSegmentRows,

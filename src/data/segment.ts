@@ -1,6 +1,5 @@
 import { assert } from '../base/index.ts'
 import type { Block, SlabPool } from '../base/index.ts'
-import { isNested } from './types.ts'
 import type { Field, Type } from './types.ts'
 
 /**
@@ -267,9 +266,4 @@ export function isAlive(segment: SharedSegment | Segment, row: number, commit: n
   if (segment.deletedAt === null) return true
   const at = segment.deletedAt[row]
   return at === 0 || segment.baseCommit + at > commit
-}
-
-/** Whether values of a type are nested cells in a `var` column. */
-export function isNestedColumn(column: Column): boolean {
-  return isNested(column.field.type)
 }

@@ -74,13 +74,16 @@ export class HotRange {
     this.rows += to - from
   }
 
-  /** Enters the key of a row of the newest segment. */
-  put(segment: Segment, row: number): void {
+  /** Enters the key of a row of the newest segment; `hash` is that of its words ({@link mixWords}), where it is known. */
+  put(segment: Segment, row: number, knownHash?: number): void {
     const number = this.#segments.length - 1
     const current = this.#segments[number]
     assert(current.segment === segment && this.#index && this.#key && current.readKey, 'a row is entered when its segment is')
-    current.readKey(row, scratch, 0)
-    const hash = mixWords(scratch, 0, this.#key.kind === 'exact' ? 2 : 4)
+    let hash = knownHash
+    if (hash === undefined) {
+      current.readKey(row, scratch, 0)
+      hash = mixWords(scratch, 0, this.#key.kind === 'exact' ? 2 : 4)
+    }
     const ref = (number << 16) | row
     const before = this.#lookUp(hash, current.keyColumns, row)
     if (before >= 0) {
@@ -95,13 +98,12 @@ export class HotRange {
   }
 
   /**
-   * Finds the live row with a key and marks it dead as of `commit`.
+   * Finds the live row with the key of row `row` of `columns`, whose words have the hash `hash`, and marks it dead as of `commit`.
    * `dead`: the key was here and its row is gone already, so no older row can be alive. `absent`: look further.
    */
-  kill(words: Int32Array, at: number, columns: readonly Column[], row: number, commit: number): 'killed' | 'dead' | 'absent' {
+  kill(hash: number, columns: readonly Column[], row: number, commit: number): 'killed' | 'dead' | 'absent' {
     const key = this.#key
     if (!key || !this.#index) return 'absent'
-    const hash = mixWords(words, at, key.kind === 'exact' ? 2 : 4)
     let ref = this.#lookUp(hash, columns, row)
     if (ref < 0) return 'absent'
     if (key.multiset) {
@@ -119,9 +121,9 @@ export class HotRange {
   }
 
   /** The live row with a key, or null. */
-  get(words: Int32Array, at: number, columns: readonly Column[], row: number): { segment: Segment; row: number } | 'dead' | null {
+  get(hash: number, columns: readonly Column[], row: number): { segment: Segment; row: number } | 'dead' | null {
     if (!this.#index || !this.#key) return null
-    let ref = this.#lookUp(mixWords(words, at, this.#key.kind === 'exact' ? 2 : 4), columns, row)
+    let ref = this.#lookUp(hash, columns, row)
     if (ref < 0) return null
     if (this.#key.multiset) while (ref >= 0 && this.#deletedAt(ref) !== 0) ref = this.#before(ref)
     else if (this.#deletedAt(ref) !== 0) return 'dead'

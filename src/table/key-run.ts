@@ -188,13 +188,23 @@ export class KeyRun {
   readonly #fences: Int32Array
   readonly #filter: Uint8Array
   readonly #block: Int32Array
+  /** The largest key. */
+  readonly #last: Int32Array
   /** Number of the block that is in `#block`, −1 for none. */
   #loaded = -1
   /** By first entry of a long group: how many of its rows are known to be dead, from the start. */
   readonly #deadPrefixes = new Map<number, number>()
   #closed = false
 
-  private constructor(path: string, fd: number, width: 2 | 4, rows: number, fences: Int32Array, filter: Uint8Array) {
+  private constructor(
+    path: string,
+    fd: number,
+    width: 2 | 4,
+    rows: number,
+    fences: Int32Array,
+    last: Int32Array,
+    filter: Uint8Array,
+  ) {
     this.path = path
     this.#fd = fd
     this.width = width
@@ -202,6 +212,7 @@ export class KeyRun {
     this.#fences = fences
     this.#filter = filter
     this.#block = new Int32Array(Math.min(rows, blockEntries) * (width + 1))
+    this.#last = last
     this.memoryBytes = fences.byteLength + filter.byteLength + this.#block.byteLength
   }
 
@@ -240,7 +251,9 @@ export class KeyRun {
         if (trailer.getUint32(28, true) !== crc) bad('is damaged')
       }
       const fences = new Int32Array(footer.buffer, 0, fenceBytes / 4)
-      return new KeyRun(path, fd, width, rows, fences, footer.subarray(fenceBytes, footer.length - trailerBytes))
+      const last = new Int32Array(width)
+      if (rows > 0) readSync(fd, last, 0, last.byteLength, entryBytes - (width + 1) * 4)
+      return new KeyRun(path, fd, width, rows, fences, last, footer.subarray(fenceBytes, footer.length - trailerBytes))
     } catch (error) {
       closeSync(fd)
       throw error
@@ -249,7 +262,8 @@ export class KeyRun {
 
   /** False means that the key is certainly not in the file. */
   mayHave(words: Int32Array, at: number): boolean {
-    return this.rows > 0 && bloomHas(this.#filter, words, at)
+    if (this.rows === 0 || compareKeys(words, at, this.#fences, 0, this.width) < 0) return false
+    return compareKeys(words, at, this.#last, 0, this.width) <= 0 && bloomHas(this.#filter, words, at)
   }
 
   /**

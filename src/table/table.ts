@@ -5,7 +5,7 @@ import type { DataFile } from '../iceberg/index.ts'
 import { ColdFile } from './cold-file.ts'
 import { HotRange } from './hot-range.ts'
 import type { RangePart } from './hot-range.ts'
-import { keyReader, keySpecOf, keyWords } from './key-codec.ts'
+import { keyReader, keySpecOf, keyWords, mixWords } from './key-codec.ts'
 import type { KeySpec } from './key-codec.ts'
 import { KeyRun, compareKeys } from './key-run.ts'
 
@@ -211,12 +211,12 @@ export class Table {
     for (let row = from; row < to; row++) {
       const at = (row - from) * width
       read(row, words, at)
+      const hash = mixWords(words, at, width)
       let outcome: 'killed' | 'dead' | 'absent' = 'absent'
-      for (let i = ranges.length - 1; i >= 0 && outcome === 'absent'; i--)
-        outcome = ranges[i].kill(words, at, columns, row, commit)
+      for (let i = ranges.length - 1; i >= 0 && outcome === 'absent'; i--) outcome = ranges[i].kill(hash, columns, row, commit)
       if (outcome === 'absent') cold[coldCount++] = row - from
       else if (outcome === 'dead' && mustExist) throw missingRow()
-      if (replacements) this.#active.put(replacements, replacementFrom + row - from)
+      if (replacements) this.#active.put(replacements, replacementFrom + row - from, replacements === keys ? hash : undefined)
     }
     if (coldCount === 0) return
     const missing = this.#killCold(words, width, cold.subarray(0, coldCount), commit)
@@ -225,7 +225,7 @@ export class Table {
 
   /** Marks cold rows dead. `keys`: numbers of keys in `words`. Returns how many were not found. */
   #killCold(words: Int32Array, width: 2 | 4, keys: Int32Array, commit: number): number {
-    if (keys.length > 32 && this.#files.length > 0) keys.sort((a, b) => compareKeys(words, a * width, words, b * width, width))
+    if (keys.length > 32 && this.#files.length > 0) sortKeys(words, width, keys)
     let left = keys.length
     for (let i = this.#files.length - 1; i >= 0 && left > 0; i--) {
       const file = this.#files[i]
@@ -360,8 +360,9 @@ export class Table {
     const width = keyWords(spec)
     const words = new Int32Array(width)
     keyReader(spec, keys)(row, words, 0)
+    const hash = mixWords(words, 0, width)
     for (let i = this.#ranges.length - 1; i >= 0; i--) {
-      const found = this.#ranges[i].get(words, 0, keys, row)
+      const found = this.#ranges[i].get(hash, keys, row)
       if (found === 'dead') return null
       if (found) return found
     }
@@ -442,6 +443,15 @@ export class Table {
   #unpinPending(): void {
     for (const segment of this.#pendingPins) segment.unpin()
     this.#pendingPins.clear()
+  }
+}
+
+/** Puts numbers of keys in the order of the keys; nothing to do for the common case of ascending ones. */
+function sortKeys(words: Int32Array, width: 2 | 4, keys: Int32Array): void {
+  for (let i = 1; i < keys.length; i++) {
+    if (compareKeys(words, keys[i - 1] * width, words, keys[i] * width, width) <= 0) continue
+    keys.sort((a, b) => compareKeys(words, a * width, words, b * width, width))
+    return
   }
 }
 
