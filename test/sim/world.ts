@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { MessageChannel } from 'node:worker_threads'
 import type { MessagePort } from 'node:worker_threads'
-import { seededRandom, systemClock } from '../../src/base/index.ts'
+import { FrazilError, seededRandom, systemClock } from '../../src/base/index.ts'
 import type { Random } from '../../src/base/index.ts'
 import { isAlive, readRow } from '../../src/data/index.ts'
 import type { Field } from '../../src/data/index.ts'
@@ -28,6 +28,8 @@ import { Gate, gatedCatalog, gatedStore, hurriedClock } from './faults.ts'
 
 /** Turns of waiting before a simulation counts as stuck. */
 const maxTurns = 20_000
+/** The faults of a simulation come once. */
+const maxFlushes = 5
 const stateKey = 'source/sim'
 
 /** A file worker that does nothing until it is let go. */
@@ -300,12 +302,20 @@ export class Process {
       assert.ok(turn < maxTurns, `stuck at ${source.position ?? 'no position'} of ${head}`)
       await Promise.race([new Promise((resolve) => setTimeout(resolve, 1)), this.gate.died, this.#ended])
     }
-    const flushed = this.pipeline.flush().catch((error: unknown) => {
-      assert.ok(this.isOver, String(error))
-      return null
-    })
-    const position = await Promise.race([flushed, this.gate.died, this.#ended])
-    return !this.isOver && position !== undefined
+    // A lake that does not answer for a moment is said to who waits, and written the next time.
+    for (let attempt = 1; ; attempt++) {
+      const flushed = this.pipeline.flush().then(
+        () => true,
+        (error: unknown) => {
+          if (this.isOver) return false
+          if (error instanceof FrazilError && error.kind === 'unavailable' && attempt < maxFlushes) return null
+          throw error
+        },
+      )
+      const gone = Promise.race([this.gate.died, this.#ended]).then(() => false)
+      const isIn = await Promise.race([flushed, gone])
+      if (isIn !== null) return isIn && !this.isOver
+    }
   }
 
   /** What a query sees is the database as of the view's position. */
