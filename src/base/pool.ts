@@ -74,7 +74,7 @@ export class SlabPool {
     while (from <= this.#maxOrder && this.#free[from].size === 0) from++
     let start: number
     if (from > this.#maxOrder) {
-      // Whole slabs only: the number of slabs is bounded by the budget plus one for fragmentation.
+      // Whole slabs only. Fragmentation can make them about twice the budget; pages never written to take no memory.
       start = this.#slabs.length * this.slabBytes
       this.#slabs.push(new SharedArrayBuffer(this.slabBytes))
       from = this.#maxOrder

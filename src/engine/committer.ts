@@ -7,7 +7,7 @@ import type { Source } from '../source/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
 import type { FrozenRange, HotRange, Table, TableCommit } from '../table/index.ts'
 import type { FileReaper } from './file-reaper.ts'
-import { commitToLake } from './lake-commit.ts'
+import { commitToLake, swap } from './lake-commit.ts'
 import type { Mirror } from './mirror.ts'
 import { fullName } from './mirrored-table.ts'
 import type { MirroredTable } from './mirrored-table.ts'
@@ -42,8 +42,8 @@ export interface CommitterParts {
   readonly visible: Visibility
   readonly pool: SlabPool
   readonly reaper: FileReaper
-  /** Resolves when no source commit is half applied; what follows in the same turn sees whole ones. */
-  readonly settled: () => Promise<void>
+  /** Set while a source commit is half applied: nobody may freeze or plan before it has resolved. */
+  readonly applying: () => Promise<void> | null
   readonly emit: (event: EngineEvent) => void
 }
 
@@ -66,6 +66,7 @@ export class Committer {
   #turns: Promise<void> = Promise.resolve()
   #wake: (() => void) | null = null
   #wanted = false
+  #failure: Error | null = null
   readonly #ended = new AbortController()
   #waiters: FlushWaiter[] = []
   #staging: Promise<number> | null = null
@@ -151,8 +152,9 @@ export class Committer {
     await this.#commitOnce()
   }
 
-  /** Nothing will be committed any more. */
+  /** Nothing will be committed any more, not even what is planned already: the tables cannot be trusted. */
   fail(error: Error): void {
+    this.#failure ??= error
     this.end()
     for (const waiter of this.#waiters.splice(0)) waiter.reject(error)
   }
@@ -160,9 +162,7 @@ export class Committer {
   /** Remembers that a table is being copied to `location`, so that a later start can remove what a crash leaves there. */
   async rememberCopy(location: string): Promise<void> {
     await this.exclusively(() =>
-      this.#land({ ...this.#record, copying: [...this.#record.copying, location] }, (states) =>
-        this.#parts.catalog.commit({ tables: [], states }),
-      ),
+      this.#land({ ...this.#record, copying: [...this.#record.copying, location] }, (states) => swap(this.#parts, [], states)),
     )
   }
 
@@ -176,7 +176,8 @@ export class Committer {
     this.#staging ??= (async () => {
       // Not in the middle of whatever asked for it.
       await Promise.resolve()
-      await this.#parts.settled()
+      for (let applying = this.#parts.applying(); applying; applying = this.#parts.applying()) await applying
+      if (this.#failure) return 0
       const { commit } = this.#parts.visible
       const staged = await Promise.all([...this.#parts.mirror.tables].map((mirrored) => this.#freeze(mirrored, commit)))
       return staged.filter(Boolean).length
@@ -192,7 +193,6 @@ export class Committer {
     this.#commits++
     try {
       await this.exclusively(async () => {
-        await this.#parts.settled()
         await this.#commit(waiters.length > 0 || this.#ended.signal.aborted)
       })
       for (const waiter of waiters) waiter.resolve(this.#record.position)
@@ -206,6 +206,9 @@ export class Committer {
 
   async #commit(demanded: boolean): Promise<void> {
     const { clock, mirror, visible, catalog } = this.#parts
+    // No `await` between here and the freezes: the next source commit may begin in any gap.
+    for (let applying = this.#parts.applying(); applying; applying = this.#parts.applying()) await applying
+    if (this.#failure) throw this.#failure
     const { commit, position } = visible
     if (position === null) return
     const started = clock.monotonic()
@@ -236,8 +239,9 @@ export class Committer {
         .filter((mirrored) => mirrored.iceberg.metadataLocation !== null || entries.some((entry) => entry.mirrored === mirrored))
         .map(({ source, floor }) => ({ table: source, floor: floor ?? position })),
       detached: mirror.detached,
+      // Whatever is not in the catalog with this commit: still copied, waiting for its floor, or joined a moment ago.
       copying: [...mirror.tables]
-        .filter(({ joined, health }) => !joined && health !== 'detached')
+        .filter((mirrored) => mirrored.iceberg.metadataLocation === null && !entries.some((entry) => entry.mirrored === mirrored))
         .map(({ iceberg }) => iceberg.location),
     }
     const result = await this.#land(record, (states) =>
@@ -340,6 +344,8 @@ export class Committer {
     const started = clock.monotonic()
     const { writer, runPath } = mirror.openFile(source, iceberg)
     const parts = frozen.parts.map(({ segment, from, to }) => ({ segment: segment.share(), from, to }))
+    // The table may be closed meanwhile; the worker reads on.
+    for (const { segment } of frozen.parts) segment.pin()
     let file
     try {
       await writer.append(parts, frozen.commit)
@@ -347,6 +353,8 @@ export class Committer {
     } catch (error) {
       await writer.abort().catch(() => undefined)
       throw error
+    } finally {
+      for (const { segment } of frozen.parts) segment.unpin()
     }
     // Detached meanwhile: the file is an orphan, and its rows were given up.
     if (mirrored.table !== table) return

@@ -1,7 +1,7 @@
 import { FrazilError, retry } from '../base/index.ts'
 import type { Clock, Random } from '../base/index.ts'
 import type { Position } from '../data/index.ts'
-import { deletionVectorFile } from '../iceberg/index.ts'
+import { containsCommit, deletionVectorFile } from '../iceberg/index.ts'
 import type { DeletionVector, IcebergTable, PreparedCommit } from '../iceberg/index.ts'
 import type { Catalog, StateChange } from '../iceberg/catalog/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
@@ -52,7 +52,7 @@ export interface LakeCommitResult {
  * owns the lake, `conflict` when somebody else changed a table; nothing is visible then, and what was written is removed.
  */
 export async function commitToLake(parts: LakeCommitParts, request: LakeCommitRequest): Promise<LakeCommitResult> {
-  const { store, catalog, clock, random } = parts
+  const { store, random } = parts
   const commitId = random.uuid()
   const prepared: { commit: PreparedCommit; next: IcebergTable }[] = []
   const written: string[] = []
@@ -87,29 +87,13 @@ export async function commitToLake(parts: LakeCommitParts, request: LakeCommitRe
       written.push(...ready.commit.written)
       objects += ready.commit.written.length
     }
-    const tables = prepared.map(({ commit }) => ({
-      namespace: commit.namespace,
-      name: commit.name,
-      base: commit.base,
-      next: commit.metadataLocation,
-    }))
-    await retry(clock, random, { attempts: commitAttempts, minMs: minRetryMs, maxMs: maxRetryMs }, async () => {
-      try {
-        await catalog.commit({ tables, states: request.states })
-      } catch (error) {
-        // A lost answer or an earlier attempt of ours may have won: look before anything else.
-        if (!(error instanceof FrazilError) || (error.kind !== 'uncertain' && error.kind !== 'conflict')) throw error
-        if (await landed(catalog, tables)) return
-        if (error.kind === 'uncertain') {
-          throw new FrazilError('unavailable', 'commit-unknown', 'the catalog did not say whether a commit landed', {
-            cause: error,
-          })
-        }
-        throw error
-      }
-    })
+    await swap(
+      parts,
+      prepared.map(({ commit }) => commit),
+      request.states,
+    )
   } catch (error) {
-    // Only a definite failure reaches this with the files unreferenced; when in doubt they stay.
+    // Only what definitely never became visible is removed; when in doubt it stays.
     const definite = !(error instanceof FrazilError) || error.kind !== 'unavailable'
     if (definite) await store.delete(written).catch(() => undefined)
     throw error
@@ -121,14 +105,53 @@ export async function commitToLake(parts: LakeCommitParts, request: LakeCommitRe
   }
 }
 
+/**
+ * The catalog transaction of prepared commits and state records. An answer that was lost is looked up: also when somebody else has
+ * committed on top meanwhile. Throws `unavailable` when it stays unknown; any other error means that nothing is visible.
+ */
+export async function swap(
+  parts: LakeCommitParts,
+  prepared: readonly PreparedCommit[],
+  states: readonly StateChange[],
+): Promise<void> {
+  const { catalog, clock, random } = parts
+  const tables = prepared.map(({ namespace, name, base, metadataLocation }) => ({
+    namespace,
+    name,
+    base,
+    next: metadataLocation,
+  }))
+  let doubt: FrazilError | null = null
+  await retry(clock, random, { attempts: commitAttempts, minMs: minRetryMs, maxMs: maxRetryMs }, async () => {
+    try {
+      await catalog.commit({ tables, states })
+    } catch (error) {
+      if (!(error instanceof FrazilError)) throw error
+      if (error.kind === 'uncertain') doubt = error
+      if (doubt === null) throw error
+      // This attempt or an earlier one may have won.
+      if (await landed(parts, prepared, states)) return
+      // It has not: what stands in its way is somebody else's.
+      if (error.kind === 'conflict' || error.kind === 'fenced') throw error
+      throw new FrazilError('unavailable', 'commit-unknown', 'the catalog did not say whether a commit landed', { cause: doubt })
+    }
+  })
+}
+
+/** All tables and records of a commit are in or none is, so one of them tells. */
 async function landed(
-  catalog: Catalog,
-  tables: readonly { readonly namespace: string; readonly name: string; readonly next: string }[],
+  parts: LakeCommitParts,
+  prepared: readonly PreparedCommit[],
+  states: readonly StateChange[],
 ): Promise<boolean> {
-  if (tables.length === 0) return false
-  for (const table of tables) {
-    const pointer = await catalog.load(table)
-    if (pointer?.metadataLocation !== table.next) return false
+  if (prepared.length > 0) {
+    const [commit] = prepared
+    const pointer = await parts.catalog.load(commit)
+    return pointer !== null && containsCommit(parts, pointer, commit)
   }
-  return true
+  for (const { key, value } of states) {
+    if (value === undefined) continue
+    return ((await parts.catalog.state(key))?.value ?? null) === value
+  }
+  return false
 }

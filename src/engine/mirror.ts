@@ -217,16 +217,20 @@ export class Mirror {
 
   /**
    * Applies the open transaction to every table that it touched. Yields after each few milliseconds of work; nobody may read the
-   * tables before it has ended. A table whose changes do not fit is given to `sick` and left out.
+   * tables before it has ended. A table whose changes do not fit is given to `sick`, which condemns it or throws.
    */
   *apply(commit: number, sick: (id: string, error: FrazilError) => void): Generator<void, number> {
     let rows = 0
+    let sinceYield = 0
     for (const { source, table } of this.#touched) {
       if (!table) continue
       try {
         for (const applied of table.apply(commit)) {
           rows += applied
-          if (applied >= yieldRows) yield
+          sinceYield += applied
+          if (sinceYield < yieldRows) continue
+          sinceYield = 0
+          yield
         }
       } catch (error) {
         if (!(error instanceof FrazilError)) throw error
@@ -239,24 +243,34 @@ export class Mirror {
 
   // ---- going ---------------------------------------------------------------------------------------------------------------
 
-  /** Ends a table with a reason. It stays readable as of its last lake commit. */
-  async detach(id: string, error: FrazilError): Promise<void> {
+  /**
+   * Ends a table with a reason, at once: it takes no changes and no commit has it any more. Rows that are in no lake commit are
+   * given up. {@link reopen} has to follow.
+   */
+  condemn(id: string, error: FrazilError): void {
     const mirrored = this.#tables.get(id)
     if (!mirrored || mirrored.health === 'detached') return
-    const { source, copy } = mirrored
+    const { source, copy, table } = mirrored
     const reason = error.hint ? `${error.message} ${error.hint}` : error.message
-    this.#setHealth(mirrored, 'detached', reason)
-    const entry: DetachedTable = { id, namespace: source.namespace, name: source.name, position: mirrored.committed, reason }
-    this.#detached.set(id, entry)
+    this.#detached.set(id, { id, namespace: source.namespace, name: source.name, position: mirrored.committed, reason })
     this.#joining.delete(mirrored)
     this.#touched.delete(mirrored)
-    mirrored.copy = null
     mirrored.joined = false
-    // Rows that no lake commit has are given up.
-    mirrored.table?.close()
     mirrored.table = null
-    await copy?.abort()
-    if (mirrored.iceberg.metadataLocation !== null) await this.#openDetached(entry)
+    mirrored.copy = null
+    this.#setHealth(mirrored, 'detached', reason)
+    table?.close()
+    copy?.abort().catch(() => undefined)
+  }
+
+  /** Makes a condemned table readable again as of its last lake commit. Not while one is under way. */
+  async reopen(id: string): Promise<void> {
+    const mirrored = this.#tables.get(id)
+    const entry = this.#detached.get(id)
+    if (!mirrored || !entry || mirrored.table || mirrored.iceberg.metadataLocation === null) return
+    const latest = { ...entry, position: mirrored.committed }
+    this.#detached.set(id, latest)
+    await this.#openDetached(latest)
   }
 
   async #openDetached(entry: DetachedTable): Promise<void> {

@@ -48,7 +48,8 @@ export interface PipelineParts {
  * has a committer bring what is visible into the lake. It runs in one thread and owns everything in it; whether that is the main
  * thread or a worker, it does not know.
  *
- * Intake and committer take turns at every `await`. What must not see a half-applied commit waits for `#settled()`.
+ * Intake and committer take turns at every `await`. Whoever must not see a half-applied commit waits while `#applying` is set, and
+ * then goes on in the same turn.
  */
 export class Pipeline implements PipelineHandle {
   readonly name: string
@@ -120,7 +121,7 @@ export class Pipeline implements PipelineHandle {
         visible: this.#visible,
         pool: this.#pool,
         reaper: new FileReaper(store, clock),
-        settled: () => this.#settled(),
+        applying: () => this.#applying,
         emit,
       },
     )
@@ -213,7 +214,8 @@ export class Pipeline implements PipelineHandle {
         if (this.#visible.position !== null) this.#advance(this.#visible.commit, this.#visible.position)
         return
       case 'failed':
-        await this.#detach(event.table, event.error)
+        this.#condemn(event.table, event.error)
+        await this.#reopen(event.table)
         return
       case 'streaming':
         this.#setState('streaming')
@@ -229,36 +231,39 @@ export class Pipeline implements PipelineHandle {
   /** Applies the open transaction to every table that it touched, then makes it visible at once. Returns its rows. */
   async #apply(position: Position, timeMs: number): Promise<number> {
     const number = this.#visible.commit + 1
-    const sick: { id: string; error: FrazilError }[] = []
-    const work = this.#mirror.apply(number, (id, error) => sick.push({ id, error }))
-    let step = work.next()
-    if (step.done !== true) {
-      // A long transaction: queries and timers get a turn, but nobody sees the tables meanwhile.
-      let finish = (): void => undefined
-      this.#applying = new Promise((resolve) => (finish = resolve))
-      try {
-        while (step.done !== true) {
-          await new Promise((resolve) => setImmediate(resolve))
-          step = work.next()
-        }
-      } finally {
-        this.#applying = null
-        finish()
+    const sick: string[] = []
+    const work = this.#mirror.apply(number, (id, error) => {
+      this.#condemn(id, error)
+      sick.push(id)
+    })
+    let finish: (() => void) | null = null
+    let rows: number
+    try {
+      let step = work.next()
+      while (step.done !== true) {
+        // A long transaction: queries and timers get a turn, but nobody sees the tables meanwhile.
+        if (!finish) this.#applying = new Promise((resolve) => (finish = resolve))
+        await new Promise((resolve) => setImmediate(resolve))
+        step = work.next()
       }
+      rows = step.value
+      this.#lagMs = Math.max(0, this.#parts.clock.now() - timeMs)
+      this.#advance(number, position)
+    } catch (error) {
+      // Before anybody else has a turn: half of this transaction must not reach the lake.
+      this.#fail(asError(error))
+      throw error
+    } finally {
+      this.#applying = null
+      ;(finish as (() => void) | null)?.()
     }
-    for (const { id, error } of sick) await this.#detach(id, error)
-    this.#lagMs = Math.max(0, this.#parts.clock.now() - timeMs)
-    this.#advance(number, position)
-    return step.value
+    for (const id of sick) await this.#reopen(id)
+    return rows
   }
 
   #advance(commit: number, position: Position): void {
     if (this.#mirror.join(position, (a, b) => this.#source.reached(a, b))) this.#committer.want()
     this.#visible.advance(commit, position)
-  }
-
-  async #settled(): Promise<void> {
-    while (this.#applying) await this.#applying
   }
 
   /** The pool has refused an allocation: whatever is applied goes to files. */
@@ -293,8 +298,8 @@ export class Pipeline implements PipelineHandle {
     })
   }
 
-  /** Ends a table with a reason: the others go on, unless the user wants everything to stop. */
-  async #detach(id: string, error: FrazilError): Promise<void> {
+  /** Ends a table with a reason: the others go on, unless the user wants everything to stop (then it throws). */
+  #condemn(id: string, error: FrazilError): void {
     const table = [...this.#mirror.tables].find(({ source }) => source.id === id)
     this.#emit({
       type: 'error',
@@ -305,11 +310,15 @@ export class Pipeline implements PipelineHandle {
       source: this.name,
       table: table ? fullName(table.source) : id,
     })
-    // A table that was left out from the start has nothing to detach.
+    // A table that was left out from the start has nothing to end.
     if (!table) return
     if (this.#options.onError === 'stop') throw error
-    // Not while a commit of its rows is on the way: it keeps what that brings into the lake.
-    await this.#committer.exclusively(() => this.#mirror.detach(id, error))
+    this.#mirror.condemn(id, error)
+  }
+
+  /** Not while a commit is on the way: it may still bring rows of the table into the lake. */
+  async #reopen(id: string): Promise<void> {
+    await this.#committer.exclusively(() => this.#mirror.reopen(id))
     this.#committer.want()
   }
 
@@ -320,8 +329,8 @@ export class Pipeline implements PipelineHandle {
   }
 
   async views(names: readonly { namespace: string; name: string }[]): Promise<PipelineViews> {
+    while (this.#applying) await this.#applying
     this.#check()
-    await this.#settled()
     this.#dropOldViews()
     if (this.#views.size >= maxViews)
       throw new FrazilError('unavailable', 'too-many-views', 'too many queries hold views of this source')
@@ -364,8 +373,8 @@ export class Pipeline implements PipelineHandle {
   }
 
   async lookup(namespace: string, name: string, key: Readonly<Record<string, unknown>>): Promise<LookupAnswer> {
+    while (this.#applying) await this.#applying
     this.#check()
-    await this.#settled()
     return readKeyedRow(this.#mirror.find(namespace, name).table, key, this.#parts.store)
   }
 

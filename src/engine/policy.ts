@@ -6,8 +6,8 @@ import { FrazilError } from '../base/index.ts'
  *
  * | kind | | |
  * |---|---|---|
- * | `unavailable` | `restart` | The source is read again from its last lake commit, after a wait that grows. |
- * | `config`, `request`, `unsupported`, `corrupt`, `conflict`, `uncertain` | `end-source` | A person has to look; the other sources go on. |
+ * | `unavailable`, `conflict`, `uncertain` | `restart` | The tables are loaded as they are now, whoever wrote them last, and the source is read again from the last lake commit, after a wait that grows. |
+ * | `config`, `request`, `unsupported`, `corrupt` | `end-source` | A person has to look; the other sources go on. |
  * | `fenced` | `stop` | Another process owns the lake. |
  * | anything that is no `FrazilError` | `stop` | A bug: better no writer than one in an unknown state. |
  */
@@ -17,6 +17,8 @@ export function reactionTo(error: Error): SourceReaction {
   if (!(error instanceof FrazilError)) return 'stop'
   switch (error.kind) {
     case 'unavailable':
+    case 'conflict':
+    case 'uncertain':
       return 'restart'
     case 'fenced':
       return 'stop'
@@ -24,8 +26,6 @@ export function reactionTo(error: Error): SourceReaction {
     case 'request':
     case 'unsupported':
     case 'corrupt':
-    case 'conflict':
-    case 'uncertain':
       return 'end-source'
   }
 }
