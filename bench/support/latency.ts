@@ -12,7 +12,7 @@ export type Probe = (id: number) => Promise<boolean>
 
 /** Asks by SQL whether the row is there. */
 export function byQuery(frazil: Daemon, table: string): Probe {
-  return async (id) => (await frazil.query(`SELECT id FROM bench.${table} WHERE id = ${id}`)).rows.length === 1
+  return async (id) => (await frazil.query(`SELECT id FROM bench.${table} WHERE id = $1`, undefined, [id])).rows.length === 1
 }
 
 /** Asks by the look-up route. */

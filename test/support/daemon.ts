@@ -117,8 +117,8 @@ export class Daemon {
   }
 
   /** int64 and decimal come as strings. `wait` is a position of each source. */
-  async query(sql: string, wait?: Readonly<Record<string, string>>): Promise<QueryResult> {
-    const { status, text } = await this.post('/query?numbers=string', { sql, wait })
+  async query(sql: string, wait?: Readonly<Record<string, string>>, params?: readonly unknown[]): Promise<QueryResult> {
+    const { status, text } = await this.post('/query?numbers=string', { sql, wait, params })
     if (status !== 200) throw new Error(`query answered ${status}: ${text}`)
     return JSON.parse(text) as QueryResult
   }
