@@ -38,11 +38,8 @@ try {
   if (wanted('stream') || wanted('update')) rawRate = await stream()
   if (wanted('update')) await updates(rawRate)
   if (wanted('latency')) await latency()
-  publish({
-    question: 'postgres',
-    surroundings: { ...surroundings(), postgres: postgres.version, 'postgres fsync': 'off', 'frazil memory': memory, scale },
-    figures,
-  })
+  const about = { ...surroundings(), postgres: postgres.version, 'postgres fsync': 'off', 'frazil memory': memory, scale }
+  publish({ question: 'postgres', surroundings: about, figures }, options.only === undefined && scale === 1 && !options.profile)
 } finally {
   for (const frazil of running) await frazil.kill()
   await postgres.stop()

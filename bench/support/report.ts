@@ -56,13 +56,14 @@ export function markdown(report: Report): string {
   ].join('\n')
 }
 
-/** Writes `bench/results/<question>-<time>.json` and the same as `<question>.md`; prints the latter. */
-export function publish(report: Report): void {
+/** Prints the table; a `complete` run is kept as `bench/results/<question>-<time>.json` and `<question>.md`. */
+export function publish(report: Report, complete: boolean): void {
+  const table = markdown(report)
+  console.log(table)
+  if (!complete) return
   const folder = join(import.meta.dirname, '../results')
   mkdirSync(folder, { recursive: true })
   const stamp = new Date().toISOString().slice(0, 19).replaceAll(':', '')
   writeFileSync(join(folder, `${report.question}-${stamp}.json`), `${JSON.stringify(report, null, 2)}\n`)
-  const table = markdown(report)
   writeFileSync(join(folder, `${report.question}.md`), table)
-  console.log(table)
 }

@@ -1,5 +1,5 @@
 import type pg from 'pg'
-import { Workload, connect, runTransaction } from './workload.ts'
+import { Workload, connect, isConnectionLost, runTransaction } from './workload.ts'
 import type { WorkloadOptions } from './workload.ts'
 
 /** A writer that goes on until it is stopped: through pauses, and through a server that goes away and comes back. */
@@ -16,15 +16,15 @@ export class BackgroundLoad {
     this.#workload = new Workload(options)
   }
 
-  /** Begins, or goes on after {@link stop}. */
-  start(): void {
+  /** Begins, or goes on: with so many transactions, or until {@link stop}. */
+  start(transactions = Number.POSITIVE_INFINITY): void {
     this.#stopping = false
-    this.#done = this.#run()
-    this.#done.catch(() => {}) // told by `stop`
+    this.#done = this.#run(this.transactions + transactions)
+    this.#done.catch(() => {}) // told by `finished`
   }
 
-  async #run(): Promise<void> {
-    while (!this.#stopping) {
+  async #run(until: number): Promise<void> {
+    while (!this.#stopping && this.transactions < until) {
       try {
         this.#client ??= await connect(this.#url)
         await runTransaction(this.#client, this.#workload.next())
@@ -40,23 +40,17 @@ export class BackgroundLoad {
   }
 
   /** Resolves when nothing is open any more; throws what went wrong. */
-  async stop(): Promise<void> {
+  finished(): Promise<void> {
+    return this.#done
+  }
+
+  stop(): Promise<void> {
     this.#stopping = true
-    await this.#done
+    return this.#done
   }
 
   async end(): Promise<void> {
     await this.stop().catch(() => {})
     await this.#client?.end().catch(() => {})
   }
-}
-
-function isConnectionLost(error: unknown): boolean {
-  // Also when a statement's error wraps it. 57P01…3: the server shuts down, crashed, or does not accept yet.
-  for (let cause = error; cause instanceof Error; cause = cause.cause) {
-    const { code } = cause as Error & { code?: string }
-    if (code !== undefined && /^(?:ECONN|EPIPE|57P0[1-3]$|08)/.test(code)) return true
-    if (/Connection terminated|connection error|not queryable/i.test(cause.message)) return true
-  }
-  return false
 }

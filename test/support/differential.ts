@@ -10,6 +10,7 @@ import { open } from '../../src/index.ts'
 import type { ConfigInput } from '../../src/index.ts'
 import { rowText as jsonRow } from '../../src/server/values.ts'
 import { fromAnswer, rowText } from './canonical.ts'
+import { BackgroundLoad } from './background-load.ts'
 import { checkLake } from './check-lake.ts'
 import { agree, answeredRows, postgresRows, walPosition } from './compare.ts'
 import type { RunSql, TableRows } from './compare.ts'
@@ -80,38 +81,29 @@ class DifferentialRun {
   }
 
   async all(): Promise<void> {
-    const { seed, writers, phases, mostRows } = this.#options
-    const client = await this.#database()
-    const workloads = await Promise.all(
-      Array.from({ length: writers }, async (_, writer) => {
-        const connection = await connect(this.#databaseUrl())
-        this.#closing.push(() => connection.end())
-        return { connection, workload: new Workload({ seed: seed * 100 + writer, writer, mostRows }) }
-      }),
+    const { seed, writers, phases, transactions, mostRows } = this.#options
+    await this.#createDatabase()
+    const loads = Array.from(
+      { length: writers },
+      (_, writer) => new BackgroundLoad(this.#databaseUrl(), { seed: seed * 100 + writer, writer: writer + 1, mostRows }),
     )
-    for (const transaction of workloads[0].workload.initial(this.#random.below(1000))) await runTransaction(client, transaction)
+    for (const load of loads) this.#closing.push(() => load.end())
     for (let phase = 0; phase < phases; phase++) {
       this.doing = `phase ${phase}, under load`
       let writing = true
-      const load = Promise.all(workloads.map((one) => this.#write(one.connection, one.workload))).finally(() => (writing = false))
-      // An error here must not leave the load running against a database that is dropped.
-      const disturbed = this.#disturb(() => writing).catch((error: unknown) => ({ error }))
-      await load
-      const outcome = await disturbed
-      if (outcome) throw outcome.error
+      for (const load of loads) load.start(transactions)
+      const written = Promise.all(loads.map((load) => load.finished())).finally(() => (writing = false))
+      const outcomes = await Promise.allSettled([written, this.#disturb(() => writing)])
+      for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason
       this.doing = `phase ${phase}, quiet`
-      await this.#quiet(client)
+      await this.#connected((client) => this.#quiet(client))
     }
     this.doing = 'after the last restart'
     await this.#restart()
-    await this.#quiet(client)
+    await this.#connected((client) => this.#quiet(client))
     this.doing = 'closed'
     await this.#close()
-    await this.#options.after?.(join(this.#folder, 'lake'), client)
-  }
-
-  async #write(connection: pg.Client, workload: Workload): Promise<void> {
-    for (let i = 0; i < this.#options.transactions; i++) await runTransaction(connection, workload.next())
+    await this.#connected(async (client) => this.#options.after?.(join(this.#folder, 'lake'), client))
   }
 
   /** What an engine has to stand while rows arrive. The first thing is its start: the copy runs beside the writers. */
@@ -254,18 +246,32 @@ class DifferentialRun {
     return url.href
   }
 
-  async #database(): Promise<pg.Client> {
+  async #connected<T>(work: (client: pg.Client) => Promise<T>): Promise<T> {
+    const client = await connect(this.#databaseUrl())
+    try {
+      return await work(client)
+    } finally {
+      await client.end()
+    }
+  }
+
+  async #createDatabase(): Promise<void> {
     const admin = await connect(this.#options.url)
     await admin.query(`CREATE DATABASE ${this.#name}`)
-    this.#closing.unshift(async () => {
-      await admin.query(`SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1`, [this.#name])
-      await admin.query(`DROP DATABASE ${this.#name} WITH (FORCE)`)
-      await admin.end()
+    await admin.end()
+    this.#closing.push(() => this.#dropDatabase())
+    await this.#connected(async (client) => {
+      for (const statement of workloadSchema()) await client.query(statement)
+      const first = new Workload({ seed: this.#options.seed })
+      for (const transaction of first.initial(this.#random.below(1000))) await runTransaction(client, transaction)
     })
-    const client = await connect(this.#databaseUrl())
-    this.#closing.push(() => client.end())
-    for (const statement of workloadSchema()) await client.query(statement)
-    return client
+  }
+
+  async #dropDatabase(): Promise<void> {
+    const admin = await connect(this.#options.url)
+    await admin.query('SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1', [this.#name])
+    await admin.query(`DROP DATABASE ${this.#name} WITH (FORCE)`)
+    await admin.end()
   }
 
   /** Everything in reverse; what fails here hides nothing. */

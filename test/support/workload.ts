@@ -284,3 +284,14 @@ export async function connect(url: string): Promise<Client> {
   await client.connect()
   return client
 }
+
+/** Whether an error means that the server or the connection is gone. */
+export function isConnectionLost(error: unknown): boolean {
+  // Also when a statement's error wraps it. 57P01…3: the server shuts down, crashed, or does not accept yet.
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    const { code } = cause as Error & { code?: string }
+    if (code !== undefined && /^(?:ECONN|EPIPE|57P0[1-3]$|08)/.test(code)) return true
+    if (/Connection terminated|connection error|not queryable/i.test(cause.message)) return true
+  }
+  return false
+}
