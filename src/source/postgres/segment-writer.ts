@@ -154,9 +154,9 @@ export class SegmentWriter {
     let step = Math.min(Math.max(this.#step, 0), segmentCapacities.length - 1)
     while (step > 0 && this.#bytes(segmentCapacities[step], this.#usualHeap(segmentCapacities[step])) > most) step--
     if (this.#create(step, this.#usualHeap(segmentCapacities[step]))) return 0
-    // With little memory left, what the row at hand needs may still fit.
+    // A row that needs much by itself may fit alone. Otherwise wait for the usual size: small segments cost everybody behind more.
     const least = this.#needed.map((needed) => roundedUp(needed))
-    if (this.#create(0, least)) return 0
+    if (this.#oversized && this.#create(0, least)) return 0
     return this.#bytes(segmentCapacities[0], least) > this.#parts.pool.budget / 2 ? refusal.tooLarge : refusal.wait
   }
 
