@@ -85,9 +85,11 @@ export class TableCopy {
     try {
       await connection.client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY')
       await connection.client.query(`SET TRANSACTION SNAPSHOT ${quoteText(options.snapshot.name)}`)
-      const copy = new TableCopy(connection, plan, options)
       const columns = plan.columns.map((column) => quoteName(column.name)).join(', ')
       const from = `${plan.partitioned ? '' : 'ONLY '}${quoteName(plan.schema)}.${quoteName(plan.table)}`
+      await connection.client.query(`LOCK TABLE ${from} IN ACCESS SHARE MODE`)
+      await checkStorage(connection.client, plan)
+      const copy = new TableCopy(connection, plan, options)
       copy.#pump.write(query(`COPY (SELECT ${columns} FROM ${from}) TO STDOUT (FORMAT binary)`))
       return copy
     } catch (error) {
@@ -124,6 +126,26 @@ export class TableCopy {
     this.#writer.release()
     this.#pump.close(null)
   }
+}
+
+/**
+ * A table that was truncated or rewritten after the snapshot shows no rows to it (Postgres documentation, "MVCC caveats"): only
+ * a new snapshot can copy it. The snapshot has the old file's number, the function tells the current one's.
+ * Throws `unavailable`, code `table-rewritten`.
+ */
+async function checkStorage(client: Client, plan: TablePlan): Promise<void> {
+  const tables = plan.partitioned ? 'select relid from pg_catalog.pg_partition_tree($1::oid)' : 'select $1::oid'
+  const { rows } = await client.query<{ rewritten: boolean }>(
+    `select exists (select from pg_catalog.pg_class c where c.oid in (${tables})
+       and nullif(c.relfilenode, 0) is distinct from pg_catalog.pg_relation_filenode(c.oid)) as rewritten`,
+    [plan.source.id],
+  )
+  if (!rows[0].rewritten) return
+  throw new FrazilError(
+    'unavailable',
+    'table-rewritten',
+    `table ${plan.source.sourceName} was truncated or rewritten just before it was copied`,
+  )
 }
 
 /** What the server says about one table (dropped meanwhile, a right taken away, a value it cannot read) concerns that table. */
