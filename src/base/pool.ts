@@ -115,7 +115,12 @@ export class SlabPool {
     }
   }
 
-  /** Resolves at the next `free`: the caller then tries again. */
+  /** Whether somebody waits for memory now. */
+  get waiting(): boolean {
+    return this.#waiters.length > 0
+  }
+
+  /** Resolves at the next `free`: the caller then tries again. To be asked in the turn of the refusal, or a `free` is missed. */
   freed(): Promise<void> {
     return new Promise((resolve) => this.#waiters.push(resolve))
   }

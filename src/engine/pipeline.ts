@@ -66,6 +66,8 @@ export class Pipeline implements PipelineHandle {
   /** Set while a long transaction is being applied: resolves when the tables are whole again. */
   #applying: Promise<void> | null = null
   #makingRoom = false
+  /** An allocation was refused since the last round of {@link #makeRoom} began. */
+  #pressed = false
   readonly #views = new Map<number, { rows: readonly TableRows[]; expires: number }>()
   #nextView = 1
   #closing: Promise<void> | null = null
@@ -269,6 +271,7 @@ export class Pipeline implements PipelineHandle {
   /** The pool has refused an allocation: whatever is applied goes to files. */
   #onPressure(): void {
     this.#mirror.handOverCopies()
+    this.#pressed = true
     if (this.#makingRoom || this.#closing || this.#failure) return
     this.#makingRoom = true
     this.#makeRoom()
@@ -278,24 +281,28 @@ export class Pipeline implements PipelineHandle {
       })
   }
 
+  /** Stages until no allocation is refused any more: one that is refused during a round makes another one. */
   async #makeRoom(): Promise<void> {
-    const { used } = this.#pool
-    let staged: number
-    try {
-      staged = await this.#committer.stage()
-    } catch (error) {
-      if (!(error instanceof FrazilError) || error.kind !== 'unavailable') throw error
-      // The commit loop tries again, and says so.
-      this.#committer.want()
-      return
+    while (this.#pressed && !this.#closing && !this.#failure) {
+      this.#pressed = false
+      const { used } = this.#pool
+      let staged: number
+      try {
+        staged = await this.#committer.stage()
+      } catch (error) {
+        if (!(error instanceof FrazilError) || error.kind !== 'unavailable') throw error
+        // The commit loop tries again, and says so.
+        this.#committer.want()
+        return
+      }
+      if (staged > 0) this.#emit({ type: 'pressure', action: 'staging', used })
+      // Where nothing is on the way to a file and nobody reads, only the open transaction is left: waiting would be for ever.
+      const willFree = staged > 0 || this.#committer.busy || this.#mirror.copying || this.#views.size > 0
+      if (willFree || !this.#pool.waiting || this.#pool.used < used) continue
+      throw new FrazilError('config', 'memory-too-small', `a transaction of the source ${this.name} does not fit into memory`, {
+        hint: `Raise memory (now ${Math.round(this.#options.memory / 1e6)}MB) to more than the changed rows of the largest transaction.`,
+      })
     }
-    if (staged > 0) this.#emit({ type: 'pressure', action: 'staging', used })
-    // Where nothing is on the way to a file and nobody reads, only the open transaction is left: waiting would be for ever.
-    const waiting = staged > 0 || this.#committer.busy || this.#mirror.copying || this.#views.size > 0
-    if (waiting || this.#pool.used < used) return
-    throw new FrazilError('config', 'memory-too-small', `a transaction of the source ${this.name} does not fit into memory`, {
-      hint: `Raise memory (now ${Math.round(this.#options.memory / 1e6)}MB) to more than the changed rows of the largest transaction.`,
-    })
   }
 
   /** Ends a table with a reason: the others go on, unless the user wants everything to stop (then it throws). */
