@@ -25,8 +25,10 @@ class PyIceberg:
         self.catalog = SqlCatalog('frazil', uri=f'sqlite:///{warehouse}/catalog.db', init_catalog_tables='false')
 
     def rows(self, namespace, name, columns):
-        data = self.catalog.load_table((namespace, name)).scan(selected_fields=tuple(columns)).to_arrow()
-        return rows_of(data.select(columns))
+        # By batches: PyArrow cannot make an empty table that has a list of uuids.
+        scan = self.catalog.load_table((namespace, name)).scan(selected_fields=tuple(columns))
+        for batch in scan.to_arrow_batch_reader():
+            yield from rows_of(batch.select(columns))
 
 
 class DuckDb:
