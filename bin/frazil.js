@@ -15,8 +15,17 @@ if (major < 24) {
 // Files, names and compression share these threads with running queries, which hold one each; to be set before the first is used.
 process.env.UV_THREADPOOL_SIZE = process.env.UV_THREADPOOL_SIZE || '16'
 
-import('node:fs').then(function (fs) {
-  // A clone has the sources and runs them as they are; the package has what was built from them.
-  var source = new URL('../src/cli/main.ts', import.meta.url)
-  return import(fs.existsSync(source) ? source.href : new URL('../dist/cli/main.js', import.meta.url).href)
-})
+import('node:module')
+  .then(function (module) {
+    // Compiled code is kept between starts: half of the time until the first byte is read. The variable is for worker threads.
+    if (process.env.HOME) {
+      process.env.NODE_COMPILE_CACHE = process.env.NODE_COMPILE_CACHE || process.env.HOME + '/.cache/frazil/compiled'
+      module.enableCompileCache(process.env.NODE_COMPILE_CACHE)
+    }
+    return import('node:fs')
+  })
+  .then(function (fs) {
+    // A clone has the sources and runs them as they are; the package has what was built from them.
+    var source = new URL('../src/cli/main.ts', import.meta.url)
+    return import(fs.existsSync(source) ? source.href : new URL('../dist/cli/main.js', import.meta.url).href)
+  })
