@@ -29,3 +29,7 @@ import('node:module')
     var source = new URL('../src/cli/main.ts', import.meta.url)
     return import(fs.existsSync(source) ? source.href : new URL('../dist/cli/main.js', import.meta.url).href)
   })
+  .catch(function (error) {
+    process.stderr.write(String((error && error.stack) || error) + '\n')
+    process.exit(70)
+  })
