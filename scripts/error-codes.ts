@@ -156,6 +156,9 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
   'table-name': ['A name is not `namespace.table`.'],
   'table-not-ready': ['The table cannot be read yet; the message says why.'],
   'table-replaced': ['The table was dropped and created again by somebody else.'],
+  'table-rewritten': [
+    'A table was truncated or rewritten just after the snapshot that it was copied from. It is copied from a new one.',
+  ],
   'taken-over': ['Another process writes this lake now. This one stops.'],
   tls: ['TLS with the server failed.'],
   'too-many-connections': ['Postgres has no free connection.'],
