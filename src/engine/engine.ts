@@ -15,7 +15,7 @@ import type { Engine, EngineQuery, EngineStatus } from './contract.ts'
 import { catalogPath, lakeIdentity } from './lake.ts'
 import { acquireLease } from './lease.ts'
 import type { Lease } from './lease.ts'
-import type { LookupAnswer, PipelineHandle, PipelineListener, PipelineOptions } from './pipeline-contract.ts'
+import type { LookupAnswer, PipelineHandle, PipelineListener, PipelineOptions, PipelineStatus } from './pipeline-contract.ts'
 import { WorkerPipeline } from './pipeline-host.ts'
 import { startPipeline } from './pipeline-parts.ts'
 import { reactionTo } from './policy.ts'
@@ -127,7 +127,7 @@ class RunningEngine implements Engine {
       this.#provider(),
     )
     const names = Object.keys(this.#config.sources)
-    await Promise.all(
+    const started = await Promise.allSettled(
       names.map(async (name) => {
         const options: PipelineOptions = {
           name,
@@ -146,6 +146,7 @@ class RunningEngine implements Engine {
         await this.#startPipeline(options, files)
       }),
     )
+    for (const result of started) if (result.status === 'rejected') throw result.reason
   }
 
   async #startPipeline(options: PipelineOptions, files: FileWorkers): Promise<void> {
@@ -163,6 +164,10 @@ class RunningEngine implements Engine {
       this.#config.pipelines === 'worker'
         ? await WorkerPipeline.start(options, ports, listener)
         : await startPipeline(options, ports, listener)
+    if (this.#closing) {
+      await pipeline.close()
+      throw new FrazilError('unavailable', 'closed', 'the engine is closing')
+    }
     this.#pipelines.set(options.name, pipeline)
     this.#ownersKnown = null
   }
@@ -230,13 +235,17 @@ class RunningEngine implements Engine {
           for (const unpin of pins.splice(0)) unpin()
         }
         try {
-          const views = await Promise.all(
+          const asked = await Promise.allSettled(
             [...wanted].map(async ([pipeline, list]) => {
               const view = await pipeline.views(list)
               pins.push(() => pipeline.release(view.id))
               return { name: pipeline.name, view }
             }),
           )
+          const views = asked.map((result) => {
+            if (result.status === 'rejected') throw result.reason
+            return result.value
+          })
           const positions: Record<string, Position> = {}
           for (const { name, view } of views) if (view.position !== null) positions[name] = view.position
           return { tables: views.flatMap(({ view }) => view.tables), positions, release }
@@ -253,8 +262,9 @@ class RunningEngine implements Engine {
     this.#ownersKnown ??= (async () => {
       const byName = new Map<string, OwnedTable>()
       for (const pipeline of this.#pipelines.values()) {
-        for (const { namespace, name } of await pipeline.names())
-          byName.set(`${namespace}.${name}`, { namespace, name, pipeline })
+        // A source that is being started again has no tables for now; the others answer.
+        const names = await pipeline.names().catch(() => [])
+        for (const { namespace, name } of names) byName.set(`${namespace}.${name}`, { namespace, name, pipeline })
       }
       return { byName, names: [...byName.values()].map(({ namespace, name }) => ({ namespace, name })) }
     })()
@@ -325,7 +335,11 @@ class RunningEngine implements Engine {
   // ---- operation -----------------------------------------------------------------------------------------------------------
 
   async status(): Promise<EngineStatus> {
-    const statuses = await Promise.all([...this.#pipelines.values()].map((pipeline) => pipeline.status()))
+    const statuses = await Promise.all(
+      [...this.#pipelines.values()].map((pipeline) =>
+        pipeline.status().catch((error: unknown) => absent(pipeline.name, asError(error))),
+      ),
+    )
     const reasons = statuses.flatMap((status) => status.reasons)
     const { maxLag } = this.#config.ready
     for (const { source } of statuses) {
@@ -392,6 +406,20 @@ async function makeFolder(path: string): Promise<void> {
   } catch (cause) {
     throw new FrazilError('config', 'folder', `the folder ${path} cannot be made: ${asError(cause).message}`, { cause })
   }
+}
+
+/** Status of a source whose thread does not answer: it is being started again. */
+function absent(name: string, error: Error): PipelineStatus {
+  const source = {
+    name,
+    type: 'postgres',
+    state: 'retrying',
+    reason: error.message,
+    position: null,
+    committed: null,
+    lagMs: null,
+  } as const
+  return { source, tables: [], reasons: [`the source ${name} is being started again: ${error.message}`], memoryUsed: 0 }
 }
 
 function unknownTable(name: string, known: readonly string[]): FrazilError {

@@ -57,6 +57,7 @@ export async function commitToLake(parts: LakeCommitParts, request: LakeCommitRe
   const prepared: { commit: PreparedCommit; next: IcebergTable }[] = []
   const written: string[] = []
   let objects = 0
+  let asked = false
   try {
     for (const { iceberg, plan } of request.entries) {
       const vectors: DeletionVector[] = []
@@ -87,6 +88,7 @@ export async function commitToLake(parts: LakeCommitParts, request: LakeCommitRe
       written.push(...ready.commit.written)
       objects += ready.commit.written.length
     }
+    asked = true
     await swap(
       parts,
       prepared.map(({ commit }) => commit),
@@ -94,7 +96,7 @@ export async function commitToLake(parts: LakeCommitParts, request: LakeCommitRe
     )
   } catch (error) {
     // Only what definitely never became visible is removed; when in doubt it stays.
-    const definite = !(error instanceof FrazilError) || error.kind !== 'unavailable'
+    const definite = !asked || !(error instanceof FrazilError) || error.kind !== 'unavailable'
     if (definite) await store.delete(written).catch(() => undefined)
     throw error
   }

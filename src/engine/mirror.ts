@@ -103,12 +103,33 @@ export class Mirror {
     return pointer && loadTable({ store, clock, random }, pointer)
   }
 
+  /**
+   * Whether a new table's name belongs to another one in the lake: a table that was dropped and made again, another source's.
+   * It is then remembered as one that is not read.
+   */
+  async nameTaken(source: SourceTable): Promise<boolean> {
+    if (this.#tables.has(source.id) || !(await this.#parts.catalog.load(source))) return false
+    const { id, namespace, name } = source
+    this.#detached.set(id, {
+      id,
+      namespace,
+      name,
+      position: null,
+      reason: `the name ${fullName(source)} belongs to another table`,
+    })
+    return true
+  }
+
   /** Starts the initial copy of a table. Returns the location of its files, or null when the table is here already. */
   async beginCopy(source: SourceTable): Promise<string | null> {
     const known = this.#tables.get(source.id)
     if (known && known.health !== 'copying') return null
-    await known?.copy?.abort()
     const { store, clock, random } = this.#parts
+    if (known) {
+      // It begins again: what it wrote so far is nobody's.
+      await known.copy?.abort()
+      await deleteAll(store, known.iceberg.location)
+    }
     const folder = `${locationSegment(source.namespace)}/${locationSegment(source.name)}-${random.uuid().slice(0, 8)}`
     const iceberg = createTable(
       { store, clock, random },
@@ -274,6 +295,8 @@ export class Mirror {
   }
 
   async #openDetached(entry: DetachedTable): Promise<void> {
+    // Never had a row in the lake: what has its name there is another table.
+    if (entry.position === null) return
     const iceberg = await this.#load(entry)
     if (!iceberg) return
     const { fields } = iceberg.schema
@@ -356,6 +379,13 @@ export class Mirror {
     mirrored.reason = reason
     this.#parts.emit({ type: 'table', source: this.#parts.source, table: fullName(mirrored.source), health, reason })
   }
+}
+
+/** Removes everything under a location that no table has. */
+export async function deleteAll(store: ObjectStore, location: string): Promise<void> {
+  const uris: string[] = []
+  for await (const { uri } of store.list(`${location}/`)) uris.push(uri)
+  await store.delete(uris)
 }
 
 function isLive(mirrored: MirroredTable): mirrored is MirroredTable & { table: Table } {

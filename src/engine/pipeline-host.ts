@@ -54,6 +54,7 @@ export class WorkerPipeline implements PipelineHandle {
   #nextCall = 1
   #dead: Error | null = null
   #closed = false
+  #closing: Promise<void> | null = null
 
   private constructor(name: string, worker: Worker) {
     this.name = name
@@ -166,8 +167,12 @@ export class WorkerPipeline implements PipelineHandle {
     return this.#call('flush') as Promise<Position | null>
   }
 
-  async close(): Promise<void> {
-    if (this.#closed) return
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
     this.#closed = true
     try {
       if (!this.#dead) await this.#call('close')

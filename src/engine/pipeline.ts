@@ -11,7 +11,7 @@ import type { FilePool, TableRows } from '../table/index.ts'
 import { Committer } from './committer.ts'
 import { FileReaper } from './file-reaper.ts'
 import { readKeyedRow } from './lookup.ts'
-import { Mirror } from './mirror.ts'
+import { Mirror, deleteAll } from './mirror.ts'
 import { fullName } from './mirrored-table.ts'
 import type {
   LookupAnswer,
@@ -29,6 +29,8 @@ const poolShare = 0.75
 const commitShare = 1 / 3
 /** Longest a view may keep its pins; longer than any query may run. */
 const maxViewAgeMs = 15 * 60_000
+/** While memory is short: how long until we look whether something has freed any. */
+const roomCheckMs = 100
 /** Views at one time. */
 const maxViews = 1000
 
@@ -73,6 +75,8 @@ export class Pipeline implements PipelineHandle {
   #closing: Promise<void> | null = null
   #failure: Error | null = null
   #started = false
+  /** Aborted when the pipeline ends, to cut short what it waits for. */
+  readonly #ending = new AbortController()
   #intake: Promise<void> = Promise.resolve()
   #commits: Promise<void> = Promise.resolve()
 
@@ -202,6 +206,16 @@ export class Pipeline implements PipelineHandle {
         this.#advance(this.#visible.commit, event.position)
         return
       case 'table': {
+        if (await this.#mirror.nameTaken(event.table)) {
+          const name = fullName(event.table)
+          const message = `the lake has a table ${name} already, which is not this one`
+          this.#condemn(
+            event.table.id,
+            new FrazilError('unsupported', 'table-exists', message, { hint: nameTakenHint, table: name }),
+          )
+          this.#committer.want()
+          return
+        }
         const location = await this.#mirror.beginCopy(event.table)
         if (location === null) return
         this.#setState('copying')
@@ -281,10 +295,12 @@ export class Pipeline implements PipelineHandle {
       })
   }
 
-  /** Stages until no allocation is refused any more: one that is refused during a round makes another one. */
+  /** Stages until nobody waits for memory any more. */
   async #makeRoom(): Promise<void> {
-    while (this.#pressed && !this.#closing && !this.#failure) {
+    let committed = false
+    while ((this.#pressed || this.#pool.waiting) && !this.#closing && !this.#failure) {
       this.#pressed = false
+      this.#dropOldViews()
       const { used } = this.#pool
       let staged: number
       try {
@@ -293,12 +309,22 @@ export class Pipeline implements PipelineHandle {
         if (!(error instanceof FrazilError) || error.kind !== 'unavailable') throw error
         // The commit loop tries again, and says so.
         this.#committer.want()
-        return
+        staged = 0
       }
       if (staged > 0) this.#emit({ type: 'pressure', action: 'staging', used })
-      // Where nothing is on the way to a file and nobody reads, only the open transaction is left: waiting would be for ever.
-      const willFree = staged > 0 || this.#committer.busy || this.#mirror.copying || this.#views.size > 0
-      if (willFree || !this.#pool.waiting || this.#pool.used < used) continue
+      if (!this.#pool.waiting || this.#pool.used < used) continue
+      if (staged > 0 || this.#committer.busy || this.#mirror.copying || this.#views.size > 0) {
+        // Something is on its way that will free memory, or may: look again.
+        await this.#parts.clock.sleep(roomCheckMs, this.#ending.signal)
+        continue
+      }
+      if (!committed) {
+        // An acknowledgement makes the source give up what it keeps for replay and for quiet tables.
+        committed = true
+        await this.#committer.flush().catch(() => undefined)
+        continue
+      }
+      // Only the open transaction is left: waiting would be for ever.
       throw new FrazilError('config', 'memory-too-small', `a transaction of the source ${this.name} does not fit into memory`, {
         hint: `Raise memory (now ${Math.round(this.#options.memory / 1e6)}MB) to more than the changed rows of the largest transaction.`,
       })
@@ -430,6 +456,7 @@ export class Pipeline implements PipelineHandle {
 
   /** Stops reading, commits what is applied, and lets go of everything. */
   close(): Promise<void> {
+    this.#ending.abort()
     this.#closing ??= this.#close()
     return this.#closing
   }
@@ -458,6 +485,7 @@ export class Pipeline implements PipelineHandle {
   #fail(error: Error): void {
     if (this.#failure) return
     this.#failure = error
+    this.#ending.abort()
     this.#committer.fail(error)
     this.#visible.end(new FrazilError('unavailable', 'source-failed', `the source ${this.name} has stopped: ${error.message}`))
     if (this.#closing) return
@@ -483,13 +511,9 @@ export class Pipeline implements PipelineHandle {
   }
 }
 
+const nameTakenHint = 'Give one of them another name with into:, or drop the old one.'
+
 function isChange(event: SourceEvent): event is Change {
   const { type } = event
   return type === 'insert' || type === 'upsert' || type === 'update' || type === 'delete' || type === 'truncate'
-}
-
-async function deleteAll(store: ObjectStore, location: string): Promise<void> {
-  const uris: string[] = []
-  for await (const { uri } of store.list(`${location}/`)) uris.push(uri)
-  await store.delete(uris)
 }

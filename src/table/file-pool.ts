@@ -71,6 +71,11 @@ export class FilePool {
         if (answer.ok) waiting.resolve(answer)
         else waiting.reject(errorFromMessage(answer.error))
       })
+      // The thread has died, or this pool was closed.
+      port.on('close', () => {
+        this.#isClosed = true
+        for (const waiting of lane.due.splice(0)) waiting.reject(closed())
+      })
       port.unref()
       return lane
     })

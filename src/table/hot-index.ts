@@ -97,6 +97,16 @@ export class HotIndex {
   #grow(shard: number): Int32Array {
     const old = this.#slots[shard]
     const words = Math.max(initialSlots, old.length * 2)
+    if (words * 4 > this.#pool.slabBytes) {
+      throw new FrazilError(
+        'unsupported',
+        'transaction-too-large',
+        'one source transaction has more keys than the key index holds',
+        {
+          hint: 'Split the transaction at the source, then copy the table anew with frazil resync.',
+        },
+      )
+    }
     // Index memory is part of the budget but never waits for it: it is bounded by the rows that the budget lets in, and a
     // half-applied transaction cannot wait.
     const block = this.#pool.allocate(words * 4, { overBudget: true })

@@ -51,6 +51,13 @@ export function postgresError(thrown: unknown, place: Place): FrazilError {
         `Postgres at ${where}: ${error.message}`,
         'ALTER SYSTEM SET max_replication_slots = 20; ALTER SYSTEM SET max_wal_senders = 20; then restart Postgres',
       )
+    case '55P03':
+      return make(
+        'unavailable',
+        'lock-held',
+        `Postgres at ${where}: ${error.message}`,
+        'another session holds a lock on one of the tables: select pid, query from pg_stat_activity where wait_event_type is null',
+      )
     case '55006':
       return make(
         'unavailable',

@@ -152,6 +152,8 @@ export class EventPump {
       if (!step()) this.#waitForMemory()
       else this.#resume(paused.memory)
       this.#publish()
+      // Everything was taken: segments that were given up since are in nobody's hands.
+      if (this.#taker && this.#queue.length === 0) this.#options.retired.releaseAll()
     } catch (error) {
       // What was decoded before the fault is still good.
       this.#publish()

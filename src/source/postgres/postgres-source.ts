@@ -20,7 +20,7 @@ import type { Memo } from './memo.ts'
 import { arrangePublication, checkSlot, createSlot, refuseForeign } from './ownership.ts'
 import type { Names } from './ownership.ts'
 import { preflight, readPublication, readSlot } from './preflight.ts'
-import type { ServerFacts } from './preflight.ts'
+import type { PublicationFacts, ServerFacts } from './preflight.ts'
 import { ReplicationStream } from './replication-stream.ts'
 import { RetiredSegments } from './segment-writer.ts'
 import { checkTimeline } from './timeline.ts'
@@ -228,7 +228,10 @@ class PostgresSource implements Source {
       const { message, hint } = event.error
       this.#parts.observe?.({ type: 'notice', level: 'warn', message, hint: hint ?? null })
     }
-    const published = [...tables.known.map(({ plan }) => plan), ...tables.toCopy]
+    const unpublished = notPublished(tables.known, publication, this.name)
+    const known = tables.known.filter((entry) => !unpublished.has(entry))
+    const failed = [...tables.failed, ...unpublished.values()]
+    const published = [...known.map(({ plan }) => plan), ...tables.toCopy]
     await arrangePublication(control, names, published, publication)
     const start = position ?? (await this.#makeSlot(control, slot !== null, facts))
     this.#memo = {
@@ -239,8 +242,14 @@ class PostgresSource implements Source {
       lakeId: names.lakeId,
       start: memo?.start ?? start,
     }
-    const known = tables.known.map(({ table, floor, plan }) => ({ table, floor: parseLsn(floor), columns: plan.columns }))
-    return { facts, catalogue, start, known, toCopy: tables.toCopy, failed: tables.failed }
+    return {
+      facts,
+      catalogue,
+      start,
+      known: known.map(({ table, floor, plan }) => ({ table, floor: parseLsn(floor), columns: plan.columns })),
+      toCopy: tables.toCopy,
+      failed,
+    }
   }
 
   async #checkServer(memo: Memo, facts: ServerFacts, position: Lsn | null): Promise<void> {
@@ -566,6 +575,31 @@ function compareTables(catalogue: Catalogue, state: SourceState | null, source: 
     ({ source: { id, namespace, name } }) => !had.has(id) && !taken.has(`${namespace}.${name}`),
   )
   return { known, toCopy, failed }
+}
+
+/**
+ * Tables of the lake whose changes were not all published while we were away: the server decodes by the publication as it was at
+ * each change, so what happened meanwhile never comes, however soon the table is put back.
+ */
+function notPublished<T extends { readonly table: SourceTable; readonly plan: TablePlan }>(
+  known: readonly T[],
+  publication: PublicationFacts | null,
+  source: string,
+): Map<T, SourceEvent> {
+  const failed = new Map<T, SourceEvent>()
+  for (const entry of known) {
+    const { table, plan } = entry
+    const whole = publication !== null && publication.complete && publication.viaRoot
+    if (whole && (publication.everything || publication.tables.includes(plan.oid))) continue
+    const error = new FrazilError(
+      'unsupported',
+      'not-published',
+      `table ${table.sourceName} was not in the publication of source ${source} all the time: changes are missing`,
+      { hint: 'copy it anew with frazil resync', table: `${table.namespace}.${table.name}` },
+    )
+    failed.set(entry, { type: 'failed', table: table.id, error })
+  }
+  return failed
 }
 
 function sameTable(a: SourceTable, b: SourceTable): boolean {
