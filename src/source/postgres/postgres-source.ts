@@ -1,13 +1,13 @@
 import type { Client } from 'pg'
 import { FrazilError, asError, assert } from '../../base/index.ts'
-import type { Position, SourceEvent, SourceTable } from '../../data/index.ts'
-import { sameType } from '../../data/index.ts'
+import type { Position, SourceEvent } from '../../data/index.ts'
 import type { EventListener } from '../../observe/index.ts'
 import type { Source, SourceParts, SourceState } from '../source.ts'
 import { readCatalogue } from './catalogue.ts'
 import type { Catalogue, TablePlan } from './catalogue.ts'
 import { ChangeDecoder } from './change-decoder.ts'
 import type { StreamTable } from './change-decoder.ts'
+import { compareTables, notPublished } from './compared-tables.ts'
 import { RawConnection, connectControl, placeOf } from './connection.ts'
 import type { Endpoint } from './connection.ts'
 import { errorCode, postgresError } from './errors.ts'
@@ -20,7 +20,7 @@ import type { Memo } from './memo.ts'
 import { arrangePublication, checkSlot, createSlot, refuseForeign } from './ownership.ts'
 import type { Names } from './ownership.ts'
 import { preflight, readPublication, readSlot } from './preflight.ts'
-import type { PublicationFacts, ServerFacts } from './preflight.ts'
+import type { ServerFacts } from './preflight.ts'
 import { ReplicationStream } from './replication-stream.ts'
 import { RetiredSegments } from './segment-writer.ts'
 import { checkTimeline } from './timeline.ts'
@@ -529,88 +529,6 @@ class Retry {
     this.#parts.observe?.({ type: 'retry', what: 'postgres', attempt: this.#attempts, delayMs, code: error.code, message })
     await this.#parts.clock.sleep(delayMs, signal)
   }
-}
-
-interface ComparedTables {
-  readonly known: readonly { readonly table: SourceTable; readonly floor: Position; readonly plan: TablePlan }[]
-  readonly toCopy: readonly TablePlan[]
-  readonly failed: readonly SourceEvent[]
-}
-
-/** Which tables go on, which begin, and which cannot. */
-function compareTables(catalogue: Catalogue, state: SourceState | null, source: string): ComparedTables {
-  const failed: SourceEvent[] = catalogue.leftOut.map(({ id, error }) => ({ type: 'failed', table: id, error }))
-  const known: ComparedTables['known'][number][] = []
-  const byId = new Map(catalogue.plans.map((plan) => [plan.source.id, plan]))
-  const taken = new Set<string>()
-  for (const { table, floor } of state?.tables ?? []) {
-    const name = `${table.namespace}.${table.name}`
-    taken.add(name)
-    const plan = byId.get(table.id)
-    const fail = (code: string, message: string): void => {
-      const hint = `frazil resync ${name}`
-      failed.push({
-        type: 'failed',
-        table: table.id,
-        error: new FrazilError('unsupported', code, message, { hint, table: name }),
-      })
-    }
-    if (!plan) {
-      if (catalogue.leftOut.some(({ id }) => id === table.id)) continue
-      const again = catalogue.plans.some((other) => other.source.sourceName === table.sourceName)
-      if (again) fail('table-recreated', `table ${table.sourceName} was dropped and made again at the source`)
-      else
-        fail(
-          'table-gone',
-          `table ${table.sourceName} was dropped at the source, or is not among the tables of source ${source} any more`,
-        )
-    } else if (!sameTable(table, plan.source)) {
-      fail('schema-changed', `table ${table.sourceName} has other columns or another key than the lake has`)
-    } else {
-      known.push({ table, floor, plan })
-    }
-  }
-  const had = new Set(state?.tables.map(({ table }) => table.id))
-  const toCopy = catalogue.plans.filter(
-    ({ source: { id, namespace, name } }) => !had.has(id) && !taken.has(`${namespace}.${name}`),
-  )
-  return { known, toCopy, failed }
-}
-
-/**
- * Tables of the lake whose changes were not all published while we were away: the server decodes by the publication as it was at
- * each change, so what happened meanwhile never comes, however soon the table is put back.
- */
-function notPublished<T extends { readonly table: SourceTable; readonly plan: TablePlan }>(
-  known: readonly T[],
-  publication: PublicationFacts | null,
-  source: string,
-): Map<T, SourceEvent> {
-  const failed = new Map<T, SourceEvent>()
-  for (const entry of known) {
-    const { table, plan } = entry
-    const whole = publication !== null && publication.complete && publication.viaRoot
-    if (whole && (publication.everything || publication.tables.includes(plan.oid))) continue
-    const error = new FrazilError(
-      'unsupported',
-      'not-published',
-      `table ${table.sourceName} was not in the publication of source ${source} all the time: changes are missing`,
-      { hint: 'copy it anew with frazil resync', table: `${table.namespace}.${table.name}` },
-    )
-    failed.set(entry, { type: 'failed', table: table.id, error })
-  }
-  return failed
-}
-
-function sameTable(a: SourceTable, b: SourceTable): boolean {
-  return (
-    JSON.stringify(a.key) === JSON.stringify(b.key) &&
-    a.fields.length === b.fields.length &&
-    a.fields.every((field, i) => {
-      const other = b.fields[i]
-      return field.name === other.name && field.required === other.required && sameType(field.type, other.type)
-    })
-  )
 }
 
 const logPageBytes = 8192
