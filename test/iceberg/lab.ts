@@ -26,7 +26,7 @@ export const fields: Field[] = [
   { id: 0, name: 'v', type: { kind: 'string' }, required: false },
 ]
 
-const nothing: TableUpdate = {
+export const nothing: TableUpdate = {
   added: [],
   removed: [],
   deletionVectors: [],

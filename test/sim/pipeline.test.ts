@@ -47,7 +47,7 @@ describe('a whole pipeline', () => {
     })
   })
 
-  it('dies at any moment and loses nothing, doubles nothing', async () => {
+  it('iceberg check 85: dies at any moment and loses nothing, doubles nothing', async () => {
     await underSeeds(4, async (seed) => {
       const random = seededRandom(seed)
       using world = new World(newHistory(random, random.below(20)), random)
@@ -66,7 +66,7 @@ describe('a whole pipeline', () => {
   })
 
   // All writes with FRAZIL_SEEDS=8.
-  it('dies before and after each write, from the first one on', async () => {
+  it('iceberg check 68: dies before and after each write, from the first one on', async () => {
     const stride = Math.max(1, Math.floor(8 / seeds))
     for (const fault of ['dies-before', 'dies-after'] as const) {
       let at = firstSeed
@@ -86,7 +86,7 @@ describe('a whole pipeline', () => {
   })
 
   for (const fault of ['uncertain-done', 'uncertain-undone', 'unavailable'] as const) {
-    it(`is right whatever was done when an answer is ${fault}`, async () => {
+    it(`iceberg check 69: is right whatever was done when an answer is ${fault}`, async () => {
       await underSeeds(2, async (seed) => {
         const random = seededRandom(seed)
         using world = new World(newHistory(random, 5), random)
@@ -152,7 +152,7 @@ describe('a whole pipeline', () => {
     assert.equal(await world.check('at the end'), Number(world.history.head))
   })
 
-  it('is fenced by the one that took over, and changes nothing any more', async () => {
+  it('iceberg check 85: is fenced by the one that took over, and changes nothing any more', async () => {
     const random = seededRandom(firstSeed)
     using world = new World(newHistory(random, 8), random)
     const older = await world.start(new Gate(), { local: 'older' })
@@ -251,7 +251,7 @@ describe('a whole pipeline', () => {
     await world.check('after the end')
   })
 
-  it('deletes nothing that may be in use after a lost answer, whatever others did since', async () => {
+  it('iceberg check 70: deletes nothing that may be in use after a lost answer, whatever others did since', async () => {
     const random = seededRandom(firstSeed)
     using world = new World(newHistory(random, 6), random)
     const gate = new Gate()

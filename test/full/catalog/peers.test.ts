@@ -42,7 +42,7 @@ async function pyiceberg(lake: Lake, ...requests: (string | number)[][]): Promis
   ) as unknown[]
 }
 
-it('a catalog of ours is one of PyIceberg, both ways, with odd names in an odd directory', async () => {
+it('iceberg check 77: a catalog of ours is one of PyIceberg, both ways, with odd names in an odd directory', async () => {
   const lake = newLake(oddDirectory)
   const catalog = await SqliteCatalog.open(lake.path)
   await catalog.createNamespace('shop')
@@ -90,7 +90,7 @@ it('a catalog of ours is one of PyIceberg, both ways, with odd names in an odd d
   await catalog.close()
 })
 
-it('a catalog made by PyIceberg opens with ours', async () => {
+it('iceberg check 77: a catalog made by PyIceberg opens with ours', async () => {
   const lake = newLake('made by pyiceberg')
   const [made] = await pyiceberg(lake, ['create', 'a', 't', tableLocation(lake, 'a', 't'), 3])
   const catalog = await SqliteCatalog.open(lake.path)
@@ -101,7 +101,7 @@ it('a catalog made by PyIceberg opens with ours', async () => {
   assert.deepEqual(await pyiceberg(lake, ['list']), [{ a: { t: [made, 3] }, b: { t: [made, 3] } }])
 })
 
-it('a catalog of form V0 serves PyIceberg and us', async () => {
+it('iceberg check 77: a catalog of form V0 serves PyIceberg and us', async () => {
   const lake = newLake('v0')
   const database = new DatabaseSync(lake.path)
   database.exec(`
