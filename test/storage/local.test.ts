@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { fork, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, it } from 'node:test'
@@ -139,7 +139,8 @@ it('says that the disk is full, and goes on once it is not', async (t) => {
 
 it('says which rights are missing', async (t) => {
   const directory = fresh()
-  mkdirSync(directory, { recursive: true, mode: 0o500 })
+  mkdirSync(directory, { recursive: true })
+  chmodSync(directory, 0o500)
   const lines = await starved(['-U', '--map-user=1000', '--map-group=1000'], directory)
   if (lines === null) return t.skip('no user namespaces here')
   assert.deepEqual(lines, ['put: config no-access', 'writer: config no-access', 'unfinished: 0', 'small: config no-access'])
