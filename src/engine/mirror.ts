@@ -237,21 +237,24 @@ export class Mirror {
   }
 
   /**
-   * Applies the open transaction to every table that it touched. Yields after each few milliseconds of work; nobody may read the
-   * tables before it has ended. A table whose changes do not fit is given to `sick`, which condemns it or throws.
+   * Applies the open transaction to every table that it touched. Yields after each few milliseconds of work, with what has to be
+   * waited for if anything; nobody may read the tables before it has ended. A table whose changes do not fit is given to `sick`,
+   * which condemns it or throws. Returns the rows.
    */
-  *apply(commit: number, sick: (id: string, error: FrazilError) => void): Generator<void, number> {
+  *apply(commit: number, sick: (id: string, error: FrazilError) => void): Generator<Promise<void> | null, number> {
     let rows = 0
     let sinceYield = 0
     for (const { source, table } of this.#touched) {
       if (!table) continue
       try {
         for (const applied of table.apply(commit)) {
-          rows += applied
-          sinceYield += applied
-          if (sinceYield < yieldRows) continue
+          if (typeof applied === 'number') {
+            rows += applied
+            sinceYield += applied
+            if (sinceYield < yieldRows) continue
+          }
           sinceYield = 0
-          yield
+          yield typeof applied === 'number' ? null : applied
         }
       } catch (error) {
         if (!(error instanceof FrazilError)) throw error

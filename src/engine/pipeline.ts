@@ -259,7 +259,7 @@ export class Pipeline implements PipelineHandle {
       while (step.done !== true) {
         // A long transaction: queries and timers get a turn, but nobody sees the tables meanwhile.
         if (!finish) this.#applying = new Promise((resolve) => (finish = resolve))
-        await new Promise((resolve) => setImmediate(resolve))
+        await (step.value ?? new Promise((resolve) => setImmediate(resolve)))
         step = work.next()
       }
       rows = step.value

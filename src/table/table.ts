@@ -12,6 +12,12 @@ import { KeyRun, compareKeys } from './key-run.ts'
 /** Rows applied before other work gets a turn: a few milliseconds. */
 const sliceRows = 16384
 
+/**
+ * Work in slices of a few milliseconds: yields the number of rows done since the last time, so that the caller can give other work a
+ * turn; or something that has to be waited for before it is asked to go on.
+ */
+export type SlicedWork = Generator<number | Promise<void>, void>
+
 /** A frozen range on its way to a data file. */
 export interface FrozenRange {
   readonly parts: readonly RangePart[]
@@ -133,11 +139,10 @@ export class Table {
   }
 
   /**
-   * Applies the open transaction as source commit `commit`, in slices of a few milliseconds: a generator of each slice's rows, so
-   * that the caller can give other work a turn in between. Nobody may look at the table before it has ended. Throws `corrupt`
-   * when the source's changes do not fit the rows.
+   * Applies the open transaction as source commit `commit`. Nobody may look at the table before it has ended. Throws `corrupt` when
+   * the source's changes do not fit the rows.
    */
-  *apply(commit: number): Generator<number, void> {
+  *apply(commit: number): SlicedWork {
     const changes = this.#pending
     this.#pending = []
     try {

@@ -77,7 +77,8 @@ class Lab {
       return
     }
     this.commit++
-    for (const rows of this.table.apply(this.commit)) assert.ok(rows > 0 && rows <= 16_384, 'slices are bounded')
+    for (const rows of this.table.apply(this.commit))
+      assert.ok(typeof rows === 'number' && rows > 0 && rows <= 16_384, 'slices are bounded')
     this.model.remember(this.commit)
   }
 

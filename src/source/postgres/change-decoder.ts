@@ -1,79 +1,25 @@
 import { Buffer } from 'node:buffer'
 import { FrazilError } from '../../base/index.ts'
-import type { Segment, SourceEvent, SourceTable } from '../../data/index.ts'
-import type { SourceParts } from '../source.ts'
-import type { PlannedColumn } from './catalogue.ts'
-import type { Codec } from './codecs.ts'
-import { locate, tupleDecoder } from './decoder.ts'
-import type { TupleDecoder, WireColumn } from './decoder.ts'
+import type { SourceEvent } from '../../data/index.ts'
+import { ChangeRuns } from './change-runs.ts'
 import { readServerMessage, serverError } from './errors.ts'
 import type { FrameDecoder } from './event-pump.ts'
 import { lsnToText, readLsn } from './lsn.ts'
 import type { Lsn } from './lsn.ts'
-import { refusal, refusalHint, refusalText } from './refusals.ts'
-import { SegmentWriter } from './segment-writer.ts'
-import type { RetiredSegments } from './segment-writer.ts'
+import { corrupt, keyTuple, newTuple, oldTuple, tag } from './messages.ts'
+import { refusal } from './refusals.ts'
+import { readRelation } from './relation.ts'
+import type { SegmentWriter } from './segment-writer.ts'
+import { difference, makeShape, refusedColumn, refusedError } from './stream-table.ts'
+import type { BoundTable, CodecOf, ShapeOptions, StreamTable } from './stream-table.ts'
+import { sameKey, skipTuple } from './stream-tuple.ts'
 
-/** A table of the stream: its changes count in transactions that end at or after `floor`. */
-export interface StreamTable {
-  readonly table: SourceTable
-  readonly columns: readonly PlannedColumn[]
-  readonly floor: Lsn
-}
-
-export interface ChangeDecoderOptions {
+export interface ChangeDecoderOptions extends ShapeOptions {
   readonly tables: readonly StreamTable[]
-  readonly parts: SourceParts
-  readonly retired: RetiredSegments
-  codecOf(typeOid: number, modifier: number): Codec | null
-  /** How the tuple decoders are made; tests pass the plain one. */
-  readonly makeDecoder?: (columns: readonly WireColumn[]) => TupleDecoder
+  readonly codecOf: CodecOf
 }
-
-/** A table with what its changes are written by; made at its Relation message. */
-interface BoundTable {
-  readonly id: string
-  readonly table: SourceTable
-  readonly columns: readonly PlannedColumn[]
-  readonly floor: Lsn
-  /** True once a transaction at or past the floor has come: all later ones are. */
-  live: boolean
-  failed: boolean
-  shape: Shape | null
-}
-
-interface Shape {
-  /** Names and types as the Relation message has them. */
-  readonly signature: string
-  readonly rows: SegmentWriter
-  readonly keys: SegmentWriter | null
-  /** Places of the key's columns in a tuple; null when all of the row is the key. */
-  readonly keyPlaces: readonly number[] | null
-  readonly width: number
-}
-
-const kinds = { none: 0, insert: 1, upsert: 2, update: 3, delete: 4 } as const
-type RunKind = (typeof kinds)[keyof typeof kinds]
 
 const epochMs = 946_684_800_000
-
-const tag = {
-  begin: 0x42, // B
-  commit: 0x43, // C
-  origin: 0x4f, // O
-  relation: 0x52, // R
-  type: 0x59, // Y
-  insert: 0x49, // I
-  update: 0x55, // U
-  delete: 0x44, // D
-  truncate: 0x54, // T
-  message: 0x4d, // M
-  streamAbort: 0x41, // A
-} as const
-
-const newTuple = 0x4e // N
-const keyTuple = 0x4b // K
-const oldTuple = 0x4f // O
 
 /**
  * Decodes a replication stream: pgoutput in binary form, protocol 1 to 4 without streaming of open transactions
@@ -82,6 +28,7 @@ const oldTuple = 0x4f // O
  */
 export class ChangeDecoder implements FrameDecoder {
   readonly finished = false
+  readonly waitsFor = null
   /** End of the last transaction, or of the log, that was given out. */
   position: Lsn
   /** The furthest that the server has told of on this connection. */
@@ -94,7 +41,7 @@ export class ChangeDecoder implements FrameDecoder {
 
   readonly #options: ChangeDecoderOptions
   readonly #tables = new Map<number, BoundTable>()
-  #events: SourceEvent[] = []
+  readonly #runs = new ChangeRuns()
   #inTransaction = false
   /** Whether the open transaction has told anything. */
   #changed = false
@@ -102,14 +49,6 @@ export class ChangeDecoder implements FrameDecoder {
   #finalLsn: Lsn = 0
   #lastOid = -1
   #last: BoundTable | null = null
-  // The run of equal changes that is being extended.
-  #runKind: RunKind = kinds.none
-  #runTable: BoundTable | null = null
-  #runSegment: Segment | null = null
-  #runFrom = 0
-  #runTo = 0
-  #runKeys: Segment | null = null
-  #runKeysFrom = 0
 
   constructor(start: Lsn, options: ChangeDecoderOptions) {
     this.position = start
@@ -122,7 +61,6 @@ export class ChangeDecoder implements FrameDecoder {
 
   /** Forgets the open transaction, and what a connection knows; the next one starts behind {@link position}. */
   reconnect(): SourceEvent[] {
-    this.#closeRun()
     const events = this.events()
     events.push({ type: 'abort' })
     this.#inTransaction = false
@@ -147,10 +85,7 @@ export class ChangeDecoder implements FrameDecoder {
   }
 
   events(): SourceEvent[] {
-    this.#closeRun()
-    const events = this.#events
-    this.#events = []
-    return events
+    return this.#runs.take()
   }
 
   frame(type: number, bytes: Buffer, from: number, to: number): boolean {
@@ -188,11 +123,8 @@ export class ChangeDecoder implements FrameDecoder {
 
   #progress(end: Lsn): void {
     if (end <= this.position) return
-    this.#closeRun()
     this.position = end
-    const event: SourceEvent = { type: 'progress', position: lsnToText(end) }
-    if (this.#events.at(-1)?.type === 'progress') this.#events[this.#events.length - 1] = event
-    else this.#events.push(event)
+    this.#runs.progress({ type: 'progress', position: lsnToText(end) })
   }
 
   #notice(bytes: Buffer, from: number, to: number): void {
@@ -247,14 +179,13 @@ export class ChangeDecoder implements FrameDecoder {
 
   #commit(bytes: Buffer, at: number, to: number): void {
     if (to - at !== 26 || !this.#inTransaction) throw corrupt('Commit', at, to)
-    this.#closeRun()
     const end = readLsn(bytes, at + 10)
     if (end > this.received) this.received = end
     this.#inTransaction = false
     if (this.#changed) {
       const micros = bytes.readInt32BE(at + 18) * 4294967296 + bytes.readUInt32BE(at + 22)
       this.position = end
-      this.#events.push({ type: 'commit', position: lsnToText(end), timeMs: Math.floor(micros / 1000) + epochMs })
+      this.#runs.push({ type: 'commit', position: lsnToText(end), timeMs: Math.floor(micros / 1000) + epochMs })
     } else {
       this.#progress(end)
     }
@@ -278,6 +209,7 @@ export class ChangeDecoder implements FrameDecoder {
     }
     if (table.shape === null)
       throw new FrazilError('corrupt', 'no-relation', 'the replication stream has a change before its Relation')
+    this.#changed = true
     return table
   }
 
@@ -289,7 +221,7 @@ export class ChangeDecoder implements FrameDecoder {
     const end = rows.decode(bytes, at + 6, to, -1, -1)
     if (end < 0) return this.#refused(table, rows, end)
     if (end !== to) throw corrupt('Insert', at, to)
-    this.#add(table, kinds.insert, rows, null)
+    this.#runs.add(table.id, 'insert', rows, null)
     return true
   }
 
@@ -317,8 +249,8 @@ export class ChangeDecoder implements FrameDecoder {
     const end = rows.decode(bytes, next + 1, to, oldRow, oldKey)
     if (end < 0) return this.#refused(table, rows, end)
     if (end !== to) throw corrupt('Update', at, to)
-    if (keyed) this.#add(table, kinds.update, rows, keys)
-    else this.#add(table, kinds.upsert, rows, null)
+    if (keyed) this.#runs.add(table.id, 'update', rows, keys)
+    else this.#runs.add(table.id, 'upsert', rows, null)
     return true
   }
 
@@ -334,7 +266,7 @@ export class ChangeDecoder implements FrameDecoder {
     const end = keys.decode(bytes, at + 6, to, -1, -1)
     if (end < 0) return this.#refused(table, keys, end)
     if (end !== to) throw corrupt('Delete', at, to)
-    this.#add(table, kinds.delete, keys, null)
+    this.#runs.add(table.id, 'delete', keys, null)
     return true
   }
 
@@ -342,47 +274,12 @@ export class ChangeDecoder implements FrameDecoder {
     if (to - at < 6 || !this.#inTransaction) throw corrupt('Truncate', at, to)
     const count = bytes.readUInt32BE(at + 1)
     if (to - at !== 6 + count * 4) throw corrupt('Truncate', at, to)
-    this.#closeRun()
     for (let i = 0; i < count; i++) {
       const table = this.#tables.get(bytes.readUInt32BE(at + 6 + i * 4))
       if (!table || table.failed || (!table.live && this.#finalLsn < table.floor)) continue
-      this.#events.push({ type: 'truncate', table: table.id })
+      this.#runs.push({ type: 'truncate', table: table.id })
       this.#changed = true
     }
-  }
-
-  /** Counts the row decoded last and makes it part of the run, or begins one. */
-  #add(table: BoundTable, kind: RunKind, rows: SegmentWriter, keys: SegmentWriter | null): void {
-    const { segment } = rows
-    const row = rows.accept()
-    const keySegment = keys === null ? null : keys.segment
-    const keyRow = keys === null ? 0 : keys.accept()
-    if (kind !== this.#runKind || table !== this.#runTable || segment !== this.#runSegment || keySegment !== this.#runKeys) {
-      this.#closeRun()
-      this.#changed = true
-      this.#runKind = kind
-      this.#runTable = table
-      this.#runSegment = segment
-      this.#runFrom = row
-      this.#runKeys = keySegment
-      this.#runKeysFrom = keyRow
-    }
-    this.#runTo = row + 1
-  }
-
-  #closeRun(): void {
-    const segment = this.#runSegment
-    if (this.#runKind === kinds.none || segment === null || this.#runTable === null) return
-    const run = { table: this.#runTable.id, from: this.#runFrom, to: this.#runTo }
-    if (this.#runKind === kinds.insert) this.#events.push({ type: 'insert', ...run, segment })
-    else if (this.#runKind === kinds.upsert) this.#events.push({ type: 'upsert', ...run, segment, mustExist: true })
-    else if (this.#runKind === kinds.delete) this.#events.push({ type: 'delete', ...run, keys: segment, mustExist: true })
-    else if (this.#runKeys)
-      this.#events.push({ type: 'update', ...run, segment, keys: this.#runKeys, keysFrom: this.#runKeysFrom })
-    this.#runKind = kinds.none
-    this.#runTable = null
-    this.#runSegment = null
-    this.#runKeys = null
   }
 
   /** False: wait for memory and come again. Otherwise the table cannot go on. */
@@ -399,12 +296,11 @@ export class ChangeDecoder implements FrameDecoder {
   }
 
   #failWith(table: BoundTable, error: FrazilError): boolean {
-    this.#closeRun()
     table.failed = true
     table.shape?.rows.release()
     table.shape?.keys?.release()
     this.#changed = true
-    this.#events.push({ type: 'failed', table: table.id, error })
+    this.#runs.push({ type: 'failed', table: table.id, error })
     return true
   }
 
@@ -412,147 +308,16 @@ export class ChangeDecoder implements FrameDecoder {
     const relation = readRelation(bytes, at, to)
     const table = this.#tables.get(relation.oid)
     if (!table || table.failed) return
-    const difference = this.#difference(table, relation)
-    if (difference !== null) {
+    const change = difference(table, relation, this.#options.codecOf)
+    if (change !== null) {
       const hint = 'frazil resync the table: it is copied anew in its new shape'
-      this.#fail(table, 'unsupported', 'schema-changed', difference, hint)
+      this.#fail(table, 'unsupported', 'schema-changed', change, hint)
       return
     }
     const signature = JSON.stringify(relation.columns.map((column) => column.name))
     if (table.shape?.signature === signature) return
-    this.#closeRun()
     table.shape?.rows.release()
     table.shape?.keys?.release()
-    table.shape = this.#shape(table, relation, signature)
+    table.shape = makeShape(table, relation, signature, this.#options)
   }
-
-  /** How the table at the source differs from the one we know, as the rest of a sentence. */
-  #difference(table: BoundTable, relation: Relation): string | null {
-    const known = new Map(table.columns.map((column) => [column.name, column]))
-    for (const { name, typeOid, modifier } of relation.columns) {
-      const column = known.get(name)
-      if (!column) return `has a new column "${name}"`
-      const same = typeOid === column.typeOid && modifier === column.modifier
-      if (!same && this.#options.codecOf(typeOid, modifier)?.signature !== column.codec.signature) {
-        return `has another type for column "${name}"`
-      }
-      known.delete(name)
-    }
-    const [gone] = known.keys()
-    if (gone !== undefined) return `does not have column "${gone}" any more`
-    const { key, fields } = table.table
-    const flagged = relation.columns.filter((column) => column.key).map((column) => column.name)
-    if (key.kind !== 'columns' || relation.identity === 'f') return null
-    const names = key.columns.map((i) => fields[i].name)
-    const same = flagged.length === names.length && names.every((name) => flagged.includes(name))
-    return same ? null : 'has another replica identity'
-  }
-
-  #shape(table: BoundTable, relation: Relation, signature: string): Shape {
-    const { parts, retired } = this.#options
-    const { fields, key } = table.table
-    const make = this.#options.makeDecoder ?? ((columns: readonly WireColumn[]) => tupleDecoder('stream', columns))
-    const places = relation.columns.map((column) => fields.findIndex((field) => field.name === column.name))
-    const keyColumns = key.kind === 'columns' ? key.columns : null
-    const codec = (place: number): Codec => table.columns[place].codec
-    const rowColumns = places.map((place): WireColumn => {
-      return { codec: codec(place), target: place, key: keyColumns?.includes(place) ?? true }
-    })
-    const keyWire = places.map((place): WireColumn => {
-      return { codec: codec(place), target: keyColumns ? keyColumns.indexOf(place) : place, key: true }
-    })
-    const keyFields = keyColumns ? keyColumns.map((place) => fields[place]) : fields
-    const rowDecoder = make(rowColumns)
-    return {
-      signature,
-      rows: new SegmentWriter(fields, table.table, rowDecoder, parts, retired),
-      keys: key.kind === 'none' ? null : new SegmentWriter(keyFields, null, make(keyWire), parts, retired),
-      keyPlaces: keyColumns ? keyColumns.map((place) => places.indexOf(place)) : null,
-      width: relation.columns.length,
-    }
-  }
-}
-
-/** The field that a refused value belongs to. */
-export function refusedColumn(table: SourceTable, writer: SegmentWriter): { column: string } {
-  const { target } = writer.outcome
-  return { column: target < 0 ? '' : (writer.fields[target]?.name ?? table.fields[target]?.name ?? '') }
-}
-
-export function refusedError(table: SourceTable, column: string, code: number): FrazilError {
-  const corruptBytes = code === refusal.malformed || code === refusal.asText
-  return new FrazilError(
-    corruptBytes ? 'corrupt' : 'unsupported',
-    code === refusal.unchanged ? 'unchanged-value' : 'value-refused',
-    `table ${table.sourceName}: ${column === '' ? 'a row' : `column "${column}"`} ${refusalText(code)}`,
-    { table: `${table.namespace}.${table.name}`, hint: refusalHint(code, table.sourceName) },
-  )
-}
-
-interface Relation {
-  readonly oid: number
-  readonly identity: string
-  readonly columns: readonly { name: string; key: boolean; typeOid: number; modifier: number }[]
-}
-
-function readRelation(bytes: Buffer, start: number, to: number): Relation {
-  let at = start + 1
-  const take = (size: number): number => {
-    const from = at
-    at += size
-    if (at > to) throw corrupt('Relation', start, to)
-    return from
-  }
-  const text = (): string => {
-    const end = bytes.indexOf(0, at)
-    if (end < 0 || end >= to) throw corrupt('Relation', start, to)
-    const value = bytes.toString('utf8', at, end)
-    at = end + 1
-    return value
-  }
-  const oid = bytes.readUInt32BE(take(4))
-  text() // schema
-  text() // name
-  const identity = String.fromCharCode(bytes[take(1)])
-  const count = bytes.readUInt16BE(take(2))
-  const columns: Relation['columns'][number][] = []
-  for (let i = 0; i < count; i++) {
-    const key = (bytes[take(1)] & 1) === 1
-    const name = text()
-    columns.push({ name, key, typeOid: bytes.readUInt32BE(take(4)), modifier: bytes.readInt32BE(take(4)) })
-  }
-  if (at !== to) throw corrupt('Relation', start, to)
-  return { oid, identity, columns }
-}
-
-/** Where the stream tuple at `from` ends, −1 when it does not end before `to` or has another width. */
-function skipTuple(bytes: Buffer, from: number, to: number, width: number): number {
-  if (to - from < 2 || bytes.readUInt16BE(from) !== width) return -1
-  let at = from + 2
-  for (let i = 0; i < width; i++) {
-    const kind = bytes[at++]
-    if (kind !== 0x62 && kind !== 0x74) continue
-    if (at + 4 > to) return -1
-    const size = bytes.readInt32BE(at)
-    if (size < 0 || size > to - at - 4) return -1
-    at += 4 + size
-  }
-  return at <= to ? at : -1
-}
-
-/** Whether two tuples have the same bytes in the key's columns; an unchanged value is the same. */
-function sameKey(bytes: Buffer, oldAt: number, newAt: number, places: readonly number[]): boolean {
-  for (const place of places) {
-    const a = locate(bytes, oldAt, place)
-    const b = locate(bytes, newAt, place)
-    if (bytes[b] === 0x75) continue
-    if (bytes[a] !== 0x62 || bytes[b] !== 0x62) return false
-    const size = bytes.readInt32BE(a + 1)
-    if (size !== bytes.readInt32BE(b + 1) || bytes.compare(bytes, a + 5, a + 5 + size, b + 5, b + 5 + size) !== 0) return false
-  }
-  return true
-}
-
-function corrupt(what: string, from: number, to: number): FrazilError {
-  return new FrazilError('corrupt', 'bad-message', `the replication stream has a malformed ${what} of ${to - from} bytes`)
 }

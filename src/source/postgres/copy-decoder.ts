@@ -1,7 +1,7 @@
 import { Buffer } from 'node:buffer'
 import { FrazilError } from '../../base/index.ts'
 import type { SourceEvent, SourceTable } from '../../data/index.ts'
-import { refusedColumn, refusedError } from './change-decoder.ts'
+import { refusedColumn, refusedError } from './stream-table.ts'
 import { serverError } from './errors.ts'
 import type { FrameDecoder } from './event-pump.ts'
 import { refusal } from './refusals.ts'
@@ -17,6 +17,7 @@ const emptyBytes = Buffer.alloc(0)
  */
 export class CopyDecoder implements FrameDecoder {
   finished = false
+  readonly waitsFor = null
   /** Rows decoded. */
   rows = 0
   readonly #table: SourceTable

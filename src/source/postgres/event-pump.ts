@@ -8,10 +8,12 @@ import type { RetiredSegments } from './segment-writer.ts'
 
 /** Turns the messages of a connection into events. */
 export interface FrameDecoder {
-  /** One message. False: there is no memory now; it wants to be asked again with the same message. Throws what ends the connection. */
+  /** One message. False: it cannot go on now, and wants to be asked again with the same message. Throws what ends the connection. */
   frame(type: number, bytes: Buffer, from: number, to: number): boolean
   /** The events since it was last asked, as an array to keep. */
   events(): SourceEvent[]
+  /** After a false: when to ask again; null when the pool has freed memory. */
+  readonly waitsFor: Promise<void> | null
   /** Nothing more is expected. */
   readonly finished: boolean
 }
@@ -34,7 +36,7 @@ const rateWindowMs = 20
 const pileUpMs = 10
 
 /** Why we do not read. */
-const paused = { queue: 1, memory: 2, pace: 4, asked: 8 } as const
+const paused = { queue: 1, decoder: 2, pace: 4, asked: 8 } as const
 
 /**
  * Moves bytes from a connection through a decoder to whoever takes the events, and stops reading when nobody takes them or
@@ -149,8 +151,8 @@ export class EventPump {
 
   #decode(step: () => boolean): void {
     try {
-      if (!step()) this.#waitForMemory()
-      else this.#resume(paused.memory)
+      if (!step()) this.#waitForDecoder()
+      else this.#resume(paused.decoder)
       this.#publish()
       // Everything was taken: segments that were given up since are in nobody's hands.
       if (this.#taker && this.#queue.length === 0) this.#options.retired.releaseAll()
@@ -161,11 +163,12 @@ export class EventPump {
     }
   }
 
-  #waitForMemory(): void {
-    this.#pause(paused.memory)
-    void this.#options.pool.freed().then(() => {
+  #waitForDecoder(): void {
+    this.#pause(paused.decoder)
+    const again = (): void => {
       if (!this.#ended) this.#decode(() => this.#reader.resume())
-    })
+    }
+    ;(this.#decoder.waitsFor ?? this.#options.pool.freed()).then(again, (error: unknown) => this.fail(asError(error)))
   }
 
   #letPileUp(): void {

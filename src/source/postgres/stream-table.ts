@@ -1,0 +1,115 @@
+import { FrazilError } from '../../base/index.ts'
+import type { SourceTable } from '../../data/index.ts'
+import type { SourceParts } from '../source.ts'
+import type { PlannedColumn } from './catalogue.ts'
+import type { Codec } from './codecs.ts'
+import { tupleDecoder } from './decoder.ts'
+import type { TupleDecoder, WireColumn } from './decoder.ts'
+import type { Lsn } from './lsn.ts'
+import { refusal, refusalHint, refusalText } from './refusals.ts'
+import type { Relation } from './relation.ts'
+import { SegmentWriter } from './segment-writer.ts'
+import type { RetiredSegments } from './segment-writer.ts'
+
+/** A table of the stream: its changes count in transactions that end at or after `floor`. */
+export interface StreamTable {
+  readonly table: SourceTable
+  readonly columns: readonly PlannedColumn[]
+  readonly floor: Lsn
+}
+
+/** The codec of a type with its modifier; null when it cannot be read. */
+export type CodecOf = (typeOid: number, modifier: number) => Codec | null
+
+export interface ShapeOptions {
+  readonly parts: SourceParts
+  readonly retired: RetiredSegments
+  /** How the tuple decoders are made; tests pass the plain one. */
+  readonly makeDecoder?: (columns: readonly WireColumn[]) => TupleDecoder
+}
+
+/** A table with what its changes are written by; made at its Relation message. */
+export interface BoundTable {
+  readonly id: string
+  readonly table: SourceTable
+  readonly columns: readonly PlannedColumn[]
+  readonly floor: Lsn
+  /** True once a transaction at or past the floor has come: all later ones are. */
+  live: boolean
+  failed: boolean
+  shape: Shape | null
+}
+
+/** How a table's tuples look since its last Relation message, and what writes them. */
+export interface Shape {
+  /** Names and types as the Relation message has them. */
+  readonly signature: string
+  readonly rows: SegmentWriter
+  readonly keys: SegmentWriter | null
+  /** Places of the key's columns in a tuple; null when all of the row is the key. */
+  readonly keyPlaces: readonly number[] | null
+  readonly width: number
+}
+
+/** How the table at the source differs from the one we know, as the rest of a sentence. */
+export function difference(table: BoundTable, relation: Relation, codecOf: CodecOf): string | null {
+  const known = new Map(table.columns.map((column) => [column.name, column]))
+  for (const { name, typeOid, modifier } of relation.columns) {
+    const column = known.get(name)
+    if (!column) return `has a new column "${name}"`
+    const same = typeOid === column.typeOid && modifier === column.modifier
+    if (!same && codecOf(typeOid, modifier)?.signature !== column.codec.signature) {
+      return `has another type for column "${name}"`
+    }
+    known.delete(name)
+  }
+  const [gone] = known.keys()
+  if (gone !== undefined) return `does not have column "${gone}" any more`
+  const { key, fields } = table.table
+  const flagged = relation.columns.filter((column) => column.key).map((column) => column.name)
+  if (key.kind !== 'columns' || relation.identity === 'f') return null
+  const names = key.columns.map((i) => fields[i].name)
+  const same = flagged.length === names.length && names.every((name) => flagged.includes(name))
+  return same ? null : 'has another replica identity'
+}
+
+/** The writers for a table's rows and keys, as its tuples look from this Relation on. */
+export function makeShape(table: BoundTable, relation: Relation, signature: string, options: ShapeOptions): Shape {
+  const { parts, retired } = options
+  const { fields, key } = table.table
+  const make = options.makeDecoder ?? ((columns: readonly WireColumn[]) => tupleDecoder('stream', columns))
+  const places = relation.columns.map((column) => fields.findIndex((field) => field.name === column.name))
+  const keyColumns = key.kind === 'columns' ? key.columns : null
+  const codec = (place: number): Codec => table.columns[place].codec
+  const rowColumns = places.map((place): WireColumn => {
+    return { codec: codec(place), target: place, key: keyColumns?.includes(place) ?? true }
+  })
+  const keyWire = places.map((place): WireColumn => {
+    return { codec: codec(place), target: keyColumns ? keyColumns.indexOf(place) : place, key: true }
+  })
+  const keyFields = keyColumns ? keyColumns.map((place) => fields[place]) : fields
+  const rowDecoder = make(rowColumns)
+  return {
+    signature,
+    rows: new SegmentWriter(fields, table.table, rowDecoder, parts, retired),
+    keys: key.kind === 'none' ? null : new SegmentWriter(keyFields, null, make(keyWire), parts, retired),
+    keyPlaces: keyColumns ? keyColumns.map((place) => places.indexOf(place)) : null,
+    width: relation.columns.length,
+  }
+}
+
+/** The field that a refused value belongs to. */
+export function refusedColumn(table: SourceTable, writer: SegmentWriter): { column: string } {
+  const { target } = writer.outcome
+  return { column: target < 0 ? '' : (writer.fields[target]?.name ?? table.fields[target]?.name ?? '') }
+}
+
+export function refusedError(table: SourceTable, column: string, code: number): FrazilError {
+  const corruptBytes = code === refusal.malformed || code === refusal.asText
+  return new FrazilError(
+    corruptBytes ? 'corrupt' : 'unsupported',
+    code === refusal.unchanged ? 'unchanged-value' : 'value-refused',
+    `table ${table.sourceName}: ${column === '' ? 'a row' : `column "${column}"`} ${refusalText(code)}`,
+    { table: `${table.namespace}.${table.name}`, hint: refusalHint(code, table.sourceName) },
+  )
+}
