@@ -3,7 +3,8 @@
 Spark with the Iceberg runtime, for many requests in one process, as it takes ten seconds to start. Each line of standard input
 is JSON: {"metadata": <metadata.json URI>, "sql": "... {table} ..."} for one table, or {"catalog": <path of a catalog.db>,
 "sql": "... frazil.namespace.table ..."} for a catalog (the same in all requests); with neither, the SQL names tables of "lab", a folder of Hadoop-style tables given
-by the environment variable WAREHOUSE. The answer to each is one line: {"rows": [...]} or {"error": "..."}. Run with the python of
+by the environment variable WAREHOUSE. {"catalog": ..., "expire": "namespace.table"} has Iceberg's Java library expire all snapshots
+of a table but the current one by itself, without Spark: with one branch it cleans up incrementally. The answer to each is one line: {"rows": [...]} or {"error": "..."}. Run with the python of
 scripts/spark-env.sh.
 """
 import json
@@ -61,12 +62,18 @@ opened = None
 for number, line in enumerate(sys.stdin):
     request = json.loads(line)
     try:
-        sql = request["sql"]
+        sql = request.get("sql", "SELECT 1")
         if "catalog" in request and opened is None:
             opened = request["catalog"]
             open_catalog("frazil", opened)
         if "catalog" in request and request["catalog"] != opened:
             raise ValueError("one process opens one catalog")
+        if "expire" in request:
+            java = spark._jvm
+            name = f"frazil.{request['expire']}"
+            table = java.org.apache.iceberg.spark.Spark3Util.loadIcebergTable(spark._jsparkSession, name)
+            now = java.java.lang.System.currentTimeMillis()
+            table.expireSnapshots().expireOlderThan(now).retainLast(1).commit()
         if "metadata" in request:
             spark.sql(f"CALL scratch.system.register_table(table => 'db.t{number}', metadata_file => '{request['metadata']}')")
             sql = sql.replace("{table}", f"scratch.db.t{number}")

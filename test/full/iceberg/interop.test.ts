@@ -185,6 +185,47 @@ for path in sys.argv[1:]:
     assert.deepEqual(await spark.sql('SELECT count(*) AS n FROM frazil.db.cataloged', { catalog: path }), [{ n: 10 }])
   })
 
+  test('iceberg check 59: incremental expiry by Java removes no Puffin file that is live', async () => {
+    const to = await lab('expired')
+    const files = [await file(to, 0, 10), await file(to, 10, 10), await file(to, 20, 10)]
+    await to.commit({ added: files })
+    // One commit with three vectors, then each is replaced or not: what is replaced must not take the others with it.
+    await to.commit({ deletionVectors: await Promise.all(files.map((each) => to.vector(each, [0]))) })
+    const replace = async (i: number, positions: readonly number[]): Promise<void> => {
+      const old = (await to.live()).find(({ path }) => path === files[i].path)?.deletionVector?.path
+      await to.commit({ deletionVectors: [await to.vector(files[i], positions, old)] })
+    }
+    await replace(0, [0, 1])
+    await replace(0, [0, 1, 2])
+    await replace(1, [0, 5])
+    const vectors = async (): Promise<string[]> =>
+      (await readdir(join(folder, 'lake/db/expired'), { recursive: true })).filter((name) => name.endsWith('.puffin'))
+    assert.equal((await vectors()).length, 6)
+
+    const path = join(folder, 'catalog.db')
+    const catalog = await SqliteCatalog.open(path)
+    const { namespace, name, metadataLocation } = to.pointer
+    await catalog.createNamespace(namespace)
+    await catalog.commit({ tables: [{ namespace, name, base: null, next: metadataLocation }], states: [] })
+    await spark.expire(path, 'db.expired')
+    const after = await catalog.load({ namespace, name })
+    await catalog.close()
+    assert.ok(after !== null && after.metadataLocation !== metadataLocation, 'Java has committed')
+
+    const [{ n }] = await spark.sql('SELECT count(*) AS n FROM frazil.db.expired.snapshots', { catalog: path })
+    assert.equal(n, 1)
+    const remaining = await vectors()
+    const live = (await to.live()).map(({ deletionVector }) => deletionVector?.path ?? '')
+    assert.ok(live.every((vector) => remaining.some((name) => vector.endsWith(`/${name}`))))
+    assert.ok(remaining.length < 6, 'Java has removed some of those replaced')
+    const dead = new Set([0, 1, 2, 10, 15, 20])
+    const left = Array.from({ length: 30 }, (_, id) => id).filter((id) => !dead.has(id))
+    const ids = async (rows: Promise<Row[]>): Promise<unknown[]> => byId(await rows).map((row) => row.id)
+    assert.deepEqual(await ids(readPyIceberg(after.metadataLocation)), left)
+    assert.deepEqual(await ids(readDuckDb(after.metadataLocation)), left)
+    assert.deepEqual(await ids(spark.sql('SELECT id FROM frazil.db.expired', { catalog: path })), left)
+  })
+
   describe('tables that Spark has written', () => {
     const parts = () => ({ store: new LocalStore(join(folder, 'spark')), clock: systemClock, random: systemRandom })
 

@@ -58,7 +58,16 @@ export class Spark implements AsyncDisposable {
 
   /** Runs one statement; `{table}` in it is the table of `metadata`. */
   async sql(sql: string, where: { metadata?: string; catalog?: string } = {}): Promise<Row[]> {
-    this.#process.stdin?.write(`${JSON.stringify({ sql, ...where })}\n`)
+    return this.#ask({ sql, ...where })
+  }
+
+  /** Expires all snapshots but the current one as Iceberg's Java library does it; `table` is `namespace.name`. */
+  async expire(catalog: string, table: string): Promise<void> {
+    await this.#ask({ catalog, expire: table })
+  }
+
+  async #ask(request: object): Promise<Row[]> {
+    this.#process.stdin?.write(`${JSON.stringify(request)}\n`)
     const line = await this.#answers.next()
     if (line.done) throw new Error('Spark ended')
     const answer = parseJson(line.value) as { error?: string; rows: Row[] }
