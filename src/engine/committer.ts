@@ -1,4 +1,4 @@
-import { FrazilError, asError } from '../base/index.ts'
+import { FrazilError, asError, retry } from '../base/index.ts'
 import type { Clock, Random, SlabPool } from '../base/index.ts'
 import type { Position } from '../data/index.ts'
 import type { Catalog, StateChange } from '../iceberg/catalog/index.ts'
@@ -7,7 +7,7 @@ import type { Source } from '../source/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
 import type { FrozenRange, HotRange, Table, TableCommit } from '../table/index.ts'
 import type { FileReaper } from './file-reaper.ts'
-import { commitToLake, swap } from './lake-commit.ts'
+import { catalogRetry, commitToLake, swap } from './lake-commit.ts'
 import type { Mirror } from './mirror.ts'
 import { fullName } from './mirrored-table.ts'
 import type { MirroredTable } from './mirrored-table.ts'
@@ -60,8 +60,8 @@ export class Committer {
   readonly #options: CommitterOptions
   readonly #parts: CommitterParts
   #record: SourceRecord
-  /** Version of the stored record; null while there is none. */
-  #version: number | null = null
+  /** Version of the stored record; null while there is none, undefined when it has to be asked. */
+  #version: number | null | undefined = undefined
   /** Whatever writes the record takes turns. */
   #turns: Promise<void> = Promise.resolve()
   #wake: (() => void) | null = null
@@ -89,7 +89,10 @@ export class Committer {
   /** Reads the state record. Returns whether the lake knows the source. */
   async recover(): Promise<boolean> {
     const stored = await this.#parts.catalog.state(sourceStateKey(this.#options.source))
-    if (!stored) return false
+    if (!stored) {
+      this.#version = null
+      return false
+    }
     this.#record = parseRecord(stored.value)
     this.#version = stored.version
     return true
@@ -293,18 +296,23 @@ export class Committer {
   /** Runs a commit that also writes the state record, and adopts the record when it has landed. */
   async #land<T>(record: SourceRecord, commit: (states: readonly StateChange[]) => Promise<T>): Promise<T> {
     const key = sourceStateKey(this.#options.source)
+    // Who makes a record has to ask for its version. Not right behind the commit: no answer would say nothing about that.
+    if (this.#version === undefined) {
+      const { clock, random, catalog } = this.#parts
+      this.#version = (await retry(clock, random, catalogRetry, () => catalog.state(key)))?.version ?? null
+    }
+    const expected = this.#version
     let result: T
     try {
-      result = await commit([{ key, expected: this.#version, value: JSON.stringify(record) }])
+      result = await commit([{ key, expected, value: JSON.stringify(record) }])
     } catch (error) {
       if (error instanceof FrazilError && error.code === 'state-changed') {
         throw new FrazilError('fenced', 'taken-over', 'another frazil process writes this lake now', { cause: error })
       }
       throw error
     }
-    const stored = await this.#parts.catalog.state(key)
     this.#record = record
-    this.#version = stored?.version ?? null
+    this.#version = expected === null ? undefined : expected + 1
     return result
   }
 

@@ -7,10 +7,8 @@ import type { Catalog, StateChange } from '../iceberg/catalog/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
 import type { TableCommit } from '../table/index.ts'
 
-/** Attempts of one commit at a catalog that does not answer; after them everything is planned anew. */
-const commitAttempts = 6
-const minRetryMs = 100
-const maxRetryMs = 2_000
+/** How often a catalog that does not answer is asked: the same commit again; after that everything is planned anew. */
+export const catalogRetry = { attempts: 6, minMs: 100, maxMs: 2_000 }
 
 export interface LakeCommitParts {
   readonly store: ObjectStore
@@ -124,7 +122,7 @@ export async function swap(
     next: metadataLocation,
   }))
   let doubt: FrazilError | null = null
-  await retry(clock, random, { attempts: commitAttempts, minMs: minRetryMs, maxMs: maxRetryMs }, async () => {
+  await retry(clock, random, catalogRetry, async () => {
     try {
       await catalog.commit({ tables, states })
     } catch (error) {

@@ -14,7 +14,7 @@ export type Fault =
   /** Nothing was done, and it says so. */
   | 'unavailable'
 
-/** The calls that change something, in the order in which one process makes them. */
+/** The calls that change something or ask for a state record, in the order in which one process makes them. */
 export class Gate {
   /** Calls so far. */
   calls = 0
@@ -118,7 +118,7 @@ export function gatedCatalog(catalog: Catalog, gate: Gate): Catalog {
     list: (namespace) => gate.read(() => catalog.list(namespace)),
     load: (table) => gate.read(() => catalog.load(table)),
     commit: (commit) => gate.change(`commit of ${commit.tables.length} tables`, true, () => catalog.commit(commit)),
-    state: (key) => gate.read(() => catalog.state(key)),
+    state: (key) => gate.change(`state ${key}`, false, () => catalog.state(key)),
     states: (prefix) => gate.read(() => catalog.states(prefix)),
     close: () => catalog.close(),
   }

@@ -105,6 +105,21 @@ describe('a whole pipeline', () => {
     })
   }
 
+  it('goes on when a commit has landed and the catalog then does not answer', async () => {
+    const random = seededRandom(7)
+    using world = new World(newHistory(random, 5), random)
+    const process = await world.start(new Gate())
+    process.gate.arm('unavailable', /^state/)
+    for (let round = 0; round < 3; round++) {
+      world.history.add(someTransaction(world.history, random))
+      assert.ok(await process.catchUp(), process.failure?.stack)
+    }
+    assert.ok(process.gate.met !== null, 'it asked for its state record')
+    await process.close()
+    assert.equal(process.failure, null)
+    await world.check('at the end')
+  })
+
   it('stages under pressure while it commits', async () => {
     let pressed = 0
     const onEvent = ({ type }: EngineEvent): void => void (pressed += Number(type === 'pressure'))
