@@ -25,6 +25,13 @@ export interface SourceTable {
   readonly name: string
   readonly fields: readonly Field[]
   readonly key: TableKey
+  /**
+   * What each field is at the source whatever its name and type are now (Postgres: its attribute number), parallel to `fields`: a
+   * renamed column keeps its id, one that was dropped and added again has another. Absent: names are what identifies.
+   */
+  readonly columnIds?: readonly number[]
+  /** What the source wants to find again about this shape of the table, as JSON text. */
+  readonly memo?: string
 }
 
 /**
@@ -75,7 +82,10 @@ export type SourceEvent =
   | { readonly type: 'abort' }
   /** Nothing happened up to `position`, and no transaction is open. */
   | { readonly type: 'progress'; readonly position: Position }
-  /** A table exists now, or has changed its shape. Comes before the first rows of that shape. */
+  /**
+   * A table exists now; or, for one that is copied already, has changed its shape: an event of the open transaction, before its
+   * first rows of that shape. What came before, in this transaction too, has the old shape.
+   */
   | { readonly type: 'table'; readonly table: SourceTable }
   /** Rows of an initial copy, outside transactions: no look-ups, not visible before `copied`. */
   | { readonly type: 'copy'; readonly table: string; readonly segment: Segment; readonly from: number; readonly to: number }

@@ -1,4 +1,5 @@
-export { assignFieldIds, isNested, sameType, typeText } from './types.ts'
+export { defaultText, initialBytes, initialValue } from './defaults.ts'
+export { assignFieldIds, isNested, isPromotion, sameType, typeText } from './types.ts'
 export type { Field, ListType, MapType, NestedType, PrimitiveType, Schema, StructType, Type } from './types.ts'
 export { Segment, isAlive, isPresent, layoutOf, maxSegmentRows, maxValueBytes, segmentCapacities, widthOf } from './segment.ts'
 export type { Column, Layout, SegmentOptions, SegmentPart, SharedPart, SharedSegment } from './segment.ts'

@@ -54,6 +54,13 @@ export interface Field {
   readonly type: Type
   readonly required: boolean
   readonly doc?: string
+  /**
+   * What rows of data files from before this field have: JSON text in Iceberg's single-value form (see `defaults.ts`). Given with the
+   * field and never changed. Absent: null.
+   */
+  readonly initialDefault?: string
+  /** What writers put where they are given no value, in the same form. Absent: null. */
+  readonly writeDefault?: string
 }
 
 export interface Schema {
@@ -100,6 +107,20 @@ export function sameType(a: Type, b: Type): boolean {
       )
     default:
       return typeText(a) === typeText(b)
+  }
+}
+
+/** Whether rows written as `from` can be read as `to` (specification: Iceberg "Schema Evolution"; what all its readers implement). */
+export function isPromotion(from: Type, to: Type): boolean {
+  switch (from.kind) {
+    case 'int':
+      return to.kind === 'long'
+    case 'float':
+      return to.kind === 'double'
+    case 'decimal':
+      return to.kind === 'decimal' && to.scale === from.scale && to.precision > from.precision
+    default:
+      return false
   }
 }
 

@@ -121,9 +121,7 @@ export class Committer {
         // A full disk, a store or a catalog that does not answer: what is in memory stays, and the source is held back by it.
         if (!(error instanceof FrazilError) || error.kind !== 'unavailable') throw error
         attempt++
-        const delayMs = Math.min(firstRetryMs * 2 ** (attempt - 1), longestRetryMs)
-        this.#parts.emit({ type: 'retry', what: 'lake', attempt, delayMs, code: error.code, message: error.message })
-        await clock.sleep(delayMs, this.#ended.signal)
+        await this.#waitToRetry(attempt, error)
       }
       await reaper.reap()
     }
@@ -190,6 +188,33 @@ export class Committer {
     return this.#staging
   }
 
+  /**
+   * Writes a table's rows to staged files in the middle of source commit `commit`, for as long as it takes. Rejects with what time
+   * cannot heal, and with code `closed` when the pipeline ends.
+   */
+  async stageOne(mirrored: MirroredTable, commit: number): Promise<void> {
+    await this.insist(() => this.#freeze(mirrored, commit))
+  }
+
+  /** Does what a source commit cannot go on without, again and again while the lake does not answer. */
+  async insist<T>(work: () => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await work()
+      } catch (error) {
+        if (!(error instanceof FrazilError) || error.kind !== 'unavailable') throw error
+        if (this.#ended.signal.aborted) throw new FrazilError('unavailable', 'closed', 'the engine is closing', { cause: error })
+        await this.#waitToRetry(attempt, error)
+      }
+    }
+  }
+
+  async #waitToRetry(attempt: number, { code, message }: FrazilError): Promise<void> {
+    const delayMs = Math.min(firstRetryMs * 2 ** (attempt - 1), longestRetryMs)
+    this.#parts.emit({ type: 'retry', what: 'lake', attempt, delayMs, code, message })
+    await this.#parts.clock.sleep(delayMs, this.#ended.signal)
+  }
+
   async #commitOnce(): Promise<void> {
     this.#wanted = false
     const waiters = this.#waiters.splice(0)
@@ -230,7 +255,7 @@ export class Committer {
       // Detached while its rows were being written: it stays as it is in the lake.
       if (mirrored.health !== 'streaming') continue
       const plan = table.plan(commit)
-      const empty = plan.added.length === 0 && plan.removed.length === 0 && plan.vectors.length === 0
+      const empty = plan.added.length === 0 && plan.removed.length === 0 && plan.vectors.length === 0 && plan.shape === null
       if (empty && iceberg.metadataLocation !== null) this.#settle(mirrored, plan)
       else entries.push({ mirrored, plan, iceberg })
     }
@@ -240,7 +265,7 @@ export class Committer {
       memo: this.#parts.source.memo(),
       tables: mirror.live
         .filter((mirrored) => mirrored.iceberg.metadataLocation !== null || entries.some((entry) => entry.mirrored === mirrored))
-        .map(({ source, floor }) => ({ table: source, floor: floor ?? position })),
+        .map(({ table, floor }) => ({ table: table.shapeAt(commit).source, floor: floor ?? position })),
       detached: mirror.detached,
       // Whatever is not in the catalog with this commit: still copied, waiting for its floor, or joined a moment ago.
       copying: [...mirror.tables]
@@ -350,7 +375,7 @@ export class Committer {
     const { source, iceberg } = mirrored
     const { clock, mirror } = this.#parts
     const started = clock.monotonic()
-    const { writer, runPath } = mirror.openFile(source, iceberg)
+    const { writer, runPath } = mirror.openFile(iceberg, table.shape)
     const parts = frozen.parts.map(({ segment, from, to }) => ({ segment: segment.share(), from, to }))
     // The table may be closed meanwhile; the worker reads on.
     for (const { segment } of frozen.parts) segment.pin()

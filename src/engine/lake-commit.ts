@@ -5,6 +5,7 @@ import { containsCommit, deletionVectorFile } from '../iceberg/index.ts'
 import type { DeletionVector, IcebergTable, PreparedCommit } from '../iceberg/index.ts'
 import type { Catalog, StateChange } from '../iceberg/catalog/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
+import { identifierFieldIds } from '../table/index.ts'
 import type { TableCommit } from '../table/index.ts'
 
 /** How often a catalog that does not answer is asked: the same commit again; after that everything is planned anew. */
@@ -75,6 +76,15 @@ export async function commitToLake(parts: LakeCommitParts, request: LakeCommitRe
         added: plan.added,
         removed: plan.removed,
         deletionVectors: vectors,
+        ...(plan.shape
+          ? {
+              schema: {
+                fields: plan.shape.fields,
+                identifierFieldIds: identifierFieldIds(plan.shape),
+                base: iceberg.schema.schemaId,
+              },
+            }
+          : {}),
         summary: { 'frazil.positions': positions, 'frazil.epoch': String(request.epoch), 'frazil.commit-id': commitId },
         properties: {
           'frazil.format': '1',

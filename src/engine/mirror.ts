@@ -1,15 +1,15 @@
 import { AssertionError, FrazilError, assert } from '../base/index.ts'
 import type { Clock, Random, SlabPool } from '../base/index.ts'
-import type { Change, Position, Segment, SourceTable } from '../data/index.ts'
+import type { Change, Position, Segment, SourceEvent, SourceTable } from '../data/index.ts'
 import { encodeJson } from '../format/json/index.ts'
 import type { Catalog } from '../iceberg/catalog/index.ts'
 import { createTable, loadTable, schemaToJson } from '../iceberg/index.ts'
-import type { IcebergTable } from '../iceberg/index.ts'
+import type { DataFile, IcebergTable } from '../iceberg/index.ts'
 import type { EngineEvent } from '../observe/index.ts'
 import { locationSegment } from '../storage/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
-import { ColdFile, KeyRun, Table, keySpecOf, keyWords } from '../table/index.ts'
-import type { FilePool, FileWriter } from '../table/index.ts'
+import { ColdFile, KeyRun, Table, keySpecOf, keyTag, keyWords } from '../table/index.ts'
+import type { FilePool, FileWriter, TableShape, TableWork } from '../table/index.ts'
 import type { TableStatus } from './contract.ts'
 import { fullName } from './mirrored-table.ts'
 import type { MirroredTable } from './mirrored-table.ts'
@@ -29,6 +29,14 @@ export interface MirrorParts {
   readonly clock: Clock
   readonly random: Random
   readonly emit: (event: EngineEvent) => void
+}
+
+/** What tables need done in the middle of a source commit. */
+interface Hands {
+  /** Writes a table's rows in memory to staged files. */
+  stageOne(mirrored: MirroredTable, commit: number): Promise<void>
+  /** Does something as often as it takes. */
+  insist<T>(work: () => Promise<T>): Promise<T>
 }
 
 /** Rows after which a long transaction lets other work have a turn. */
@@ -146,7 +154,7 @@ export class Mirror {
       source,
       iceberg,
       table: null,
-      copy: new TableCopy(source, iceberg, () => this.openFile(source, iceberg)),
+      copy: new TableCopy(source, iceberg, () => this.openFile(iceberg, shapeOf(source, iceberg))),
       health: 'copying',
       reason: null,
       floor: null,
@@ -172,7 +180,7 @@ export class Mirror {
     if (!mirrored || !copy) return
     const files = await copy.finish()
     assert(copy.rows === rows, `the copy of ${copy.source.sourceName} has all its rows`)
-    const table = new Table(mirrored.source, mirrored.iceberg.schema.fields, this.#parts.pool)
+    const table = new Table(shapeOf(mirrored.source, mirrored.iceberg), this.#parts.pool)
     for (const { file, runPath } of files) {
       const run =
         runPath !== null && table.keySpec ? KeyRun.open(runPath, keyWords(table.keySpec), file.recordCount, false) : null
@@ -204,15 +212,15 @@ export class Mirror {
   }
 
   /** A new data file of a table and, for keyed tables, where its key run goes. */
-  openFile(source: SourceTable, iceberg: IcebergTable): { writer: FileWriter; runPath: string | null } {
+  openFile(iceberg: IcebergTable, { source, fields }: TableShape): { writer: FileWriter; runPath: string | null } {
     const uri = `${iceberg.location}/data/${this.#parts.random.uuid()}.parquet`
-    const key = keySpecOf(iceberg.schema.fields, source.key)
-    const runPath = key ? runPathOf(this.#parts.local, iceberg.uuid, uri) : null
+    const key = keySpecOf(fields, source.key)
+    const runPath = key ? runPathOf(this.#parts.local, iceberg.uuid, uri, keyTag(key, fields)) : null
     const writer = this.#parts.files.open({
       warehouse: this.#parts.warehouse,
       uri,
-      fields: iceberg.schema.fields,
-      schemaJson: encodeJson(schemaToJson(iceberg.schema)),
+      fields,
+      schemaJson: encodeJson(schemaToJson({ ...iceberg.schema, fields })),
       key,
       runPath,
     })
@@ -221,9 +229,15 @@ export class Mirror {
 
   // ---- changes -------------------------------------------------------------------------------------------------------------
 
+  /** Whether the table is here and past its copy: a description of it tells of another shape then, not of a table to copy. */
+  isCopied(id: string): boolean {
+    const mirrored = this.#tables.get(id)
+    return mirrored !== undefined && (mirrored.table !== null || mirrored.health === 'detached')
+  }
+
   /** Keeps a change of the open source transaction. */
-  change(change: Change): void {
-    const mirrored = this.#tables.get(change.table)
+  change(change: Change | Extract<SourceEvent, { type: 'table' }>): void {
+    const mirrored = this.#tables.get(change.type === 'table' ? change.table.id : change.table)
     if (!mirrored || mirrored.health === 'detached') return
     if (!mirrored.table) throw new AssertionError(`changes of ${mirrored.source.sourceName} came before its copy was complete`)
     mirrored.table.change(change)
@@ -241,13 +255,18 @@ export class Mirror {
    * waited for if anything; nobody may read the tables before it has ended. A table whose changes do not fit is given to `sick`,
    * which condemns it or throws. Returns the rows.
    */
-  *apply(commit: number, sick: (id: string, error: FrazilError) => void): Generator<Promise<void> | null, number> {
+  *apply(commit: number, hands: Hands, sick: (id: string, error: FrazilError) => void): Generator<Promise<void> | null, number> {
     let rows = 0
     let sinceYield = 0
-    for (const { source, table } of this.#touched) {
+    for (const mirrored of this.#touched) {
+      const { source, table } = mirrored
       if (!table) continue
+      const work: TableWork = {
+        stage: (at) => hands.stageOne(mirrored, at),
+        rebuildRun: (file) => hands.insist(() => this.#rebuildRun(mirrored.iceberg, table.shape, file)),
+      }
       try {
-        for (const applied of table.apply(commit)) {
+        for (const applied of table.apply(commit, work)) {
           if (typeof applied === 'number') {
             rows += applied
             sinceYield += applied
@@ -256,13 +275,24 @@ export class Mirror {
           sinceYield = 0
           yield typeof applied === 'number' ? null : applied
         }
+        mirrored.source = table.shape.source
       } catch (error) {
-        if (!(error instanceof FrazilError)) throw error
+        // Cut short by the end of the pipeline: that is not the table's fault.
+        if (!(error instanceof FrazilError) || error.code === 'closed') throw error
         sick(source.id, error)
       }
     }
     this.#touched.clear()
     return rows
+  }
+
+  async #rebuildRun(iceberg: IcebergTable, { source, fields }: TableShape, file: DataFile): Promise<KeyRun> {
+    const key = keySpecOf(fields, source.key)
+    assert(key, 'only keyed tables have key runs')
+    const { warehouse, local, files } = this.#parts
+    const runPath = runPathOf(local, iceberg.uuid, file.path, keyTag(key, fields))
+    await files.rebuildRun({ warehouse, uri: file.path, fileSize: file.fileSize, fields, key, runPath })
+    return KeyRun.open(runPath, keyWords(key), file.recordCount, false)
   }
 
   // ---- going ---------------------------------------------------------------------------------------------------------------
@@ -389,6 +419,10 @@ export async function deleteAll(store: ObjectStore, location: string): Promise<v
   const uris: string[] = []
   for await (const { uri } of store.list(`${location}/`)) uris.push(uri)
   await store.delete(uris)
+}
+
+function shapeOf(source: SourceTable, iceberg: IcebergTable): TableShape {
+  return { source, fields: iceberg.schema.fields, lastFieldId: iceberg.lastColumnId }
 }
 
 function isLive(mirrored: MirroredTable): mirrored is MirroredTable & { table: Table } {

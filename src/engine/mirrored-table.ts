@@ -6,7 +6,8 @@ import type { TableCopy } from './table-copy.ts'
 
 /** One table of a source as the pipeline keeps it, from the first row of its copy to its end. */
 export interface MirroredTable {
-  readonly source: SourceTable
+  /** As of the last applied source commit. */
+  source: SourceTable
   /** As of the last lake commit; for a new table without a metadata location. */
   iceberg: IcebergTable
   /** Live rows; null while it is copied for the first time. */

@@ -181,7 +181,7 @@ export class Pipeline implements PipelineHandle {
       let commits = 0
       let rows = 0
       for (const event of events) {
-        if (isChange(event)) {
+        if (isChange(event) || (event.type === 'table' && this.#mirror.isCopied(event.table.id))) {
           this.#mirror.change(event)
         } else if (event.type === 'commit') {
           rows += await this.#apply(event.position, event.timeMs)
@@ -248,7 +248,7 @@ export class Pipeline implements PipelineHandle {
   async #apply(position: Position, timeMs: number): Promise<number> {
     const number = this.#visible.commit + 1
     const sick: string[] = []
-    const work = this.#mirror.apply(number, (id, error) => {
+    const work = this.#mirror.apply(number, this.#committer, (id, error) => {
       this.#condemn(id, error)
       sick.push(id)
     })
@@ -370,10 +370,10 @@ export class Pipeline implements PipelineHandle {
     const found = names.map(({ namespace, name }) => this.#mirror.find(namespace, name))
     const { commit, position } = this.#visible
     const rows = found.map(({ table }) => table.view(commit))
-    const tables = found.map(({ source, iceberg, health, reason }, i): TableView => ({
+    const tables = found.map(({ source, table, health, reason }, i): TableView => ({
       namespace: source.namespace,
       name: source.name,
-      fields: iceberg.schema.fields,
+      fields: table.fields,
       commit,
       hot: rows[i].hot.map(({ segment, from, to }) => ({ segment: segment.share(), from, to })),
       files: rows[i].files.map((file) => ({ ...file, path: localPath(file.path) })),

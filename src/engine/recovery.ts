@@ -6,7 +6,7 @@ import type { SourceTable } from '../data/index.ts'
 import { readDeletionVector } from '../iceberg/index.ts'
 import type { IcebergTable, LiveDataFile } from '../iceberg/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
-import { ColdFile, KeyRun, Table, keyWords } from '../table/index.ts'
+import { ColdFile, KeyRun, Table, keyTag, keyWords } from '../table/index.ts'
 import type { FilePool } from '../table/index.ts'
 
 /** Key runs that may be rebuilt at one time: the workers serve one file each. */
@@ -20,9 +20,9 @@ export interface RecoveryParts {
   readonly local: string
 }
 
-/** Where a data file's key run lies on local disk. */
-export function runPathOf(local: string, tableUuid: string, dataFile: string): string {
-  return join(local, 'runs', tableUuid, `${basename(dataFile)}.run`)
+/** Where a data file's key run lies on local disk. A run by another key has another name. */
+export function runPathOf(local: string, tableUuid: string, dataFile: string, tag: string): string {
+  return join(local, 'runs', tableUuid, `${basename(dataFile)}.${tag}.run`)
 }
 
 /**
@@ -30,7 +30,8 @@ export function runPathOf(local: string, tableUuid: string, dataFile: string): s
  * where local disk does not have them.
  */
 export async function recoverTable(parts: RecoveryParts, source: SourceTable, iceberg: IcebergTable): Promise<Table> {
-  const table = new Table(source, iceberg.schema.fields, parts.pool)
+  const shape = { source, fields: iceberg.schema.fields, lastFieldId: iceberg.lastColumnId }
+  const table = new Table(shape, parts.pool)
   const live = await iceberg.files()
   try {
     const runs = table.keySpec ? await openRuns(parts, table, iceberg, live) : null
@@ -41,7 +42,7 @@ export async function recoverTable(parts: RecoveryParts, source: SourceTable, ic
     table.close()
     throw error
   }
-  removeStrayRuns(parts.local, iceberg.uuid, live)
+  removeStrayRuns(parts.local, iceberg.uuid, new Set(table.files.map(({ run }) => basename(run?.path ?? ''))))
   return table
 }
 
@@ -64,7 +65,7 @@ async function openRuns(
   const lane = async (): Promise<void> => {
     for (let i = next++; i < live.length; i = next++) {
       const file = live[i]
-      const runPath = runPathOf(parts.local, iceberg.uuid, file.path)
+      const runPath = runPathOf(parts.local, iceberg.uuid, file.path, keyTag(key, table.fields))
       let run: KeyRun | null = null
       try {
         run = KeyRun.open(runPath, keyWords(key), file.recordCount, true)
@@ -88,9 +89,8 @@ async function openRuns(
 }
 
 /** Runs of files that no snapshot has: left by a process that died. */
-function removeStrayRuns(local: string, tableUuid: string, live: readonly LiveDataFile[]): void {
+function removeStrayRuns(local: string, tableUuid: string, wanted: ReadonlySet<string>): void {
   const folder = join(local, 'runs', tableUuid)
-  const wanted = new Set(live.map((file) => `${basename(file.path)}.run`))
   let names: string[]
   try {
     names = readdirSync(folder)

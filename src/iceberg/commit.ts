@@ -12,6 +12,7 @@ import type { ManifestPlan } from './manifest-plan.ts'
 import { Manifest, loadAll } from './manifest-set.ts'
 import { asManifest, writeManifest } from './manifest-writer.ts'
 import { encodeTableFile, metadataFolder, nextMetadataPath } from './metadata-file.ts'
+import { evolveSchema } from './schema-update.ts'
 import { findSnapshot, metadataLogEntry, newSnapshot, snapshotLogEntry, withoutReserved } from './metadata.ts'
 import type { Snapshot, TableMetadata } from './metadata.ts'
 import { summarize } from './summary.ts'
@@ -63,7 +64,7 @@ async function write(
 ): Promise<{ commit: PreparedCommit; next: TableState }> {
   const nowMs = Math.max(parts.clock.now(), base.metadata.lastUpdatedMs)
   const withProperties: TableMetadata = {
-    ...base.metadata,
+    ...(update.schema === undefined ? base.metadata : evolveSchema(base.metadata, update.schema)),
     properties: { ...base.metadata.properties, ...withoutReserved(update.properties) },
     lastUpdatedMs: nowMs,
   }

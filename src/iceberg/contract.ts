@@ -51,6 +51,16 @@ export interface LiveDataFile extends DataFile {
   readonly deletionVector: DeletionVector | null
 }
 
+/** The columns of a table after a commit. */
+export interface SchemaUpdate {
+  /** All with their ids: known ones as they are, new ones above `lastColumnId` of the table. */
+  readonly fields: readonly Field[]
+  /** Ids of the key columns, all required; empty for none. */
+  readonly identifierFieldIds: readonly number[]
+  /** Schema that this one was made from: when the table has another one by now the commit is a `conflict`. */
+  readonly base: number
+}
+
 /** What one lake commit changes in one table. */
 export interface TableUpdate {
   readonly added: readonly DataFile[]
@@ -60,6 +70,8 @@ export interface TableUpdate {
   readonly deletionVectors: readonly DeletionVector[]
   /** The rows are the same before and after (compaction): the snapshot's operation is `replace`. */
   readonly rewrite?: boolean
+  /** The table has these columns from this commit on. Absent: those that it has. */
+  readonly schema?: SchemaUpdate
   /** Extra summary entries of the snapshot (`frazil.positions`, `frazil.epoch`, `frazil.commit-id`). */
   readonly summary: Readonly<Record<string, string>>
   /** Table properties set in the same commit. */
@@ -103,6 +115,8 @@ export interface IcebergTable {
   /** Null for a table that is created with its first commit. */
   readonly metadataLocation: string | null
   readonly schema: Schema
+  /** The highest field id ever given. */
+  readonly lastColumnId: number
   readonly properties: Readonly<Record<string, string>>
   readonly currentSnapshotId: bigint | null
   /** Summary of the current snapshot, null without one. */

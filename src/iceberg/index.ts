@@ -17,6 +17,7 @@ export type {
   LiveDataFile,
   PreparedCommit,
   TableDefinition,
+  SchemaUpdate,
   TableUpdate,
 } from './contract.ts'
 export type { TableParts } from './commit.ts'

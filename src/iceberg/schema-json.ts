@@ -1,6 +1,6 @@
 import { FrazilError } from '../base/index.ts'
 import type { Field, PrimitiveType, Schema, Type } from '../data/index.ts'
-import { isJsonArray } from '../format/json/index.ts'
+import { JsonText, encodeJson, isJsonArray } from '../format/json/index.ts'
 import type { JsonObject, JsonValue } from '../format/json/index.ts'
 import { badMetadata, flag, int, isAbsent, object, objects, text } from './json-fields.ts'
 
@@ -28,14 +28,29 @@ export function schemaFromJson(json: JsonObject): Schema {
 }
 
 function fieldToJson(field: Field): JsonObject {
-  const base = { id: field.id, name: field.name, required: field.required, type: typeToJson(field.type) }
-  return field.doc === undefined ? base : { ...base, doc: field.doc }
+  const json: Record<string, JsonValue> = {
+    id: field.id,
+    name: field.name,
+    required: field.required,
+    type: typeToJson(field.type),
+  }
+  if (field.doc !== undefined) json.doc = field.doc
+  if (field.initialDefault !== undefined) json['initial-default'] = new JsonText(field.initialDefault)
+  if (field.writeDefault !== undefined) json['write-default'] = new JsonText(field.writeDefault)
+  return json
 }
 
 function fieldFromJson(json: JsonObject): Field {
   const name = text(json, 'name')
-  const base = { id: int(json, 'id'), name, required: flag(json, 'required'), type: typeFromJson(json.type, name) }
-  return isAbsent(json, 'doc') ? base : { ...base, doc: text(json, 'doc') }
+  return {
+    id: int(json, 'id'),
+    name,
+    required: flag(json, 'required'),
+    type: typeFromJson(json.type, name),
+    ...(isAbsent(json, 'doc') ? {} : { doc: text(json, 'doc') }),
+    ...(isAbsent(json, 'initial-default') ? {} : { initialDefault: encodeJson(json['initial-default']) }),
+    ...(isAbsent(json, 'write-default') ? {} : { writeDefault: encodeJson(json['write-default']) }),
+  }
 }
 
 function typeToJson(type: Type): JsonValue {

@@ -46,6 +46,10 @@ class Table implements IcebergTable {
     return this.state.metadataLocation
   }
 
+  get lastColumnId(): number {
+    return this.state.metadata.lastColumnId
+  }
+
   get properties(): Readonly<Record<string, string>> {
     return this.state.metadata.properties
   }

@@ -1,4 +1,5 @@
 import { FrazilError, assert } from '../base/index.ts'
+import { isNested } from '../data/index.ts'
 import type { Field } from '../data/index.ts'
 import type { ViewFile } from './contract.ts'
 import { distinctNames, duckType, foldCase, quoteName, quoteText } from './duck-types.ts'
@@ -107,7 +108,7 @@ export function branchQuery(fields: readonly Field[], names: readonly string[], 
       withIds && field.id > 0 ? column.fieldId === field.id : column.name === field.name,
     )
     const type = duckType(field.type)
-    if (index < 0) return `CAST(NULL AS ${type}) AS ${quoteName(names[i])}`
+    if (index < 0) return `CAST(${initialSql(field)} AS ${type}) AS ${quoteName(names[i])}`
     return `CAST(${byId ? renamed(field.id) : quoteName(fileNames[index])} AS ${type}) AS ${quoteName(names[i])}`
   })
   const options = ['hive_partitioning = false']
@@ -116,6 +117,15 @@ export function branchQuery(fields: readonly Field[], names: readonly string[], 
   return branch.deleted === null
     ? select
     : `${select} WHERE get_bit(getvariable(${quoteText(variable)}), ${position(branch.files)}) = 0`
+}
+
+/** What rows of a file have in a field that came after it. */
+function initialSql({ name, type, initialDefault }: Field): string {
+  if (initialDefault === undefined) return 'NULL'
+  if (isNested(type)) throw new FrazilError('unsupported', 'default-value', `column ${name} has a default of a nested type`)
+  const quoted = initialDefault.startsWith('"')
+  const text = quoteText(quoted ? String(JSON.parse(initialDefault)) : initialDefault)
+  return type.kind === 'binary' || type.kind === 'fixed' ? `from_hex(${text})` : text
 }
 
 /** Names that DuckDB gives to what is not in a file: a column of the same name would hide them. */

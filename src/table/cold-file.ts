@@ -8,7 +8,8 @@ import type { KeyRun } from './key-run.ts'
  */
 export class ColdFile {
   readonly file: DataFile
-  readonly run: KeyRun | null
+  /** Replaced when the table gets another key. */
+  run: KeyRun | null
   /** Whether a snapshot has the file. */
   committed: boolean
   /** Source commit whose survivors the file holds; it cannot be committed at an earlier one. 0 for files from the lake. */

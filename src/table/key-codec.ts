@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { assert } from '../base/index.ts'
 import type { Column, Field, TableKey } from '../data/index.ts'
 import { layoutOf } from '../data/index.ts'
@@ -21,6 +22,14 @@ export interface KeySpec {
 /** Words of a key: exact keys use two (low, high), hashed ones four. */
 export function keyWords(spec: KeySpec): 2 | 4 {
   return spec.kind === 'exact' ? 2 : 4
+}
+
+/** Equal texts mean that the same words stand for the same key in two shapes of a table. Fits into a file name. */
+export function keyTag(spec: KeySpec, fields: readonly Field[]): string {
+  const columns = spec.columns.map((i) => fields[i])
+  if (spec.kind === 'exact') return `e${columns[0].id}`
+  const parts = columns.map(({ id, type }) => `${id}:${layoutOf(type)}`)
+  return `${spec.multiset ? 'm' : 'h'}${createHash('sha256').update(parts.join()).digest('hex').slice(0, 12)}`
 }
 
 /** Null for tables without any key (append-only). */

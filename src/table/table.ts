@@ -1,13 +1,15 @@
 import { FrazilError, assert } from '../base/index.ts'
 import type { SlabPool } from '../base/index.ts'
-import type { Change, Column, Field, Segment, SourceTable, TableKey } from '../data/index.ts'
+import type { Change, Column, Field, Segment, SourceEvent, SourceTable, TableKey } from '../data/index.ts'
 import type { DataFile } from '../iceberg/index.ts'
 import { ColdFile } from './cold-file.ts'
 import { HotRange } from './hot-range.ts'
 import type { RangePart } from './hot-range.ts'
-import { keyReader, keySpecOf, keyWords, mixWords } from './key-codec.ts'
+import { keyReader, keySpecOf, keyTag, keyWords, mixWords } from './key-codec.ts'
 import type { KeySpec } from './key-codec.ts'
 import { KeyRun, compareKeys } from './key-run.ts'
+import { reshape } from './table-shape.ts'
+import type { TableShape } from './table-shape.ts'
 
 /** Rows applied before other work gets a turn: a few milliseconds. */
 const sliceRows = 16384
@@ -17,6 +19,20 @@ const sliceRows = 16384
  * turn; or something that has to be waited for before it is asked to go on.
  */
 export type SlicedWork = Generator<number | Promise<void>, void>
+
+/** What a table asks for while changes are applied; nobody looks at it meanwhile. */
+export interface TableWork {
+  /** Writes all rows that are in memory at source commit `commit`, and resolves when staged files have taken their place. */
+  stage(commit: number): Promise<void>
+  /** Builds the key run of a data file anew, by the key that the table has now. */
+  rebuildRun(file: DataFile): Promise<KeyRun>
+}
+
+/** Key runs that may be built at one time: the workers serve one file each. */
+const parallelRebuilds = 4
+
+/** The table has other columns from here on. */
+type Reshaping = Extract<SourceEvent, { type: 'table' }>
 
 /** A frozen range on its way to a data file. */
 export interface FrozenRange {
@@ -41,6 +57,8 @@ export interface TableCommit {
   readonly vectors: readonly { readonly dataFile: string; readonly bits: Uint8Array; readonly cardinality: number }[]
   /** Staged files whose rows all died before any snapshot had them. */
   readonly abandoned: readonly string[]
+  /** The columns that the lake gets with this commit; null when it has them. */
+  readonly shape: TableShape | null
 }
 
 /** A pinned, immutable look at a table's rows at one source commit. */
@@ -64,11 +82,9 @@ export type RowPlace =
  * connection has nothing to undo.
  */
 export class Table {
-  readonly source: SourceTable
-  /** Fields with their Iceberg ids. */
-  readonly fields: readonly Field[]
-  readonly key: TableKey
-  readonly keySpec: KeySpec | null
+  /** Oldest first: the one that the lake has, and those from later source commits; rows have the last one's columns. */
+  #shapes: { readonly since: number; readonly shape: TableShape }[]
+  #keySpec: KeySpec | null
   readonly #pool: SlabPool
   /** Oldest first; the last one takes rows. */
   #ranges: HotRange[]
@@ -76,19 +92,42 @@ export class Table {
   readonly #written = new Map<HotRange, WrittenFile>()
   /** Oldest first. */
   #files: ColdFile[] = []
-  #pending: Change[] = []
+  /** Key runs by a key that the table does not have any more. */
+  readonly #strayRuns: string[] = []
+  #pending: (Change | Reshaping)[] = []
   readonly #pendingPins = new Set<Segment>()
   /** The last source commit that changed something here, and the last one that the lake has. */
   #changedAt = 0
   #settledAt = 0
 
-  constructor(source: SourceTable, fields: readonly Field[], pool: SlabPool) {
-    this.source = source
-    this.fields = fields
-    this.key = source.key
-    this.keySpec = keySpecOf(fields, source.key)
+  constructor(shape: TableShape, pool: SlabPool) {
+    this.#shapes = [{ since: 0, shape }]
+    this.#keySpec = keySpecOf(shape.fields, shape.source.key)
     this.#pool = pool
     this.#ranges = [new HotRange(this.keySpec, pool)]
+  }
+
+  /** The shape of rows that are in memory and of those to come. */
+  get shape(): TableShape {
+    return this.#shapes[this.#shapes.length - 1].shape
+  }
+
+  /** The shape at a source commit that is not older than the last one in the lake. */
+  shapeAt(commit: number): TableShape {
+    return (this.#shapes.findLast(({ since }) => since <= commit) ?? this.#shapes[0]).shape
+  }
+
+  /** Fields with their Iceberg ids. */
+  get fields(): readonly Field[] {
+    return this.shape.fields
+  }
+
+  get key(): TableKey {
+    return this.shape.source.key
+  }
+
+  get keySpec(): KeySpec | null {
+    return this.#keySpec
   }
 
   /** Whether rows can be deleted one by one. */
@@ -121,7 +160,7 @@ export class Table {
   }
 
   /** Keeps a change of the open source transaction. */
-  change(change: Change): void {
+  change(change: Change | Reshaping): void {
     if ('segment' in change) this.#pinPending(change.segment)
     if ('keys' in change) this.#pinPending(change.keys)
     this.#pending.push(change)
@@ -142,12 +181,16 @@ export class Table {
    * Applies the open transaction as source commit `commit`. Nobody may look at the table before it has ended. Throws `corrupt` when
    * the source's changes do not fit the rows.
    */
-  *apply(commit: number): SlicedWork {
+  *apply(commit: number, work: TableWork): SlicedWork {
     const changes = this.#pending
     this.#pending = []
     try {
       if (changes.length > 0) this.#changedAt = commit
       for (const change of changes) {
+        if (change.type === 'table') {
+          yield* this.#reshape(change.table, commit, work)
+          continue
+        }
         if (change.type === 'truncate') {
           this.#truncate(commit)
           continue
@@ -162,6 +205,43 @@ export class Table {
     } finally {
       this.#unpinPending()
     }
+  }
+
+  /**
+   * From here on rows have other columns. Those in memory are staged as they are, so that no reader meets two shapes in memory; data
+   * files are read by field id.
+   */
+  *#reshape(source: SourceTable, commit: number, work: TableWork): SlicedWork {
+    const shape = reshape(this.shape, source)
+    yield work.stage(commit)
+    assert(this.#ranges.length === 1 && this.#active.rows === 0, 'rows of an older shape are in files')
+    const tag = this.#keyTag()
+    this.#shapes.push({ since: commit, shape })
+    this.#keySpec = keySpecOf(shape.fields, source.key)
+    this.#ranges[0].release()
+    this.#ranges = [new HotRange(this.keySpec, this.#pool)]
+    if (this.#keyTag() !== tag) yield this.#rebuildRuns(work)
+  }
+
+  #keyTag(): string | null {
+    return this.keySpec && keyTag(this.keySpec, this.fields)
+  }
+
+  async #rebuildRuns(work: TableWork): Promise<void> {
+    const files = this.#files.filter((file) => file.removedAt === 0)
+    let next = 0
+    const lane = async (): Promise<void> => {
+      while (next < files.length) {
+        const file = files[next++]
+        if (file.run) {
+          file.run.close()
+          this.#strayRuns.push(file.run.path)
+        }
+        file.run = null
+        if (this.keySpec) file.run = await work.rebuildRun(file.file)
+      }
+    }
+    await Promise.all(Array.from({ length: Math.min(parallelRebuilds, files.length) }, lane))
   }
 
   #applySlice(change: Exclude<Change, { type: 'truncate' }>, from: number, to: number, commit: number): void {
@@ -407,14 +487,15 @@ export class Table {
       const vector = file.vectorAt(commit)
       if (vector) vectors.push({ dataFile: file.file.path, ...vector })
     }
-    return { commit, added, removed, vectors, abandoned }
+    const shape = this.shapeAt(commit)
+    return { commit, added, removed, vectors, abandoned, shape: shape === this.#shapes[0].shape ? null : shape }
   }
 
   /** The lake has what {@link plan} said. Returns the key runs that nobody needs any more. */
   settled(plan: TableCommit): string[] {
     const gone = new Set([...plan.removed, ...plan.abandoned])
     const added = new Set(plan.added.map(({ path }) => path))
-    const runs: string[] = []
+    const runs = this.#strayRuns.splice(0)
     this.#files = this.#files.filter((file) => {
       if (gone.has(file.file.path)) {
         if (file.run) {
@@ -426,6 +507,7 @@ export class Table {
       if (file.committed || added.has(file.file.path)) file.settle(plan.commit)
       return true
     })
+    if (plan.shape) this.#shapes = this.#shapes.slice(this.#shapes.findIndex(({ shape }) => shape === plan.shape))
     this.#settledAt = Math.max(this.#settledAt, plan.commit)
     return runs
   }

@@ -11,7 +11,7 @@ import type { Value } from '../../src/data/index.ts'
 import { ParquetReader } from '../../src/format/parquet/index.ts'
 import type { DataFile } from '../../src/iceberg/index.ts'
 import { ColdFile, FilePool, FileWorkers, KeyRun, Table, keyWords } from '../../src/table/index.ts'
-import type { HotRange, TableCommit, TableRows, WrittenFile } from '../../src/table/index.ts'
+import type { HotRange, TableCommit, TableRows, TableWork, WrittenFile } from '../../src/table/index.ts'
 import { ChangeWriter, TableModel, addRow, keyColumnsOf, keyOf, listed, someChanges } from './history.ts'
 import type { KeyKind, Rows } from './history.ts'
 import { rowText } from './rows.ts'
@@ -26,6 +26,11 @@ after(async () => {
   await workers.close()
   rmSync(folder, { recursive: true })
 })
+
+const noWork: TableWork = {
+  stage: () => assert.fail('nothing is staged in the middle'),
+  rebuildRun: () => assert.fail('no run is built anew'),
+}
 
 /** A table, what should be in it, and a lake that only knows what `plan` said. */
 class Lab {
@@ -57,7 +62,8 @@ class Lab {
   }
 
   #newTable(): Table {
-    return new Table(this.model.table, this.model.table.fields, this.pool)
+    const { table: source } = this.model
+    return new Table({ source, fields: source.fields, lastFieldId: source.fields.length }, this.pool)
   }
 
   #newWriter(): ChangeWriter {
@@ -77,7 +83,7 @@ class Lab {
       return
     }
     this.commit++
-    for (const rows of this.table.apply(this.commit))
+    for (const rows of this.table.apply(this.commit, noWork))
       assert.ok(typeof rows === 'number' && rows > 0 && rows <= 16_384, 'slices are bounded')
     this.model.remember(this.commit)
   }
@@ -370,7 +376,7 @@ describe('table', () => {
         if (isCold) await lab.lakeCommit()
         change(lab.writer)
         lab.writer.send((sent) => lab.table.change(sent))
-        assert.throws(() => [...lab.table.apply(lab.commit + 1)], error)
+        assert.throws(() => [...lab.table.apply(lab.commit + 1, noWork)], error)
         await lab.deliverAll()
         lab.close()
       }
@@ -389,7 +395,7 @@ describe('table', () => {
     const lab = new Lab('none', 1)
     lab.writer.delete(['a', 1], false)
     lab.writer.send((sent) => lab.table.change(sent))
-    assert.throws(() => [...lab.table.apply(1)], { kind: 'unsupported', code: 'no-key' })
+    assert.throws(() => [...lab.table.apply(1, noWork)], { kind: 'unsupported', code: 'no-key' })
     lab.close()
   })
 

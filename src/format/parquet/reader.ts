@@ -1,6 +1,6 @@
 import { FrazilError } from '../../base/index.ts'
 import type { Field, SharedSegment } from '../../data/index.ts'
-import { maxSegmentRows, widthOf } from '../../data/index.ts'
+import { initialBytes, maxSegmentRows, widthOf } from '../../data/index.ts'
 import { ColumnBuilder, LeafList, findById, planField } from './assemble.ts'
 import type { Missing, Plan } from './assemble.ts'
 import { ChunkReader } from './chunk-reader.ts'
@@ -18,8 +18,8 @@ export interface ParquetReaderOptions {
    */
   readonly nameMapping?: (path: readonly string[]) => number | undefined
   /**
-   * What a field that the file does not have reads as: stored bytes as `encodeValue` makes them (an `initial-default`), or
-   * null. Default: null; `corrupt` for required fields.
+   * What a field that the file does not have reads as: stored bytes as `encodeValue` makes them, or null, which is `corrupt` for
+   * required fields. Default: the field's `initialDefault`.
    */
   readonly missing?: Missing
 }
@@ -54,7 +54,7 @@ export class ParquetReader {
     this.#source = source
     this.#info = info
     this.#tail = tail
-    this.#missing = options.missing ?? (() => null)
+    this.#missing = options.missing ?? initialBytes
     this.#nodes = fileTree(info.elements, options.nameMapping ?? (() => undefined)).nodes
     this.rowCount = info.rows
     this.createdBy = info.createdBy

@@ -1,0 +1,59 @@
+import { FrazilError, assert } from '../base/index.ts'
+import type { Field, Type } from '../data/index.ts'
+import { encodeJson } from '../format/json/index.ts'
+import type { JsonObject } from '../format/json/index.ts'
+import type { SchemaUpdate } from './contract.ts'
+import { int } from './json-fields.ts'
+import { currentSchema } from './metadata.ts'
+import type { TableMetadata } from './metadata.ts'
+import { schemaToJson } from './schema-json.ts'
+
+/**
+ * The metadata with another current schema (specification, "Schema Evolution"): a new one, or the one with the same columns that
+ * the table has had before. Ids are never used again: `last-column-id` only grows.
+ */
+export function evolveSchema(metadata: TableMetadata, update: SchemaUpdate): TableMetadata {
+  if (metadata.currentSchemaId !== update.base) {
+    throw new FrazilError('conflict', 'schema-conflict', 'the columns of the table were changed by another program')
+  }
+  const known = new Set(currentSchema(metadata).fields.flatMap(idsOf))
+  const ids = update.fields.flatMap(idsOf)
+  assert(new Set(ids).size === ids.length, 'a field id is used once')
+  assert(
+    ids.every((id) => known.has(id) || id > metadata.lastColumnId),
+    'a new field has a new id',
+  )
+  const required = new Set(update.fields.filter((field) => field.required).map(({ id }) => id))
+  assert(
+    update.identifierFieldIds.every((id) => required.has(id)),
+    'key columns are required',
+  )
+  const lastColumnId = Math.max(metadata.lastColumnId, ...ids)
+  const { fields, identifierFieldIds } = update
+  const withId = (schemaId: number): JsonObject => schemaToJson({ schemaId, fields, identifierFieldIds })
+  let last = 0
+  for (const json of metadata.schemas) {
+    const schemaId = int(json, 'schema-id')
+    if (encodeJson(json) === encodeJson(withId(schemaId))) return { ...metadata, currentSchemaId: schemaId }
+    last = Math.max(last, schemaId)
+  }
+  return { ...metadata, lastColumnId, currentSchemaId: last + 1, schemas: [...metadata.schemas, withId(last + 1)] }
+}
+
+/** A field's id and those of what is nested in it. */
+function idsOf(field: Field): number[] {
+  return [field.id, ...nestedIds(field.type)]
+}
+
+function nestedIds(type: Type): number[] {
+  switch (type.kind) {
+    case 'list':
+      return [type.elementId, ...nestedIds(type.element)]
+    case 'map':
+      return [type.keyId, ...nestedIds(type.key), type.valueId, ...nestedIds(type.value)]
+    case 'struct':
+      return type.fields.flatMap(idsOf)
+    default:
+      return []
+  }
+}
