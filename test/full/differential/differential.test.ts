@@ -1,7 +1,7 @@
 import { after, before, test } from 'node:test'
 import { runDifferential } from '../../support/differential.ts'
 import { startPostgres } from '../../support/postgres.ts'
-import type { EmbeddedPostgres } from '../../support/postgres.ts'
+import type { EmbeddedPostgres, PostgresMajor } from '../../support/postgres.ts'
 import { workloadSettings } from '../../support/workload.ts'
 import { LakeReader } from '../support/readers.ts'
 
@@ -10,20 +10,24 @@ const wanted = process.env['FRAZIL_SEEDS'] ?? '30'
 const base = Number(process.env['FRAZIL_SEED_BASE'] ?? 1000)
 const seeds = wanted.includes(',') ? wanted.split(',').map(Number) : Array.from({ length: Number(wanted) }, (_, i) => base + i)
 
-let server: EmbeddedPostgres
+const majors: readonly PostgresMajor[] = [14, 16, 18]
+const servers = new Map<PostgresMajor, EmbeddedPostgres>()
 
 before(async () => {
-  server = await startPostgres({ settings: workloadSettings })
+  for (const major of majors) servers.set(major, await startPostgres({ major, settings: workloadSettings }))
 })
 
-after(() => server.stop())
+after(async () => {
+  for (const server of servers.values()) await server.stop()
+})
 
 for (const seed of seeds) {
   const pipelines = seed % 2 === 0 ? 'inline' : 'worker'
-  test(`seed ${seed}, ${pipelines}: Postgres, our SQL, PyIceberg and DuckDB agree on every value`, { timeout: 600_000 }, () =>
+  const major = majors[seed % majors.length]
+  test(`seed ${seed}, ${pipelines}: Postgres ${major}, our SQL, PyIceberg and DuckDB agree`, { timeout: 600_000 }, () =>
     runDifferential({
       seed,
-      url: server.url,
+      url: servers.get(major)?.url ?? '',
       pipelines,
       phases: 3,
       transactions: 60,
