@@ -34,8 +34,16 @@ export interface SourceTable {
   readonly memo?: string
 }
 
+/** A source transaction that is given out before its end is known, beside others, and the part of it that can be rolled back alone. */
+export interface StreamedPart {
+  /** A number that no other open transaction has. */
+  readonly transaction: number
+  /** Its number within the transaction; never used again once it was rolled back. */
+  readonly part: number
+}
+
 /**
- * Changed rows of one table inside the open source transaction, in the order in which they happened.
+ * Changed rows of one table inside the open source transaction (or in a `streamed` one, of which several may be open), in the order in which they happened.
  * - `insert`: rows [from, to) are new; no look-up is done.
  * - `upsert`: rows [from, to) replace the rows with the same key, if there are any; `must-exist` sources (Postgres updates)
  *   say so, and a missing row is then an error.
@@ -44,7 +52,7 @@ export interface SourceTable {
  *
  * `segment` has the table's columns; `keys` has only the key's columns, in key order (all columns for key kind `row`).
  */
-export type Change =
+export type Change = { readonly streamed?: StreamedPart } & (
   | { readonly type: 'insert'; readonly table: string; readonly segment: Segment; readonly from: number; readonly to: number }
   | {
       readonly type: 'upsert'
@@ -72,13 +80,18 @@ export type Change =
       readonly mustExist: boolean
     }
   | { readonly type: 'truncate'; readonly table: string }
+)
 
 /** What a source tells the engine. Asking for the next array of events is the global backpressure. */
 export type SourceEvent =
   | Change
-  /** The open transaction ends; its rows may become visible, all at once. `position` lies after it. */
-  | { readonly type: 'commit'; readonly position: Position; readonly timeMs: number }
-  /** The open transaction will come again or never happened: forget what it changed. */
+  /**
+   * The open transaction ends, or the streamed one that is named: its rows may become visible, all at once. `position` lies after it.
+   */
+  | { readonly type: 'commit'; readonly position: Position; readonly timeMs: number; readonly transaction?: number }
+  /** A streamed transaction, or a part of it, or what it changed in one table, has not happened: forget it. */
+  | { readonly type: 'rollback'; readonly transaction: number; readonly part: number | null; readonly table: string | null }
+  /** What is open, streamed or not, will come again or never happened: forget what it changed. */
   | { readonly type: 'abort' }
   /** Nothing happened up to `position`, and no transaction is open. */
   | { readonly type: 'progress'; readonly position: Position }
@@ -86,7 +99,7 @@ export type SourceEvent =
    * A table exists now; or, for one that is copied already, has changed its shape: an event of the open transaction, before its
    * first rows of that shape. What came before, in this transaction too, has the old shape.
    */
-  | { readonly type: 'table'; readonly table: SourceTable }
+  | { readonly type: 'table'; readonly table: SourceTable; readonly streamed?: StreamedPart }
   /** Rows of an initial copy, outside transactions: no look-ups, not visible before `copied`. */
   | { readonly type: 'copy'; readonly table: string; readonly segment: Segment; readonly from: number; readonly to: number }
   /** The copy is complete; the table joins the views with the first commit at or past `floor`. */

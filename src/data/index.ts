@@ -5,4 +5,4 @@ export { Segment, isAlive, isPresent, layoutOf, maxSegmentRows, maxValueBytes, s
 export type { Column, Layout, SegmentOptions, SegmentPart, SharedPart, SharedSegment } from './segment.ts'
 export { appendRow, columnOf, decodeValue, encodeValue, putBytes, readBytes, readRow, readValue } from './values.ts'
 export type { Value } from './values.ts'
-export type { Change, Position, SourceEvent, SourceTable, TableKey } from './events.ts'
+export type { Change, Position, SourceEvent, SourceTable, StreamedPart, TableKey } from './events.ts'

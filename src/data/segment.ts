@@ -112,6 +112,8 @@ export interface SegmentOptions {
   deletable: boolean
   /** Number of the source commit before the first that can delete rows here; `deletedAt` counts from it. */
   baseCommit: number
+  /** For the little that cannot wait for memory: it is counted all the same. */
+  overBudget?: boolean
 }
 
 /**
@@ -158,7 +160,7 @@ export class Segment {
   static create(pool: SlabPool, options: SegmentOptions): Segment | null {
     const blocks: Block[] = []
     const take = (bytes: number): Uint8Array<SharedArrayBuffer> | null => {
-      const block = pool.allocate(Math.max(bytes, 1))
+      const block = pool.allocate(Math.max(bytes, 1), options)
       if (!block) return null
       blocks.push(block)
       return block.bytes

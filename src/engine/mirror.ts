@@ -1,6 +1,6 @@
 import { AssertionError, FrazilError, assert } from '../base/index.ts'
 import type { Clock, Random, SlabPool } from '../base/index.ts'
-import type { Change, Position, Segment, SourceEvent, SourceTable } from '../data/index.ts'
+import type { Position, Segment, SourceTable } from '../data/index.ts'
 import { encodeJson } from '../format/json/index.ts'
 import type { Catalog } from '../iceberg/catalog/index.ts'
 import { createTable, loadTable, schemaToJson } from '../iceberg/index.ts'
@@ -9,10 +9,11 @@ import type { EngineEvent } from '../observe/index.ts'
 import { locationSegment } from '../storage/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
 import { ColdFile, KeyRun, Table, keySpecOf, keyTag, keyWords } from '../table/index.ts'
-import type { FilePool, FileWriter, TableShape, TableWork } from '../table/index.ts'
+import type { ChangeLogParts, FilePool, FileWriter, LoggedChange, TableShape, TableWork } from '../table/index.ts'
 import type { TableStatus } from './contract.ts'
 import { fullName } from './mirrored-table.ts'
 import type { MirroredTable } from './mirrored-table.ts'
+import { OpenTransactions } from './open-transactions.ts'
 import { recoverTable, runPathOf } from './recovery.ts'
 import type { DetachedTable, SourceRecord } from './state-record.ts'
 import { TableCopy } from './table-copy.ts'
@@ -28,6 +29,8 @@ export interface MirrorParts {
   readonly files: FilePool
   readonly clock: Clock
   readonly random: Random
+  /** What the logs of open transactions share. */
+  readonly logs: ChangeLogParts
   readonly emit: (event: EngineEvent) => void
 }
 
@@ -48,13 +51,13 @@ export class Mirror {
   /** By the source's table id. */
   readonly #tables = new Map<string, MirroredTable>()
   readonly #detached = new Map<string, DetachedTable>()
-  /** Tables that the open source transaction has changed. */
-  readonly #touched = new Set<MirroredTable>()
+  readonly #open: OpenTransactions
   /** Copied tables that wait for the position from which they are whole. */
   readonly #joining = new Set<MirroredTable>()
 
   constructor(parts: MirrorParts) {
     this.#parts = parts
+    this.#open = new OpenTransactions(parts.logs)
   }
 
   get tables(): Iterable<MirroredTable> {
@@ -235,54 +238,67 @@ export class Mirror {
     return mirrored !== undefined && (mirrored.table !== null || mirrored.health === 'detached')
   }
 
-  /** Keeps a change of the open source transaction. */
-  change(change: Change | Extract<SourceEvent, { type: 'table' }>): void {
+  /** Keeps a change of an open source transaction. */
+  change(change: LoggedChange): void {
     const mirrored = this.#tables.get(change.type === 'table' ? change.table.id : change.table)
     if (!mirrored || mirrored.health === 'detached') return
     if (!mirrored.table) throw new AssertionError(`changes of ${mirrored.source.sourceName} came before its copy was complete`)
-    mirrored.table.change(change)
-    this.#touched.add(mirrored)
+    this.#open.add(change)
   }
 
-  /** Forgets the open source transaction. */
+  /** Forgets a streamed transaction, or a part of it, or what it changed in one table. */
+  rollback(transaction: number, part: number | null, table: string | null): void {
+    this.#open.rollback(transaction, part, table)
+  }
+
+  /** Forgets all open source transactions. */
   abort(): void {
-    for (const { table } of this.#touched) table?.abort()
-    this.#touched.clear()
+    this.#open.abort()
   }
 
   /**
-   * Applies the open transaction to every table that it touched. Yields after each few milliseconds of work, with what has to be
-   * waited for if anything; nobody may read the tables before it has ended. A table whose changes do not fit is given to `sick`,
-   * which condemns it or throws. Returns the rows.
+   * Applies a transaction (null: the plain one) to every table that it touched. Yields after each few milliseconds of work, with
+   * what has to be waited for if anything. A table whose changes do not fit is given to `sick`, which condemns it or throws.
+   * Returns the rows.
    */
-  *apply(commit: number, hands: Hands, sick: (id: string, error: FrazilError) => void): Generator<Promise<void> | null, number> {
+  *apply(
+    commit: number,
+    transaction: number | null,
+    hands: Hands,
+    sick: (id: string, error: FrazilError) => void,
+  ): Generator<Promise<void> | null, number> {
     let rows = 0
     let sinceYield = 0
-    for (const mirrored of this.#touched) {
-      const { source, table } = mirrored
-      if (!table) continue
-      const work: TableWork = {
-        stage: (at) => hands.stageOne(mirrored, at),
-        rebuildRun: (file) => hands.insist(() => this.#rebuildRun(mirrored.iceberg, table.shape, file)),
-      }
-      try {
-        for (const applied of table.apply(commit, work)) {
-          if (typeof applied === 'number') {
-            rows += applied
-            sinceYield += applied
-            if (sinceYield < yieldRows) continue
-          }
-          sinceYield = 0
-          yield typeof applied === 'number' ? null : applied
+    const logs = this.#open.end(transaction)
+    try {
+      for (const log of logs) {
+        const mirrored = this.#tables.get(log.table)
+        const table = mirrored?.table
+        if (!mirrored || !table) continue
+        const work: TableWork = {
+          stage: (at) => hands.stageOne(mirrored, at),
+          rebuildRun: (file) => hands.insist(() => this.#rebuildRun(mirrored.iceberg, table.shape, file)),
         }
-        mirrored.source = table.shape.source
-      } catch (error) {
-        // Cut short by the end of the pipeline: that is not the table's fault.
-        if (!(error instanceof FrazilError) || error.code === 'closed') throw error
-        sick(source.id, error)
+        try {
+          for (const applied of table.apply(commit, log, work)) {
+            if (typeof applied === 'number') {
+              rows += applied
+              sinceYield += applied
+              if (sinceYield < yieldRows) continue
+            }
+            sinceYield = 0
+            yield typeof applied === 'number' ? null : applied
+          }
+          mirrored.source = table.shape.source
+        } catch (error) {
+          // Cut short by the end of the pipeline: that is not the table's fault.
+          if (!(error instanceof FrazilError) || error.code === 'closed') throw error
+          sick(log.table, error)
+        }
       }
+    } finally {
+      for (const log of logs) log.clear()
     }
-    this.#touched.clear()
     return rows
   }
 
@@ -308,7 +324,7 @@ export class Mirror {
     const reason = error.hint ? `${error.message} ${error.hint}` : error.message
     this.#detached.set(id, { id, namespace: source.namespace, name: source.name, position: mirrored.committed, reason })
     this.#joining.delete(mirrored)
-    this.#touched.delete(mirrored)
+    this.#open.forget(id)
     mirrored.joined = false
     mirrored.table = null
     mirrored.copy = null
@@ -362,6 +378,7 @@ export class Mirror {
 
   /** Lets go of all memory and files. */
   close(): void {
+    this.#open.abort()
     for (const { table } of this.#tables.values()) table?.close()
     this.#tables.clear()
   }

@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import { FrazilError, SlabPool, asError } from '../base/index.ts'
 import type { Clock, Random } from '../base/index.ts'
 import type { Change, Position, SourceEvent } from '../data/index.ts'
@@ -5,8 +6,9 @@ import type { Catalog } from '../iceberg/catalog/index.ts'
 import type { EngineEvent } from '../observe/index.ts'
 import type { TableView } from '../query/index.ts'
 import type { Source, SourceParts, SourceState } from '../source/index.ts'
-import { localPath } from '../storage/index.ts'
+import { localPath, locationSegment } from '../storage/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
+import { SpillSpace } from '../table/index.ts'
 import type { FilePool, TableRows } from '../table/index.ts'
 import { Committer } from './committer.ts'
 import { FileReaper } from './file-reaper.ts'
@@ -58,6 +60,7 @@ export class Pipeline implements PipelineHandle {
   readonly #options: PipelineOptions
   readonly #parts: PipelineParts
   readonly #pool: SlabPool
+  readonly #spill: SpillSpace
   readonly #source: Source
   readonly #visible: Visibility
   readonly #mirror: Mirror
@@ -97,6 +100,7 @@ export class Pipeline implements PipelineHandle {
     })
     this.#visible = new Visibility((a, b) => this.#source.reached(a, b), clock)
     const { warehouse, local } = options
+    this.#spill = new SpillSpace(join(local, 'spill', locationSegment(options.name)))
     this.#mirror = new Mirror({
       source: options.name,
       warehouse,
@@ -108,6 +112,12 @@ export class Pipeline implements PipelineHandle {
       clock,
       random,
       emit,
+      logs: {
+        pool: this.#pool,
+        space: this.#spill,
+        nextSegmentId: () => this.#nextSegment++,
+        room: () => this.#pool.freed().then(() => false),
+      },
     })
     this.#committer = new Committer(
       {
@@ -184,7 +194,7 @@ export class Pipeline implements PipelineHandle {
         if (isChange(event) || (event.type === 'table' && this.#mirror.isCopied(event.table.id))) {
           this.#mirror.change(event)
         } else if (event.type === 'commit') {
-          rows += await this.#apply(event.position, event.timeMs)
+          rows += await this.#apply(event)
           commits++
         } else {
           await this.#take(event)
@@ -201,6 +211,9 @@ export class Pipeline implements PipelineHandle {
     switch (event.type) {
       case 'abort':
         this.#mirror.abort()
+        return
+      case 'rollback':
+        this.#mirror.rollback(event.transaction, event.part, event.table)
         return
       case 'progress':
         this.#advance(this.#visible.commit, event.position)
@@ -244,11 +257,11 @@ export class Pipeline implements PipelineHandle {
     }
   }
 
-  /** Applies the open transaction to every table that it touched, then makes it visible at once. Returns its rows. */
-  async #apply(position: Position, timeMs: number): Promise<number> {
+  /** Applies a transaction to every table that it touched, then makes it visible at once. Returns its rows. */
+  async #apply({ position, timeMs, transaction }: SourceEvent & { type: 'commit' }): Promise<number> {
     const number = this.#visible.commit + 1
     const sick: string[] = []
-    const work = this.#mirror.apply(number, this.#committer, (id, error) => {
+    const work = this.#mirror.apply(number, transaction ?? null, this.#committer, (id, error) => {
       this.#condemn(id, error)
       sick.push(id)
     })
@@ -268,6 +281,7 @@ export class Pipeline implements PipelineHandle {
     } catch (error) {
       // Before anybody else has a turn: half of this transaction must not reach the lake.
       this.#fail(asError(error))
+      work.return(0)
       throw error
     } finally {
       this.#applying = null
@@ -477,6 +491,7 @@ export class Pipeline implements PipelineHandle {
       this.#visible.end(error)
       for (const id of this.#views.keys()) this.release(id)
       this.#mirror.close()
+      this.#spill.close()
       this.#parts.files.close()
       this.#setState('stopped')
     }

@@ -1,3 +1,4 @@
+export { diskError } from './disk.ts'
 export type { ObjectInfo, ObjectStore, ObjectWriter, PutOptions } from './store.ts'
 export { localPath, locationSegment } from './location.ts'
 export { LocalStore } from './local.ts'

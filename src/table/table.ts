@@ -1,7 +1,8 @@
 import { FrazilError, assert } from '../base/index.ts'
 import type { SlabPool } from '../base/index.ts'
-import type { Change, Column, Field, Segment, SourceEvent, SourceTable, TableKey } from '../data/index.ts'
+import type { Change, Column, Field, Segment, SourceTable, TableKey } from '../data/index.ts'
 import type { DataFile } from '../iceberg/index.ts'
+import type { ChangeLog } from './change-log.ts'
 import { ColdFile } from './cold-file.ts'
 import { HotRange } from './hot-range.ts'
 import type { RangePart } from './hot-range.ts'
@@ -30,9 +31,6 @@ export interface TableWork {
 
 /** Key runs that may be built at one time: the workers serve one file each. */
 const parallelRebuilds = 4
-
-/** The table has other columns from here on. */
-type Reshaping = Extract<SourceEvent, { type: 'table' }>
 
 /** A frozen range on its way to a data file. */
 export interface FrozenRange {
@@ -78,7 +76,7 @@ export type RowPlace =
  * The live state of one table: hot ranges, data files, and the deletes of both. It has one owner, does no I/O but reading key
  * runs, and knows neither where changes come from nor how commits are made.
  *
- * A source transaction's changes are kept as they come ({@link change}) and applied when it ends ({@link apply}), so a lost
+ * A source transaction's changes are kept as they come ({@link ChangeLog}) and applied when it ends ({@link apply}), so a lost
  * connection has nothing to undo.
  */
 export class Table {
@@ -94,8 +92,6 @@ export class Table {
   #files: ColdFile[] = []
   /** Key runs by a key that the table does not have any more. */
   readonly #strayRuns: string[] = []
-  #pending: (Change | Reshaping)[] = []
-  readonly #pendingPins = new Set<Segment>()
   /** The last source commit that changed something here, and the last one that the lake has. */
   #changedAt = 0
   #settledAt = 0
@@ -159,42 +155,20 @@ export class Table {
     this.#files.push(file)
   }
 
-  /** Keeps a change of the open source transaction. */
-  change(change: Change | Reshaping): void {
-    if ('segment' in change) this.#pinPending(change.segment)
-    if ('keys' in change) this.#pinPending(change.keys)
-    this.#pending.push(change)
-  }
-
-  /** Whether the open source transaction has touched this table. */
-  get touched(): boolean {
-    return this.#pending.length > 0
-  }
-
-  /** Forgets the open source transaction. */
-  abort(): void {
-    this.#pending = []
-    this.#unpinPending()
-  }
-
   /**
-   * Applies the open transaction as source commit `commit`. Nobody may look at the table before it has ended. Throws `corrupt` when
-   * the source's changes do not fit the rows.
+   * Applies what a transaction changed as source commit `commit`, and empties the log. Nobody may look at the table before it has
+   * ended. Throws `corrupt` when the source's changes do not fit the rows.
    */
-  *apply(commit: number, work: TableWork): SlicedWork {
-    const changes = this.#pending
-    this.#pending = []
-    try {
-      if (changes.length > 0) this.#changedAt = commit
-      for (const change of changes) {
-        if (change.type === 'table') {
-          yield* this.#reshape(change.table, commit, work)
-          continue
-        }
-        if (change.type === 'truncate') {
-          this.#truncate(commit)
-          continue
-        }
+  *apply(commit: number, log: ChangeLog, work: TableWork): SlicedWork {
+    if (!log.isEmpty) this.#changedAt = commit
+    for (const change of log.drain(commit - 1)) {
+      if (change instanceof Promise) {
+        yield change
+      } else if (change.type === 'table') {
+        yield* this.#reshape(change.table, commit, work)
+      } else if (change.type === 'truncate') {
+        this.#truncate(commit)
+      } else {
         // Slices are bounded by rows; a run of changes may be much longer.
         for (let from = change.from; from < change.to; from += sliceRows) {
           const to = Math.min(change.to, from + sliceRows)
@@ -202,8 +176,6 @@ export class Table {
           yield to - from
         }
       }
-    } finally {
-      this.#unpinPending()
     }
   }
 
@@ -514,22 +486,10 @@ export class Table {
 
   /** Lets go of all memory and files; the table is not used afterwards. */
   close(): void {
-    this.abort()
     for (const range of this.#ranges) range.release()
     for (const file of this.#files) file.run?.close()
     this.#ranges = []
     this.#files = []
-  }
-
-  #pinPending(segment: Segment): void {
-    if (this.#pendingPins.has(segment)) return
-    segment.pin()
-    this.#pendingPins.add(segment)
-  }
-
-  #unpinPending(): void {
-    for (const segment of this.#pendingPins) segment.unpin()
-    this.#pendingPins.clear()
   }
 }
 

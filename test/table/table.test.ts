@@ -10,7 +10,7 @@ import { appendRow, columnOf, isAlive, readRow } from '../../src/data/index.ts'
 import type { Value } from '../../src/data/index.ts'
 import { ParquetReader } from '../../src/format/parquet/index.ts'
 import type { DataFile } from '../../src/iceberg/index.ts'
-import { ColdFile, FilePool, FileWorkers, KeyRun, Table, keyWords } from '../../src/table/index.ts'
+import { ChangeLog, ColdFile, FilePool, FileWorkers, KeyRun, SpillSpace, Table, keyWords } from '../../src/table/index.ts'
 import type { HotRange, TableCommit, TableRows, TableWork, WrittenFile } from '../../src/table/index.ts'
 import { ChangeWriter, TableModel, addRow, keyColumnsOf, keyOf, listed, someChanges } from './history.ts'
 import type { KeyKind, Rows } from './history.ts'
@@ -18,6 +18,8 @@ import { rowText } from './rows.ts'
 
 const seeds = 8 * Number(process.env['FRAZIL_SEEDS'] ?? 1)
 const firstSeed = Number(process.env['FRAZIL_SEED'] ?? 1)
+/** Segments that are read back. */
+let nextSegment = 1_000_000
 const folder = mkdtempSync(join(tmpdir(), 'frazil-table-'))
 const workers = new FileWorkers(1)
 const files = new FilePool(workers.connect())
@@ -37,6 +39,8 @@ class Lab {
   readonly model: TableModel
   readonly random: Random
   readonly pool = new SlabPool({ budget: 64 << 20 })
+  readonly space: SpillSpace
+  readonly log: ChangeLog
   readonly #capacity: number
   readonly #lake = new Map<string, { file: DataFile; runPath: string | null; bits: Uint8Array | null }>()
   readonly #fileRows = new Map<string, readonly (readonly Value[])[]>()
@@ -57,6 +61,13 @@ class Lab {
     const { domain = 12 + this.random.below(60), capacity = this.random.below(2) === 0 ? 63 : 255 } = options
     this.#capacity = capacity
     this.model = new TableModel(kind, this.random, domain)
+    this.space = new SpillSpace(join(folder, this.#name, 'spill'))
+    this.log = new ChangeLog(this.model.table.id, {
+      pool: this.pool,
+      space: this.space,
+      nextSegmentId: () => nextSegment++,
+      room: () => Promise.resolve(true),
+    })
     this.table = this.#newTable()
     this.writer = this.#newWriter()
   }
@@ -71,20 +82,30 @@ class Lab {
   }
 
   /** One source transaction. */
-  transaction(changes: number | ((model: TableModel, writer: ChangeWriter) => void)): void {
+  async transaction(changes: number | ((model: TableModel, writer: ChangeWriter) => void)): Promise<void> {
     this.model.begin()
     if (typeof changes === 'number') someChanges(this.model, this.writer, this.random, changes)
     else changes(this.model, this.writer)
-    this.writer.send((change) => this.table.change(change))
+    this.writer.send((change) => this.log.add(change))
+    if (this.random.below(4) === 0) {
+      await this.log.spill()
+      // Changes that come after, in segments that were given up or not.
+      if (typeof changes === 'number') someChanges(this.model, this.writer, this.random, 5)
+      this.writer.send((change) => this.log.add(change))
+      if (this.random.below(2) === 0) await this.log.spill()
+    }
     if (typeof changes === 'number' && this.random.below(8) === 0) {
-      this.table.abort()
+      this.log.clear()
       this.model.forget()
-      assert.equal(this.table.touched, false)
+      assert.equal(this.log.isEmpty, true)
       return
     }
     this.commit++
-    for (const rows of this.table.apply(this.commit, noWork))
-      assert.ok(typeof rows === 'number' && rows > 0 && rows <= 16_384, 'slices are bounded')
+    for (const step of this.table.apply(this.commit, this.log, noWork)) {
+      if (step instanceof Promise) await step
+      else assert.ok(step > 0 && step <= 16_384, 'slices are bounded')
+    }
+    assert.equal(this.log.isEmpty, true)
     this.model.remember(this.commit)
   }
 
@@ -125,19 +146,19 @@ class Lab {
     const { commit } = this
     this.freeze()
     while (this.#inFlight.some((one) => one.commit <= commit)) {
-      this.#maybeTransaction()
+      await this.#maybeTransaction()
       if (this.random.below(4) === 0) this.freeze()
       await this.deliver()
     }
     if (this.random.below(3) === 0) await this.deliverAll()
-    this.#maybeTransaction()
+    await this.#maybeTransaction()
     if (this.random.below(4) === 0) this.freeze()
     const plan = this.table.plan(commit)
     const before = new Map(this.#lake)
     this.#apply(plan)
     assert.deepEqual(await this.#lakeRows(), listed(this.model.at(commit)), `the lake at ${commit}`)
     assert.deepEqual(this.table.plan(commit), plan, 'planning changes nothing')
-    this.#maybeTransaction()
+    await this.#maybeTransaction()
     if (this.random.below(3) === 0 && this.#inFlight.length > 0) await this.deliver()
     if (this.random.below(5) === 0) {
       // The catalog refused: what was planned is planned again.
@@ -156,8 +177,8 @@ class Lab {
     else if (listed(this.model.current).join() !== listed(this.model.at(commit)).join()) assert.equal(this.table.dirty, true)
   }
 
-  #maybeTransaction(): void {
-    if (this.random.below(2) === 0) this.transaction(1 + this.random.below(10))
+  async #maybeTransaction(): Promise<void> {
+    if (this.random.below(2) === 0) await this.transaction(1 + this.random.below(10))
   }
 
   #apply(plan: TableCommit): void {
@@ -288,6 +309,7 @@ class Lab {
   close(): void {
     for (const { rows } of this.#views.splice(0)) rows.release()
     this.table.close()
+    this.log.clear()
     this.writer.close()
     assert.equal(this.pool.used, 0, 'all memory came back')
   }
@@ -310,7 +332,7 @@ function bitCount(byte: number): number {
 async function live(lab: Lab, steps: number): Promise<void> {
   for (let step = 0; step < steps; step++) {
     const choice = lab.random.below(100)
-    if (choice < 45) lab.transaction(1 + lab.random.below(lab.random.below(10) === 0 ? 120 : 12))
+    if (choice < 45) await lab.transaction(1 + lab.random.below(lab.random.below(10) === 0 ? 120 : 12))
     else if (choice < 57) lab.freeze()
     else if (choice < 67) await lab.deliver()
     else if (choice < 77) await lab.lakeCommit()
@@ -344,18 +366,18 @@ describe('table', () => {
           writer.insert([text, 1])
           model.insert([text, 1])
         }
-        if (before !== 'nothing') lab.transaction(insert('one'))
+        if (before !== 'nothing') await lab.transaction(insert('one'))
         if (before.startsWith('in flight') || before.startsWith('cold')) lab.freeze()
         if (before.startsWith('cold')) await lab.deliver()
-        if (before.endsWith('and hot')) lab.transaction(insert('two'))
-        lab.transaction((model, writer) => {
+        if (before.endsWith('and hot')) await lab.transaction(insert('two'))
+        await lab.transaction((model, writer) => {
           writer.truncate()
           model.truncate()
           if (frozenAfter) insert('three')(model, writer)
         })
         await lab.checkView()
         lab.freeze()
-        lab.transaction(insert('four'))
+        await lab.transaction(insert('four'))
         await lab.checkView()
         await lab.end()
       }
@@ -369,14 +391,14 @@ describe('table', () => {
       const two = { long: ['a', 2n, 1], composite: ['a', 'k', 2, 1], row: ['b', 1] }[kind]
       const refused = async (isCold: boolean, change: (writer: ChangeWriter) => void, error: object): Promise<void> => {
         const lab = new Lab(kind, 1)
-        lab.transaction((model, writer) => {
+        await lab.transaction((model, writer) => {
           writer.insert(one)
           model.insert(one)
         })
         if (isCold) await lab.lakeCommit()
         change(lab.writer)
-        lab.writer.send((sent) => lab.table.change(sent))
-        assert.throws(() => [...lab.table.apply(lab.commit + 1, noWork)], error)
+        lab.writer.send((sent) => lab.log.add(sent))
+        assert.throws(() => [...lab.table.apply(lab.commit + 1, lab.log, noWork)], error)
         await lab.deliverAll()
         lab.close()
       }
@@ -394,14 +416,14 @@ describe('table', () => {
     }
     const lab = new Lab('none', 1)
     lab.writer.delete(['a', 1], false)
-    lab.writer.send((sent) => lab.table.change(sent))
-    assert.throws(() => [...lab.table.apply(1, noWork)], { kind: 'unsupported', code: 'no-key' })
+    lab.writer.send((sent) => lab.log.add(sent))
+    assert.throws(() => [...lab.table.apply(1, lab.log, noWork)], { kind: 'unsupported', code: 'no-key' })
     lab.close()
   })
 
   it('does not plan a commit while rows before it are on their way to a file', async () => {
     const lab = new Lab('long', 1)
-    lab.transaction((model, writer) => {
+    await lab.transaction((model, writer) => {
       writer.insert(['a', 1n, 1])
       model.insert(['a', 1n, 1])
     })
@@ -424,11 +446,11 @@ describe('table', () => {
           model.insert(row)
         }
       }
-      lab.transaction(many)
+      await lab.transaction(many)
       lab.freeze()
-      lab.transaction(many)
+      await lab.transaction(many)
       await lab.lakeCommit()
-      lab.transaction((model, writer) => {
+      await lab.transaction((model, writer) => {
         if (model.table.key.kind === 'none') return many(model, writer)
         for (const { row } of Array.from(model.current.values())) {
           const next = row.map((value, i) => (i === 0 ? 'new' : value))
@@ -444,7 +466,7 @@ describe('table', () => {
       await lab.lakeCommit()
       await lab.checkFind()
       await lab.restart()
-      lab.transaction(many)
+      await lab.transaction(many)
       await lab.end()
     })
   }
