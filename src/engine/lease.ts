@@ -98,6 +98,15 @@ export async function acquireLease(options: LeaseOptions): Promise<Lease> {
   throw new FrazilError('unavailable', 'lease-contested', 'several processes are starting on this lake at the same time')
 }
 
+/** Who holds the lease, and whether that process still runs as far as one can tell from here; null when nobody does. */
+export async function readLeaseHolder(
+  catalog: Catalog,
+): Promise<{ holder: LeaseHolder; fate: 'alive' | 'dead' | 'unknown' } | null> {
+  const record = await catalog.state(ownerKey)
+  const holder = record === null ? null : parseOwner(record.value).holder
+  return holder === null ? null : { holder, fate: fateOf(holder, thisHolder(systemRandom)) }
+}
+
 /**
  * A catalog whose commits hold only while the lease does: after a take-over they fail with kind `fenced`, code `lease-lost`,
  * and have changed nothing.

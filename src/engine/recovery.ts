@@ -104,25 +104,40 @@ const localFormat = 1
 
 /** Makes the local folder, or refuses one that belongs to another lake. */
 export function claimLocal(local: string, lakeId: string): void {
-  const path = join(local, 'frazil.json')
   mkdirSync(local, { recursive: true })
+  const owner = localOwner(local)
+  if (owner === undefined) writeFileSync(localMark(local), JSON.stringify({ format: localFormat, lake: lakeId }))
+  else if (owner !== lakeId) throw foreignLocal(local)
+}
+
+/** Throws `config` (`foreign-local`) for a local folder of another lake; `lakeId` is null for a lake that is not made yet. */
+export function checkLocal(local: string, lakeId: string | null): void {
+  const owner = localOwner(local)
+  if (owner !== undefined && owner !== lakeId) throw foreignLocal(local)
+}
+
+function localMark(local: string): string {
+  return join(local, 'frazil.json')
+}
+
+/** The lake that a local folder belongs to; undefined when it has no mark, null when the mark cannot be read. */
+function localOwner(local: string): unknown {
   let text: string
   try {
-    text = readFileSync(path, 'utf8')
+    text = readFileSync(localMark(local), 'utf8')
   } catch {
-    writeFileSync(path, JSON.stringify({ format: localFormat, lake: lakeId }))
-    return
+    return undefined
   }
-  let content: unknown
   try {
-    content = JSON.parse(text)
+    const content: unknown = JSON.parse(text)
+    return typeof content === 'object' && content !== null && 'lake' in content ? content.lake : null
   } catch {
-    content = null
+    return null
   }
-  const owner = typeof content === 'object' && content !== null && 'lake' in content ? content.lake : null
-  if (owner !== lakeId) {
-    throw new FrazilError('config', 'foreign-local', `the folder ${local} belongs to another lake`, {
-      hint: 'Give this lake a folder of its own with `local:`, or delete that one if its lake is gone.',
-    })
-  }
+}
+
+function foreignLocal(local: string): FrazilError {
+  return new FrazilError('config', 'foreign-local', `the folder ${local} belongs to another lake`, {
+    hint: 'Give this lake a folder of its own with `local:`, or delete that one if its lake is gone.',
+  })
 }

@@ -1,33 +1,15 @@
 import { existsSync } from 'node:fs'
 import { FrazilError } from '../base/index.ts'
 import { SqliteCatalog } from '../iceberg/catalog/index.ts'
-import { checkPostgresSource, dropPostgresSource } from '../source/index.ts'
-import type { SourceFinding } from '../source/index.ts'
+import { dropPostgresSource } from '../source/index.ts'
 import type { Config, SourceConfig } from './config.ts'
 import { catalogPath, storedLakeId } from './lake.ts'
 import type { PipelineSource } from './pipeline-contract.ts'
-
-/** One line of `frazil check`. */
-export interface Finding extends SourceFinding {
-  readonly source: string
-}
 
 /** A source's settings with its secrets revealed. */
 export function revealed(source: SourceConfig): PipelineSource {
   const { type, tables, into, slot, publication } = source
   return { type, url: source.url.reveal(), tables, into, slot, publication }
-}
-
-/** Connects to every source and says what a start would do and what is in its way. Changes nothing. */
-export async function checkSources(config: Config): Promise<Finding[]> {
-  const lakeId = await existingLakeId(config)
-  const findings = await Promise.all(
-    Object.entries(config.sources).map(async ([name, source]) => {
-      const found = await checkPostgresSource({ name, ...revealed(source) }, lakeId)
-      return found.map((finding) => ({ source: name, ...finding }))
-    }),
-  )
-  return findings.flat()
 }
 
 /** Removes what a source left at its server, if it carries this lake's mark. Returns what was removed, in words. */
@@ -45,6 +27,7 @@ export async function dropSource(config: Config, name: string): Promise<string[]
   return [...(slot === null ? [] : [`replication slot ${slot}`]), ...(publication === null ? [] : [`publication ${publication}`])]
 }
 
+/** The id of the lake in the warehouse, null when there is none yet. */
 async function existingLakeId(config: Config): Promise<string | null> {
   const path = catalogPath(config.warehouse)
   if (!existsSync(path)) return null

@@ -22,12 +22,15 @@ export interface TablePlan {
   readonly table: string
   readonly partitioned: boolean
   readonly columns: readonly PlannedColumn[]
+  /** All columns as Postgres writes them, for people; those that it computes are not mirrored. */
+  readonly shown: readonly { readonly name: string; readonly type: string; readonly computed: boolean }[]
   readonly source: SourceTable
 }
 
 /** A table that cannot be read, and why. The others go on. */
 interface LeftOut {
   readonly id: string
+  readonly sourceName: string
   readonly error: FrazilError
 }
 
@@ -48,6 +51,8 @@ export interface CatalogueRequest {
   readonly known: ReadonlySet<string>
   /** Publication whose tables need no right to be added. */
   readonly publication: string
+  /** Collects what is wrong with the settings, so that everything is found at once; without it the first is thrown. */
+  readonly mistakes?: FrazilError[]
 }
 
 interface RelationRow {
@@ -77,6 +82,13 @@ interface ColumnRow {
 interface IndexRow {
   relation: number
   columns: string[]
+}
+
+interface CandidateRow {
+  relation: number
+  index: string
+  primary: boolean
+  immediate: boolean
 }
 
 interface PartitionRow {
@@ -118,6 +130,15 @@ from pg_catalog.pg_index i join pg_catalog.pg_class c on c.oid = i.indrelid
 where i.indrelid::int8 = any($1::int8[]) and i.indisunique and i.indimmediate and i.indisvalid and i.indpred is null
   and ((i.indisprimary and c.relreplident in ('d', 'f')) or (i.indisreplident and c.relreplident = 'i'))`
 
+// For tables without an identity: what could be one, and a primary key that cannot.
+const candidatesSql = `
+select i.indrelid::int8::text as relation, x.relname as index, i.indisprimary as primary, i.indimmediate as immediate
+from pg_catalog.pg_index i join pg_catalog.pg_class x on x.oid = i.indexrelid
+where i.indrelid::int8 = any($1::int8[]) and i.indisunique and i.indisvalid and i.indpred is null and i.indexprs is null
+  and (i.indisprimary or not exists (select from pg_catalog.pg_attribute a where a.attrelid = i.indrelid
+         and a.attnum = any(i.indkey[0:i.indnkeyatts - 1]) and not a.attnotnull))
+order by i.indrelid, i.indisprimary desc, x.relname`
+
 const partitionsSql = `
 select r.root::text as root, n.nspname as schema, c.relname as name, c.relreplident as identity, c.relkind as kind,
   exists (select from pg_catalog.pg_index i where i.indrelid = c.oid and i.indisprimary and i.indimmediate) as primary
@@ -139,6 +160,7 @@ export async function readCatalogue(client: Client, request: CatalogueRequest): 
   const oids = chosen.map((relation) => relation.oid)
   const columns = await readColumns(client, oids)
   const indexes = await readIndexes(client, oids)
+  const candidates = await readCandidates(client, oids)
   const partitions = await readPartitions(client, chosen)
   const types = await readTypes(
     client,
@@ -156,6 +178,7 @@ export async function readCatalogue(client: Client, request: CatalogueRequest): 
         planTable(relation, {
           columns: columns.get(relation.oid) ?? [],
           indexes: indexes.filter((index) => index.relation === relation.oid),
+          candidates: candidates.filter((candidate) => candidate.relation === relation.oid),
           partitions: partitions.filter((partition) => partition.root === relation.oid),
           codecOf,
           request,
@@ -163,11 +186,10 @@ export async function readCatalogue(client: Client, request: CatalogueRequest): 
       )
     } catch (error) {
       if (!(error instanceof FrazilError) || error.kind !== 'unsupported') throw error
-      leftOut.push({ id: String(relation.oid), error })
+      leftOut.push({ id: String(relation.oid), sourceName: showName(relation.schema, relation.name), error })
     }
   }
-  refuseDoubleNames(plans)
-  return { plans, leftOut, codecOf }
+  return { plans: withoutDoubleNames(plans, request), leftOut, codecOf }
 }
 
 function chooseTables(
@@ -179,19 +201,14 @@ function chooseTables(
   for (const pattern of patterns) {
     const found = relations.filter((relation) => pattern.matches(relation.schema, relation.name))
     if (found.length === 0 && pattern.exact && !known.some(({ schema, table }) => pattern.matches(schema, table))) {
-      throw new FrazilError('config', 'unknown-table', `source ${request.source}: the database has no table ${pattern.text}`, {
-        hint: nearest(relations, pattern),
-      })
+      const message = `source ${request.source}: the database has no table ${pattern.text}`
+      mistake(request, new FrazilError('config', 'unknown-table', message, { hint: nearest(relations, pattern) }))
     }
     const odd = pattern.exact ? found.find((relation) => relation.kind !== 'r' && relation.kind !== 'p') : undefined
     if (odd) {
       const what = odd.kind === 'f' ? 'a foreign table' : odd.kind === 'v' ? 'a view' : 'a materialized view'
-      throw new FrazilError(
-        'config',
-        'not-a-table',
-        `source ${request.source}: ${showName(odd.schema, odd.name)} is ${what}, whose changes Postgres does not tell`,
-        { hint: 'name the tables behind it' },
-      )
+      const message = `source ${request.source}: ${showName(odd.schema, odd.name)} is ${what}, whose changes Postgres does not tell`
+      mistake(request, new FrazilError('config', 'not-a-table', message, { hint: 'name the tables behind it' }))
     }
   }
   return relations.filter(
@@ -200,6 +217,11 @@ function chooseTables(
       !request.detached.has(String(relation.oid)) &&
       patterns.some((pattern) => (pattern.exact || !relation.leaf) && pattern.matches(relation.schema, relation.name)),
   )
+}
+
+function mistake(request: CatalogueRequest, error: FrazilError): void {
+  if (!request.mistakes) throw error
+  request.mistakes.push(error)
 }
 
 function nearest(relations: readonly RelationRow[], pattern: TablePattern): string {
@@ -212,6 +234,7 @@ function nearest(relations: readonly RelationRow[], pattern: TablePattern): stri
 interface PlanParts {
   readonly columns: readonly ColumnRow[]
   readonly indexes: readonly IndexRow[]
+  readonly candidates: readonly CandidateRow[]
   readonly partitions: readonly PartitionRow[]
   codecOf(typeOid: number, modifier: number): Codec | null
   readonly request: CatalogueRequest
@@ -258,7 +281,7 @@ function planTable(relation: RelationRow, parts: PlanParts): TablePlan {
     refuse(
       'no-identity',
       `${why}, so its UPDATEs and DELETEs would fail once it is published`,
-      `ALTER TABLE ${sql} ADD PRIMARY KEY (…); or: ALTER TABLE ${sql} REPLICA IDENTITY FULL`,
+      identityHint(sql, parts.candidates),
     ),
   )
   const required = key.kind === 'columns' ? new Set(key.columns) : new Set<number>()
@@ -274,6 +297,7 @@ function planTable(relation: RelationRow, parts: PlanParts): TablePlan {
     table: relation.name,
     partitioned: relation.kind === 'p',
     columns,
+    shown: parts.columns.map(({ name, shown, generated }) => ({ name, type: shown, computed: generated !== '' })),
     source: { id: String(relation.oid), sourceName, ...target, fields, key },
   }
 }
@@ -298,24 +322,34 @@ function keyOf(
     if (relation.identity !== 'f') throw refuse('has a generated column in its key')
   }
   if (relation.identity === 'f' && parts.partitions.every((partition) => partition.identity === 'f')) return { kind: 'row' }
-  throw refuse(relation.identity === 'n' ? 'has REPLICA IDENTITY NOTHING' : 'has no usable key')
+  if (relation.identity === 'n') throw refuse('has REPLICA IDENTITY NOTHING')
+  const deferrable = relation.identity === 'd' && parts.candidates.some(({ primary, immediate }) => primary && !immediate)
+  throw refuse(deferrable ? 'has a deferrable primary key, which is no replica identity' : 'has no usable key')
 }
 
-function refuseDoubleNames(plans: readonly TablePlan[]): void {
+/** The statement that gives a table an identity, the cheapest first. */
+function identityHint(sql: string, candidates: readonly CandidateRow[]): string {
+  const full = `or: ALTER TABLE ${sql} REPLICA IDENTITY FULL`
+  const usable = candidates.find(({ immediate }) => immediate)
+  if (usable?.primary) return `ALTER TABLE ${sql} REPLICA IDENTITY DEFAULT; ${full}`
+  if (usable) return `ALTER TABLE ${sql} REPLICA IDENTITY USING INDEX ${quoteName(usable.index)}; ${full}`
+  const [deferrable] = candidates.filter(({ primary }) => primary)
+  if (deferrable) return `ALTER TABLE ${sql} DROP CONSTRAINT ${quoteName(deferrable.index)}, ADD PRIMARY KEY (…); ${full}`
+  return `ALTER TABLE ${sql} ADD PRIMARY KEY (…); ${full}`
+}
+
+function withoutDoubleNames(plans: readonly TablePlan[], request: CatalogueRequest): TablePlan[] {
   const seen = new Map<string, TablePlan>()
-  for (const plan of plans) {
+  return plans.filter((plan) => {
     const name = `${plan.source.namespace}.${plan.source.name}`
     const other = seen.get(name)
-    if (other) {
-      throw new FrazilError(
-        'config',
-        'same-name-twice',
-        `tables ${other.source.sourceName} and ${plan.source.sourceName} would both become ${name}`,
-        { hint: "give the source another 'into', for example '{source}.{schema}_{table}'" },
-      )
-    }
-    seen.set(name, plan)
-  }
+    seen.set(name, other ?? plan)
+    if (!other) return true
+    const message = `tables ${other.source.sourceName} and ${plan.source.sourceName} would both become ${name}`
+    const hint = "give the source another 'into', for example '{source}.{schema}_{table}'"
+    mistake(request, new FrazilError('config', 'same-name-twice', message, { hint }))
+    return false
+  })
 }
 
 async function readColumns(client: Client, oids: readonly number[]): Promise<Map<number, ColumnRow[]>> {
@@ -333,6 +367,11 @@ async function readColumns(client: Client, oids: readonly number[]): Promise<Map
 
 async function readIndexes(client: Client, oids: readonly number[]): Promise<IndexRow[]> {
   const { rows } = await client.query<Omit<IndexRow, 'relation'> & { relation: string }>(indexesSql, [oids])
+  return rows.map((row) => ({ ...row, relation: Number(row.relation) }))
+}
+
+async function readCandidates(client: Client, oids: readonly number[]): Promise<CandidateRow[]> {
+  const { rows } = await client.query<Omit<CandidateRow, 'relation'> & { relation: string }>(candidatesSql, [oids])
   return rows.map((row) => ({ ...row, relation: Number(row.relation) }))
 }
 

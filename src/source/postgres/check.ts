@@ -1,68 +1,126 @@
+import type { Client } from 'pg'
 import { FrazilError } from '../../base/index.ts'
-import { readCatalogue } from './catalogue.ts'
-import { connectControl, placeOf } from './connection.ts'
-import { postgresError } from './errors.ts'
+import { checkServerSettings, checkSlotUse, checkTransactions } from './check-server.ts'
+import { checkTables, tableText } from './check-tables.ts'
+import type { CheckedTable, UncheckedTable } from './check-tables.ts'
+import { RawConnection, connectControl, placeOf } from './connection.ts'
+import type { Endpoint } from './connection.ts'
+import { errorCode, postgresError } from './errors.ts'
+import type { Place } from './errors.ts'
+import { finding, findingOf, sizeText } from './finding.ts'
+import type { SourceFinding } from './finding.ts'
 import { refuseForeign } from './ownership.ts'
 import { endpointOf, namesOf } from './postgres-source.ts'
 import type { PostgresConfig } from './postgres-source.ts'
-import { preflight, readPublication, readSlot } from './preflight.ts'
+import { examineServer, readPublication, readSlot } from './preflight.ts'
 
-/** One thing found out about a source before it is started. */
-export interface SourceFinding {
-  readonly level: 'ok' | 'note' | 'problem'
-  readonly message: string
-  /** The statement or the change that mends it. */
-  readonly hint: string | null
+/** Everything that was found out about a source. */
+export interface SourceReport {
+  readonly findings: readonly SourceFinding[]
+  /** Tables that would be mirrored, and those that would be left out; empty when the database could not be asked. */
+  readonly tables: readonly CheckedTable[]
+  readonly leftOut: readonly UncheckedTable[]
 }
 
+export interface CheckOptions {
+  /** Null for a lake that does not exist yet. */
+  readonly lakeId: string | null
+  /** This lake's own process runs, and so reads the slot. */
+  readonly running: boolean
+}
+
+/** What is checked of a source's settings. */
+type CheckedConfig = Pick<PostgresConfig, 'name' | 'url' | 'tables' | 'into' | 'slot' | 'publication'>
+
 /**
- * Connects, asks everything that a start would ask, and says what it would do. Changes nothing at the server. `lakeId` is null
- * for a lake that does not exist yet.
+ * Connects, asks everything that a start would ask, and more; says what a start would do, what is in its way and what will hurt
+ * later. Changes nothing at the server. What goes wrong at the server is a finding, never thrown.
  */
-export async function checkPostgresSource(
-  config: Pick<PostgresConfig, 'name' | 'url' | 'tables' | 'into' | 'slot' | 'publication'>,
-  lakeId: string | null,
-): Promise<SourceFinding[]> {
+export async function checkPostgresSource(config: CheckedConfig, options: CheckOptions): Promise<SourceReport> {
   const findings: SourceFinding[] = []
-  const found = (level: SourceFinding['level'], message: string, hint: string | null = null): void => {
-    findings.push({ level, message, hint })
+  const report = { findings, tables: [] as readonly CheckedTable[], leftOut: [] as readonly UncheckedTable[] }
+  try {
+    const place = placeOf(config.url)
+    const client = await connectControl(endpointOf(config))
+    try {
+      Object.assign(report, await examine(client, config, options, findings))
+    } catch (error) {
+      findings.push(findingOf(postgresError(error, place)))
+    } finally {
+      await client.end().catch(() => {})
+    }
+  } catch (error) {
+    if (!(error instanceof FrazilError)) throw error
+    findings.push(findingOf(error))
   }
+  return report
+}
+
+async function examine(
+  client: Client,
+  config: CheckedConfig,
+  { lakeId, running }: CheckOptions,
+  findings: SourceFinding[],
+): Promise<Pick<SourceReport, 'tables' | 'leftOut'>> {
+  const place = placeOf(config.url)
   const endpoint = endpointOf(config)
   const names = namesOf({ ...config, lakeId: lakeId ?? '' })
-  try {
-    const client = await connectControl(endpoint)
-    try {
-      const slot = await readSlot(client, names.slot)
-      const publication = await readPublication(client, names.publication)
-      const facts = await preflight(client, {
-        applicationName: endpoint.applicationName,
-        newSlots: slot ? 0 : 2,
-        newPublication: publication === null,
-      })
-      const { host, port } = placeOf(config.url)
-      found(
-        'ok',
-        `Postgres ${Math.floor(facts.version / 10_000)} at ${host}:${port}, database ${facts.database}, role ${facts.role}`,
-      )
-      if (slot || publication) refuseForeign(names, slot, publication, facts)
-      found('ok', slot ? `slot ${names.slot} exists` : `slot ${names.slot} and publication ${names.publication} would be made`)
-      const catalogue = await readCatalogue(client, {
-        source: config.name,
-        tables: config.tables,
-        into: config.into ?? null,
-        detached: new Set(),
-        known: new Set(),
-        publication: names.publication,
-      })
-      for (const { source } of catalogue.plans) found('ok', `${source.sourceName} → ${source.namespace}.${source.name}`)
-      for (const { error } of catalogue.leftOut) found('problem', error.message, error.hint ?? null)
-    } finally {
-      await client.end().catch(() => undefined)
-    }
-  } catch (thrown) {
-    const error = postgresError(thrown, placeOf(config.url))
-    if (!(error instanceof FrazilError)) throw error
-    found('problem', error.message, error.hint ?? null)
+  const slot = await readSlot(client, names.slot)
+  const publication = await readPublication(client, names.publication)
+  const request = { applicationName: endpoint.applicationName, newSlots: slot ? 0 : 2, newPublication: publication === null }
+  const { facts, problems } = await examineServer(client, request)
+  const server = `Postgres ${(facts.version / 10_000) | 0}.${facts.version % 10_000} at ${place.host}:${place.port}`
+  findings.push(finding('ok', 'server', `${server}, database ${facts.database}, role ${facts.role}`))
+  findings.push(...problems.map((error) => findingOf(error)))
+  if (!problems.some(({ code }) => code === 'missing-replication-right' || code === 'no-free-sender')) {
+    findings.push(...(await checkReplication(endpoint, place)))
   }
-  return findings
+  findings.push(...(await checkServerSettings(client, facts, place.host)))
+  let foreign = false
+  try {
+    refuseForeign(names, slot, publication, facts)
+  } catch (error) {
+    foreign = true
+    findings.push(findingOf(postgresError(error, place)))
+  }
+  if (slot && !foreign) findings.push(...(await checkSlotUse(client, slot, running)))
+  if (!slot) findings.push(...(await checkTransactions(client, facts.role)))
+  const checked = await checkTables(client, {
+    source: config.name,
+    tables: config.tables,
+    into: config.into ?? null,
+    detached: new Set(),
+    known: new Set(),
+    publication: names.publication,
+  })
+  const { tables, leftOut } = checked
+  if (!slot) {
+    const bytes = tables.reduce((sum, table) => sum + table.bytes, 0)
+    const made = `slot ${names.slot}${publication ? '' : ` and publication ${names.publication}`}`
+    const what = `${made} would be made, and ${tables.length} ${tables.length === 1 ? 'table' : 'tables'} copied (${sizeText(bytes)})`
+    findings.push(finding('ok', 'plan', what))
+  }
+  for (const table of tables) findings.push({ ...finding('ok', 'table', tableText(table)), table: table.sourceName })
+  findings.push(...checked.findings)
+  return { tables, leftOut }
+}
+
+/** The stream needs a connection of its own kind, which poolers and pg_hba.conf may refuse. It is opened and closed again. */
+async function checkReplication(endpoint: Endpoint, place: Place): Promise<SourceFinding[]> {
+  let connection: RawConnection | null = null
+  try {
+    connection = await RawConnection.open(endpoint, 'replication')
+    await connection.client.query('IDENTIFY_SYSTEM')
+    return []
+  } catch (thrown) {
+    const error = postgresError(thrown, place)
+    const code = errorCode(error.cause)
+    if (code === '08P01' || code === '42601' || /unsupported startup parameter/i.test(error.message)) {
+      const message = `what answers at ${place.host}:${place.port} does not pass on replication, as poolers do: ${error.message}`
+      return [finding('error', 'pooler', message, 'give the address of the database itself in url, not that of a pooler')]
+    }
+    return [findingOf(error)]
+  } finally {
+    await connection?.close()
+  }
 }

@@ -3,8 +3,8 @@ import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { Client } from 'pg'
 import type { ClientConfig } from 'pg'
-import { FrazilError } from '../../base/index.ts'
-import { postgresError } from './errors.ts'
+import { FrazilError, asError } from '../../base/index.ts'
+import { errorCode, postgresError } from './errors.ts'
 import type { Place } from './errors.ts'
 
 /** How to reach a server. `applicationName` is what its administrators see. */
@@ -135,7 +135,7 @@ function newSocket(given: unknown, route: { sink: RawHandlers | null }): Duplex 
 
 function newClient(endpoint: Endpoint, extra: ClientConfig & { replication?: string }): Client {
   const config: ClientConfig = {
-    connectionString: endpoint.url,
+    connectionString: libpqUrl(endpoint.url),
     application_name: endpoint.applicationName,
     connectionTimeoutMillis: connectWithinMs,
     keepAlive: true,
@@ -144,7 +144,17 @@ function newClient(endpoint: Endpoint, extra: ClientConfig & { replication?: str
   let client: Client
   try {
     client = new Client(config)
-  } catch {
+  } catch (error) {
+    if (error instanceof FrazilError) throw error
+    if (errorCode(error) === 'ENOENT' || errorCode(error) === 'EACCES') {
+      const message = `url names a certificate or key that cannot be read: ${asError(error).message}`
+      throw new FrazilError('config', 'bad-url', message, { hint: 'check sslrootcert, sslcert and sslkey' })
+    }
+    if (asError(error).message.includes('sslmode=verify-ca')) {
+      throw new FrazilError('config', 'bad-url', 'sslmode=verify-ca needs the certificate of the authority', {
+        hint: 'add sslrootcert=<file> to url, or use sslmode=verify-full',
+      })
+    }
     // The message of a bad URL contains the URL, and with it the password.
     throw new FrazilError('config', 'bad-url', 'url is not a Postgres connection string', {
       hint: 'postgres://user:password@host:5432/database',
@@ -153,6 +163,25 @@ function newClient(endpoint: Endpoint, extra: ClientConfig & { replication?: str
   // A connection that ends while nobody asks it anything says so at the next use.
   client.on('error', () => {})
   return client
+}
+
+const sslModes = ['disable', 'prefer', 'require', 'verify-ca', 'verify-full', 'no-verify']
+
+/**
+ * `sslmode` as everybody else who connects to Postgres means it (PostgreSQL documentation, "SSL Mode Descriptions"): `require`
+ * encrypts, `verify-ca` and `verify-full` also verify. `prefer` does not fall back to the clear.
+ */
+function libpqUrl(text: string): string {
+  if (!URL.canParse(text)) return text
+  const parameters = new URL(text).searchParams
+  const mode = parameters.get('sslmode')
+  if (mode !== null && !sslModes.includes(mode)) {
+    throw new FrazilError('config', 'bad-url', 'url has an unknown sslmode', {
+      hint: `it is one of ${sslModes.slice(0, 5).join(', ')}`,
+    })
+  }
+  if (mode === null || mode === 'no-verify' || parameters.has('uselibpqcompat')) return text
+  return `${text}&uselibpqcompat=true`
 }
 
 /** The parts of a connection string that messages may show. */

@@ -28,7 +28,7 @@ export function postgresError(thrown: unknown, place: Place): FrazilError {
         'config',
         'login-refused',
         `Postgres at ${where} refuses user ${place.user}: ${error.message}`,
-        'check user and password in url, and pg_hba.conf',
+        loginHint(error.message, place),
       )
     case '3D000':
       return make(
@@ -80,8 +80,8 @@ export function postgresError(thrown: unknown, place: Place): FrazilError {
     const transient = ['08', '40', '53', '57', '58', 'XX'].includes(code.slice(0, 2))
     return make(transient ? 'unavailable' : 'config', 'postgres-error', `Postgres at ${where}: ${error.message} (${code})`)
   }
-  if (code.startsWith('ERR_TLS') || code.includes('CERT') || code.startsWith('ERR_SSL') || code === 'ERR_OSSL') {
-    return make('config', 'tls', `TLS with Postgres at ${where} failed: ${error.message}`)
+  if (/^ERR_(?:TLS|SSL|OSSL)|CERT|LEAF_SIGNATURE|^EPROTO$/.test(code)) {
+    return make('config', 'tls', `TLS with Postgres at ${where} failed: ${error.message}`, tlsHint(code))
   }
   if (error.message.startsWith('SASL') || error.message.includes('password')) {
     return make(
@@ -91,12 +91,46 @@ export function postgresError(thrown: unknown, place: Place): FrazilError {
       'put user and password into url',
     )
   }
-  return make(
-    'unavailable',
-    'unreachable',
-    `Postgres at ${where} cannot be reached: ${error.message || code}`,
-    'is it running, and is the address in url right?',
-  )
+  const [why, hint] = unreachable(code, error.message, place)
+  return make('unavailable', 'unreachable', `Postgres at ${where} cannot be reached: ${why}`, hint)
+}
+
+/** pg_hba.conf has no line for us, or the password is wrong. */
+function loginHint(message: string, place: Place): string {
+  if (!message.includes('pg_hba.conf')) return 'check user and password in url'
+  if (message.includes('no encryption')) return 'add ?sslmode=require to url; or allow the connection in pg_hba.conf'
+  return `add to pg_hba.conf: host ${place.database} ${place.user} <address of this machine>/32 scram-sha-256; then SELECT pg_reload_conf()`
+}
+
+function tlsHint(code: string): string {
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
+    return 'the certificate is for another host name: use that one in url, or sslmode=verify-ca with sslrootcert'
+  }
+  if (code === 'CERT_HAS_EXPIRED') return 'renew the certificate of the server'
+  return 'add sslrootcert=<file with the certificate of the authority> to url; without any verification: sslmode=require'
+}
+
+function unreachable(code: string, message: string, place: Place): readonly [why: string, hint: string] {
+  switch (code) {
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+      return [`the host name ${place.host} is not known`, 'check the host in url, and the name server of this machine']
+    case 'ECONNREFUSED':
+      return ['nothing listens there', 'is it running, and are host and port in url right?']
+    case 'ENOENT':
+      return ['there is no such socket', 'is it running, and is the directory in url right?']
+    case 'ETIMEDOUT':
+    case 'EHOSTUNREACH':
+    case 'ENETUNREACH':
+      return ['no answer', 'is the host in url right, and does a firewall let this machine through?']
+  }
+  if (/timeout expired/.test(message)) {
+    return ['no answer in time', 'is the host in url right, and does a firewall let this machine through?']
+  }
+  if (/terminated unexpectedly|unrecognized|unexpected/i.test(message) || code === 'ECONNRESET') {
+    return ['the other side closed the connection', 'is it starting or stopping, or is what listens there not Postgres?']
+  }
+  return [message || code, 'is it running, and is the address in url right?']
 }
 
 /** An ErrorResponse or NoticeResponse: fields of one letter and text. */

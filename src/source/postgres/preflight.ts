@@ -77,6 +77,16 @@ export interface PreflightRequest {
 
 /** Asks the server everything that would make the source fail later. Throws `config` with the statement to run. */
 export async function preflight(client: Client, request: PreflightRequest): Promise<ServerFacts> {
+  const { facts, problems } = await examineServer(client, request)
+  if (problems.length > 0) throw problems[0]
+  return facts
+}
+
+/** The same, with everything that is wrong at once. Throws only for a server that is too old to be asked. */
+export async function examineServer(
+  client: Client,
+  request: PreflightRequest,
+): Promise<{ facts: ServerFacts; problems: readonly FrazilError[] }> {
   const version = await client.query<{ version: number }>("select current_setting('server_version_num')::int as version")
   if (version.rows[0].version < oldestVersion) {
     throw problem(
@@ -87,8 +97,22 @@ export async function preflight(client: Client, request: PreflightRequest): Prom
   }
   const { rows } = await client.query<FactsRow>(factsSql)
   const facts = rows[0]
+  return {
+    facts: {
+      version: facts.version,
+      systemId: facts.system_id,
+      timeline: facts.timeline,
+      database: facts.database,
+      role: facts.role,
+      flushed: facts.flushed === null ? lsnOf(0, 0) : parseLsn(facts.flushed),
+    },
+    problems: [...serverProblems(facts, request)],
+  }
+}
+
+function* serverProblems(facts: FactsRow, request: PreflightRequest): Generator<FrazilError> {
   if (facts.recovery) {
-    throw problem(
+    yield problem(
       'standby',
       'this Postgres is a standby, where publications cannot be made',
       'give the address of the primary in url',
@@ -96,46 +120,38 @@ export async function preflight(client: Client, request: PreflightRequest): Prom
   }
   if (facts.wal_level !== 'logical') {
     const hint = "ALTER SYSTEM SET wal_level = 'logical'; then restart Postgres"
-    throw problem('wal-level', `wal_level is ${facts.wal_level}, so the log does not have row changes`, hint)
+    yield problem('wal-level', `wal_level is ${facts.wal_level}, so the log does not have row changes`, hint)
   }
   if (!facts.may_replicate) {
     const hint = `ALTER ROLE ${quoteName(facts.role)} REPLICATION`
-    throw problem('missing-replication-right', `role ${facts.role} may not read the log`, hint)
+    yield problem('missing-replication-right', `role ${facts.role} may not read the log`, hint)
   }
   if (request.newPublication && !facts.may_create) {
     const hint = `GRANT CREATE ON DATABASE ${quoteName(facts.database)} TO ${quoteName(facts.role)}`
-    throw problem('missing-create-right', `role ${facts.role} may not create a publication`, hint)
+    yield problem('missing-create-right', `role ${facts.role} may not create a publication`, hint)
   }
   if (facts.slots - facts.slots_used < request.newSlots) {
     const hint = `ALTER SYSTEM SET max_replication_slots = ${facts.slots_used + request.newSlots + 8}; then restart Postgres`
-    throw problem('no-free-slot', `all ${facts.slots} replication slots are in use (${request.newSlots} needed)`, hint)
+    yield problem('no-free-slot', `all ${facts.slots} replication slots are in use (${request.newSlots} needed)`, hint)
   }
   const newSenders = 1
   if (facts.senders - facts.senders_used < newSenders) {
     const hint = `ALTER SYSTEM SET max_wal_senders = ${facts.senders_used + 10}; then restart Postgres`
-    throw problem('no-free-sender', `all ${facts.senders} WAL senders are in use`, hint)
+    yield problem('no-free-sender', `all ${facts.senders} WAL senders are in use`, hint)
   }
-  checkSynchronous(facts.synchronous, request.applicationName)
-  return {
-    version: facts.version,
-    systemId: facts.system_id,
-    timeline: facts.timeline,
-    database: facts.database,
-    role: facts.role,
-    flushed: facts.flushed === null ? lsnOf(0, 0) : parseLsn(facts.flushed),
+  if (namesStandby(facts.synchronous, request.applicationName)) {
+    yield problem(
+      'synchronous-standby',
+      `synchronous_standby_names is ${quoteText(facts.synchronous)}: every COMMIT at the source would wait for the lake`,
+      'ALTER SYSTEM SET synchronous_standby_names to the names of your standbys; SELECT pg_reload_conf()',
+    )
   }
 }
 
 /** As a synchronous standby every COMMIT of the application would wait for our lake commits. */
-function checkSynchronous(setting: string, applicationName: string): void {
+function namesStandby(setting: string, applicationName: string): boolean {
   const names = setting.match(/"(?:[^"]|"")*"|[^\s,()]+/g) ?? []
-  const all = names.some((name) => name === '*' || name.replaceAll('"', '').toLowerCase() === applicationName.toLowerCase())
-  if (!all) return
-  throw problem(
-    'synchronous-standby',
-    `synchronous_standby_names is ${quoteText(setting)}: every COMMIT at the source would wait for the lake`,
-    'ALTER SYSTEM SET synchronous_standby_names to the names of your standbys; SELECT pg_reload_conf()',
-  )
+  return names.some((name) => name === '*' || name.replaceAll('"', '').toLowerCase() === applicationName.toLowerCase())
 }
 
 function problem(code: string, message: string, hint: string): FrazilError {
