@@ -1,6 +1,5 @@
 import type { Command } from 'commander'
 import { Option } from 'commander'
-import { FrazilError } from '../base/index.ts'
 import { checkConfig } from '../engine/index.ts'
 import type { CheckReport, Config, Finding } from '../engine/index.ts'
 import { checkListenHost } from '../server/index.ts'
@@ -32,12 +31,7 @@ export function addCheckCommand(program: Command): void {
 
 async function check(config: Config): Promise<CheckReport> {
   const own: Finding[] = []
-  try {
-    checkListenHost(config.listen.host)
-  } catch (error) {
-    if (!(error instanceof FrazilError)) throw error
-    own.push({ level: 'error', code: error.code, message: error.message, hint: error.hint ?? null })
-  }
+  checkListenHost(config.listen.host)
   const daemon = await findDaemon(config)
   if (daemon) {
     const message = `a daemon runs over this lake: ${daemon.url}, pid ${daemon.pid}`
