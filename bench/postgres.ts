@@ -36,6 +36,7 @@ try {
   let rawRate = Number.NaN
   if (wanted('copy')) await initialCopy()
   if (wanted('stream') || wanted('update')) rawRate = await stream()
+  if (wanted('backlog')) await backlog()
   if (wanted('update')) await updates(rawRate)
   if (wanted('latency')) await latency()
   const about = { ...surroundings(), postgres: postgres.version, 'postgres fsync': 'off', 'frazil memory': memory, scale }
@@ -58,6 +59,8 @@ async function start(scenario: string, ...tables: readonly string[]): Promise<Da
     tables: tables.map((table) => `public.${table}`),
     memory,
     profile: options.profile,
+    // What is measured as a stream is not to be read by SQL.
+    backlog: scenario.startsWith('backlog') ? 'sql' : 'stream',
   })
   running.add(frazil)
   return frazil
@@ -127,6 +130,8 @@ async function initialCopy(): Promise<void> {
 interface Drained {
   readonly seconds: number
   readonly raw: number
+  /** Of the seconds, until the process answered. */
+  readonly startUp: number
 }
 
 /** Writes a backlog that a slot of `pg_recvlogical` and frazil's both have to read, and lets one after the other read it. */
@@ -139,6 +144,7 @@ async function drainBacklog(scenario: string, table: string, rows: number, write
   note(`${scenario}: pg_recvlogical to /dev/null`, rows / raw / 1e6, 'M rows/s')
   const serverBefore = postgres.cpuSeconds()
   const frazil = await start(scenario, table)
+  const startUp = (performance.now() - frazil.spawnedAt) / 1000
   const idle = processCost(frazil.pid).cpuSeconds
   await frazil.visible('bench', end, 600)
   const seconds = (performance.now() - frazil.spawnedAt) / 1000
@@ -154,7 +160,7 @@ async function drainBacklog(scenario: string, table: string, rows: number, write
   await sameRows(frazil, table)
   await stop(frazil, scenario)
   await forget()
-  return { seconds, raw }
+  return { seconds, raw, startUp }
 }
 
 async function ready(scenario: string, ...tables: readonly string[]): Promise<Daemon> {
@@ -163,19 +169,31 @@ async function ready(scenario: string, ...tables: readonly string[]): Promise<Da
   return frazil
 }
 
+async function insertAll(table: string, rows: number): Promise<void> {
+  for (let from = 1; from <= rows; from += perTransaction)
+    await postgres.client.query(
+      `INSERT INTO ${table} SELECT ${row('g')} FROM generate_series(${from}::bigint, ${Math.min(rows, from + perTransaction - 1)}) AS g`,
+    )
+}
+
 /** Gives back pg_recvlogical's rate, rows a second. */
 async function stream(): Promise<number> {
   const rows = Math.round(2e6 * scale)
   await postgres.client.query(`CREATE TABLE s (${columns})`)
-  const { seconds, raw } = await drainBacklog('stream', 's', rows, async () => {
-    for (let from = 1; from <= rows; from += perTransaction)
-      await postgres.client.query(
-        `INSERT INTO s SELECT ${row('g')} FROM generate_series(${from}::bigint, ${Math.min(rows, from + perTransaction - 1)}) AS g`,
-      )
-  })
+  const { seconds, raw } = await drainBacklog('stream', 's', rows, () => insertAll('s', rows))
   note('stream : pg_recvlogical', raw / seconds, '×', { at: 'least', value: 2.5 })
   await postgres.client.query('DROP TABLE s')
   return rows / raw
+}
+
+/** The same backlog, read by SQL as a slot that is far behind is by default. */
+async function backlog(): Promise<void> {
+  const rows = Math.round(2e6 * scale)
+  await postgres.client.query(`CREATE TABLE s (${columns})`)
+  const { seconds, raw, startUp } = await drainBacklog('backlog', 's', rows, () => insertAll('s', rows))
+  note('backlog : pg_recvlogical', raw / seconds, '×', undefined, 'from the start of the process')
+  note('backlog, after start-up : pg_recvlogical', raw / (seconds - startUp), '×', { at: 'least', value: 4 })
+  await postgres.client.query('DROP TABLE s')
 }
 
 async function updates(rawRate: number): Promise<void> {

@@ -22,6 +22,7 @@ export function docPages(root: string): Map<string, string> {
 // ---- configuration -----------------------------------------------------------------------------------------------------------
 
 const forms: Readonly<Record<string, string>> = {
+  boolean: '`true`, `false`',
   size: 'size',
   duration: 'duration',
   string: 'text',

@@ -8,6 +8,8 @@ export interface MeasuredDaemonOptions {
   readonly tables: readonly string[]
   readonly memory: string
   readonly profile: boolean
+  /** How a slot that is far behind is read. */
+  readonly backlog: 'sql' | 'stream'
 }
 
 /** The daemon with defaults but for its memory, on tables of source `bench`; answers already. */
@@ -18,7 +20,7 @@ export async function startMeasured(options: MeasuredDaemonOptions): Promise<Dae
       warehouse: './lake',
       local: './local',
       memory: options.memory,
-      sources: { bench: { type: 'postgres', url: options.url, tables: options.tables } },
+      sources: { bench: { type: 'postgres', url: options.url, tables: options.tables, backlog: options.backlog } },
     },
     nodeFlags: options.profile ? ['--cpu-prof', `--cpu-prof-dir=${join(options.folder, 'profiles')}`] : [],
   })

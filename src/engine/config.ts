@@ -20,6 +20,10 @@ export interface PostgresSourceConfig {
   readonly into: string | null
   readonly slot: string
   readonly publication: string
+  /** How a slot that is far behind is read. */
+  readonly backlog: 'sql' | 'stream'
+  /** The slot is kept on standbys too, so that a promoted one can go on (Postgres 17 and newer). */
+  readonly failover: boolean
 }
 
 export type SourceConfig = PostgresSourceConfig
@@ -142,6 +146,17 @@ const postgres = z
         .optional(),
       slot: replicationName('The replication slot. Default: `frazil_` and the name of the source.'),
       publication: replicationName('The publication. Default: `frazil_` and the name of the source.'),
+      backlog: choice(
+        ['sql', 'stream'],
+        'How a slot that is 64 MiB or more of log behind is read: `sql` by SQL, several times as fast, from temporary copies of the slot, if the server allows it; `stream` as always.',
+      ).prefault('sql'),
+      failover: z
+        .boolean({ error: 'must be true or false' })
+        .meta({
+          description:
+            'Postgres 17 and newer: standbys that synchronize slots keep this one too, so that a promoted standby can go on.',
+        })
+        .prefault(true),
     },
     { error: 'must be a source with type, url and tables' },
   )

@@ -12,6 +12,8 @@ export interface PipelineSource {
   readonly into: string | null
   readonly slot: string
   readonly publication: string
+  readonly backlog: 'sql' | 'stream'
+  readonly failover: boolean
 }
 
 /** Everything a pipeline is started with; plain data, because the pipeline may live in another thread. */

@@ -33,6 +33,8 @@ export async function startPipeline(
             into: options.source.into,
             slot: options.source.slot,
             publication: options.source.publication,
+            backlog: options.source.backlog,
+            failover: options.source.failover,
           },
           { ...parts, observe: (event) => listener.event(event) },
         ),

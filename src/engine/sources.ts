@@ -8,8 +8,7 @@ import type { PipelineSource } from './pipeline-contract.ts'
 
 /** A source's settings with its secrets revealed. */
 export function revealed(source: SourceConfig): PipelineSource {
-  const { type, tables, into, slot, publication } = source
-  return { type, url: source.url.reveal(), tables, into, slot, publication }
+  return { ...source, url: source.url.reveal() }
 }
 
 /** Removes what a source left at its server, if it carries this lake's mark. Returns what was removed, in words. */

@@ -239,7 +239,16 @@ export class Process {
     this.#files = pool
     const options: PipelineOptions = {
       name: 'sim',
-      source: { type: 'postgres', url: '', tables: [], into: null, slot: '', publication: '' },
+      source: {
+        type: 'postgres',
+        url: '',
+        tables: [],
+        into: null,
+        slot: '',
+        publication: '',
+        backlog: 'stream',
+        failover: false,
+      },
       warehouse: join(world.folder, 'lake'),
       catalogPath: '',
       local: join(world.folder, local),

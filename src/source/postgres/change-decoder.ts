@@ -93,7 +93,7 @@ export class ChangeDecoder implements FrameDecoder {
       case 0x64: // CopyData
         if (bytes[from] === 0x77 && from < to) {
           if (to - from < 26) throw corrupt('XLogData', from, to)
-          return this.#message(bytes, from + 25, to)
+          return this.change(bytes, from + 25, to)
         }
         if (bytes[from] === 0x6b && from < to) this.#keepalive(bytes, from, to)
         return true // other kinds are for newer protocols, and say nothing to us
@@ -115,10 +115,14 @@ export class ChangeDecoder implements FrameDecoder {
 
   #keepalive(bytes: Buffer, from: number, to: number): void {
     if (to - from < 18) throw corrupt('keepalive', from, to)
-    const end = readLsn(bytes, from + 1)
+    this.reached(readLsn(bytes, from + 1))
+    if (bytes[from + 17] === 1) this.onReplyRequested()
+  }
+
+  /** Between transactions: the server has nothing more before `end`. */
+  reached(end: Lsn): void {
     if (end > this.received) this.received = end
     if (!this.#inTransaction) this.#progress(end)
-    if (bytes[from + 17] === 1) this.onReplyRequested()
   }
 
   #progress(end: Lsn): void {
@@ -137,7 +141,8 @@ export class ChangeDecoder implements FrameDecoder {
     }
   }
 
-  #message(bytes: Buffer, at: number, to: number): boolean {
+  /** One message of pgoutput, bytes [at, to). False: it cannot go on now, and wants to be asked again with the same message. */
+  change(bytes: Buffer, at: number, to: number): boolean {
     switch (bytes[at]) {
       case tag.insert:
         return this.#skip || this.#insert(bytes, at, to)

@@ -13,6 +13,11 @@ export function errorCode(error: unknown): string {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : ''
 }
 
+/** The server has understood a statement and does not carry it out: another way may do, and the connection is not to blame. */
+export function isRefusal(error: unknown): boolean {
+  return /^(?!08|57|E)[0-9A-Z]{5}$/.test(errorCode(error)) && !(error instanceof FrazilError)
+}
+
 /** What went wrong between us and the server, as an error whose kind says what to do. */
 export function postgresError(thrown: unknown, place: Place): FrazilError {
   if (thrown instanceof FrazilError) return thrown

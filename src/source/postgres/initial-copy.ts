@@ -12,7 +12,7 @@ import { EventPump } from './event-pump.ts'
 import { quoteName, quoteText } from './identifiers.ts'
 import { lsnToText } from './lsn.ts'
 import type { Lsn } from './lsn.ts'
-import { createSlot } from './ownership.ts'
+import { copyName, createSlot } from './ownership.ts'
 import { query } from './replication-stream.ts'
 import { SegmentWriter } from './segment-writer.ts'
 import type { RetiredSegments } from './segment-writer.ts'
@@ -33,9 +33,8 @@ export async function takeSnapshot(
 ): Promise<Snapshot> {
   const connection = await RawConnection.open(endpoint, 'replication')
   try {
-    // The process of this very connection makes the name unique, also beside a dead predecessor's.
     const { rows } = await connection.client.query<{ pid: number }>('select pg_catalog.pg_backend_pid() as pid')
-    const name = `${options.slot.slice(0, 50)}_c${rows[0].pid}`
+    const name = copyName(options.slot, 'c', rows[0].pid)
     const slot = await createSlot(connection.client, control, { ...options, name, kind: 'temporary' })
     if (slot.snapshot === null) throw new FrazilError('corrupt', 'no-snapshot', 'Postgres made a slot without a snapshot')
     return { floor: slot.consistentPoint, name: slot.snapshot, close: () => connection.close() }

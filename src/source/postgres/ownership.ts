@@ -20,6 +20,14 @@ export function lakeMark(lakeId: string): string {
   return `frazil lake ${lakeId}`
 }
 
+/**
+ * Name of a temporary slot beside ours. The process of the connection that makes it makes the name unique, also beside a dead
+ * predecessor's.
+ */
+export function copyName(slot: string, kind: 'b' | 'c', pid: number): string {
+  return `${slot.slice(0, 50)}_${kind}${pid}`
+}
+
 /** Throws `config` for a slot or a publication that another lake or somebody else made: those are never touched. */
 export function refuseForeign(
   names: Names,
@@ -128,6 +136,8 @@ export interface SlotRequest {
   readonly name: string
   readonly kind: 'permanent' | 'temporary'
   readonly version: number
+  /** Kept on standbys too, where the version has that; not for temporary ones. */
+  readonly failover?: boolean
   /** How long to wait for open transactions, which all have to end first. */
   readonly waitMs: number
 }
@@ -139,7 +149,9 @@ export interface SlotRequest {
 export async function createSlot(replication: Client, control: Client, request: SlotRequest): Promise<NewSlot> {
   const temporary = request.kind === 'temporary'
   const snapshot = temporary ? 'export' : 'nothing'
-  const options = request.version >= 150_000 ? `(SNAPSHOT '${snapshot}')` : temporary ? 'EXPORT_SNAPSHOT' : 'NOEXPORT_SNAPSHOT'
+  const failover = request.version >= 170_000 && !temporary && request.failover ? ', FAILOVER true' : ''
+  const options =
+    request.version >= 150_000 ? `(SNAPSHOT '${snapshot}'${failover})` : temporary ? 'EXPORT_SNAPSHOT' : 'NOEXPORT_SNAPSHOT'
   await replication.query(`SET lock_timeout = ${Math.max(1, Math.round(request.waitMs))}`)
   try {
     const { rows } = await replication.query<{ consistent_point: string; snapshot_name: string | null }>(

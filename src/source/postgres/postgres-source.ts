@@ -3,6 +3,7 @@ import { FrazilError, asError, assert } from '../../base/index.ts'
 import type { Position, SourceEvent } from '../../data/index.ts'
 import type { EventListener } from '../../observe/index.ts'
 import type { Source, SourceParts, SourceState } from '../source.ts'
+import { Backlog, farBehindBytes, mostReadAgainBytes } from './backlog.ts'
 import { readCatalogue } from './catalogue.ts'
 import type { Catalogue, TablePlan } from './catalogue.ts'
 import { ChangeDecoder } from './change-decoder.ts'
@@ -10,7 +11,7 @@ import type { StreamTable } from './stream-table.ts'
 import { compareTables, notPublished } from './compared-tables.ts'
 import { RawConnection, connectControl, placeOf } from './connection.ts'
 import type { Endpoint } from './connection.ts'
-import { errorCode, postgresError } from './errors.ts'
+import { errorCode, isRefusal, postgresError } from './errors.ts'
 import { TableCopy, takeSnapshot } from './initial-copy.ts'
 import type { Snapshot } from './initial-copy.ts'
 import { lsnToText, parseLsn } from './lsn.ts'
@@ -20,8 +21,10 @@ import type { Memo } from './memo.ts'
 import { arrangePublication, checkSlot, createSlot, refuseForeign } from './ownership.ts'
 import type { Names } from './ownership.ts'
 import { preflight, readPublication, readSlot } from './preflight.ts'
-import type { ServerFacts } from './preflight.ts'
+import type { ServerFacts, SlotFacts } from './preflight.ts'
+import { readHead } from './log-head.ts'
 import { ReplicationStream } from './replication-stream.ts'
+import { Retry } from './retry.ts'
 import { RetiredSegments } from './segment-writer.ts'
 import { checkTimeline } from './timeline.ts'
 
@@ -45,6 +48,14 @@ export interface PostgresConfig {
   readonly retryForMs?: number
   /** How long to wait for open transactions when a slot is made. Default 10 seconds, tried again within `retryForMs`. */
   readonly slotWaitMs?: number
+  /** How a slot that is far behind is read: by SQL if the server allows it, or by the stream as always. Default `sql`. */
+  readonly backlog?: 'sql' | 'stream'
+  /** Whether a new slot is kept on standbys that synchronize slots; Postgres 17 and newer. Default true. */
+  readonly failover?: boolean
+  /** From how many bytes of log on a slot is far behind. Default 64 MiB. */
+  readonly farBehindBytes?: number
+  /** Bytes of log that the server decodes at a time when it is read by SQL. Default 256 MiB. */
+  readonly backlogRoundBytes?: number
   /** Largest message taken from the server. Default 1 GiB and 64 MiB, which is what Postgres can send. */
   readonly maxFrameBytes?: number
   /** `wal_sender_timeout` of our connection. Default: a minute, or the server's if longer. */
@@ -56,10 +67,8 @@ export interface PostgresParts extends SourceParts {
   readonly observe?: EventListener
 }
 
-const firstRetryMs = 100
 /** How long a server that does not answer at all is asked when the source starts. */
 const firstContactMs = 3_000
-const longestRetryMs = 10_000
 
 /** A Postgres database's changes by logical replication, after a copy of what is there (`Source`). */
 export function createPostgresSource(config: PostgresConfig, parts: PostgresParts): Source {
@@ -86,6 +95,9 @@ interface Plan {
   readonly toCopy: readonly TablePlan[]
   /** Tables that cannot go on, or not begin. */
   readonly failed: readonly SourceEvent[]
+  /** End of the server's log. */
+  readonly head: Lsn
+  readonly byStream: boolean
 }
 
 class PostgresSource implements Source {
@@ -103,6 +115,8 @@ class PostgresSource implements Source {
   #lastAnswer: Promise<unknown> = Promise.resolve()
   #decoder: ChangeDecoder | null = null
   #stream: ReplicationStream | null = null
+  #backlog: Backlog | null = null
+  #backlogRefused = false
   #copy: { readonly scope: string; readonly copy: TableCopy } | null = null
   #acknowledged: Lsn = 0
   #target: Lsn = 0
@@ -144,19 +158,7 @@ class PostgresSource implements Source {
   }
 
   async head(): Promise<Position> {
-    const head = await this.#asking(async (client) => {
-      const { rows } = await client.query<{ inserted: string; flushed: string }>(
-        'select pg_catalog.pg_current_wal_insert_lsn()::text as inserted, pg_catalog.pg_current_wal_flush_lsn()::text as flushed',
-      )
-      const flushed = parseLsn(rows[0].flushed)
-      const inserted = endOfRecords(parseLsn(rows[0].inserted))
-      if (inserted <= flushed) return flushed
-      // A commit with synchronous_commit = off is visible before it is on disk, and the stream sends only what is: flush it.
-      await client.query(
-        "BEGIN; SET LOCAL synchronous_commit = 'local'; SELECT pg_catalog.pg_logical_emit_message(true, 'frazil', ''); COMMIT",
-      )
-      return inserted
-    })
+    const head = await this.#asking(readHead)
     this.#target = Math.max(this.#target, head)
     this.#stream?.reach(this.#target)
     return lsnToText(head)
@@ -167,6 +169,7 @@ class PostgresSource implements Source {
     if (lsn <= this.#acknowledged) return
     this.#acknowledged = lsn
     this.#stream?.acknowledge(lsn)
+    this.#backlog?.acknowledge(lsn)
     this.#decoder?.releaseSealed()
   }
 
@@ -183,6 +186,7 @@ class PostgresSource implements Source {
   async close(): Promise<void> {
     this.#closing.abort()
     this.#copy?.copy.close()
+    this.#backlog?.close()
     this.#stream?.close()
     await this.#dropControl()
   }
@@ -226,7 +230,7 @@ class PostgresSource implements Source {
     for (const event of tables.failed) {
       if (event.type !== 'failed') continue
       const { message, hint } = event.error
-      this.#parts.observe?.({ type: 'notice', level: 'warn', message, hint: hint ?? null })
+      this.#notice('warn', message, hint)
     }
     const unpublished = notPublished(tables.known, publication, this.name)
     const known = tables.known.filter((entry) => !unpublished.has(entry))
@@ -249,6 +253,8 @@ class PostgresSource implements Source {
       known: known.map(({ table, floor, plan }) => ({ table, floor: parseLsn(floor), columns: plan.columns })),
       toCopy: tables.toCopy,
       failed,
+      head: facts.flushed,
+      byStream: this.#byStream(slot, facts),
     }
   }
 
@@ -284,7 +290,9 @@ class PostgresSource implements Source {
     try {
       if (exists) await control.query('select pg_catalog.pg_drop_replication_slot($1)', [this.#names.slot])
       const waitMs = this.#config.slotWaitMs ?? 10_000
-      const request = { name: this.#names.slot, kind: 'permanent', version: facts.version, waitMs } as const
+      const { version } = facts
+      const failover = this.#config.failover ?? true
+      const request = { name: this.#names.slot, kind: 'permanent', version, waitMs, failover } as const
       return (await createSlot(replication.client, control, request)).consistentPoint
     } finally {
       await replication.close()
@@ -370,10 +378,20 @@ class PostgresSource implements Source {
     for (const { floor } of tables) this.#target = Math.max(this.#target, floor)
     let retry = new Retry(this.#parts, this.#config.retryForMs)
     let announced = false
-    let again = false
+    // While tables were copied the log went on.
+    let again = plan.toCopy.length > 0
+    let { head, byStream } = plan
     while (!this.#closing.signal.aborted) {
+      const from = decoder.position
       try {
-        if (again) await this.#checkAgain(decoder.position)
+        if (again) ({ head, byStream } = await this.#checkAgain(decoder.position))
+        if (!byStream && head - decoder.position >= (this.#config.farBehindBytes ?? farBehindBytes)) {
+          if (!announced) yield [{ type: 'streaming' }]
+          announced = true
+          yield* this.#readBacklog(decoder, head)
+          if (this.#closing.signal.aborted) return
+          await this.#checkAgain(decoder.position)
+        }
         const stream = await ReplicationStream.open({
           endpoint: this.#endpoint,
           slot: this.#names.slot,
@@ -407,6 +425,7 @@ class PostgresSource implements Source {
       } catch (error) {
         if (this.#closing.signal.aborted) return
         const failure = this.#unavailable(error)
+        if (decoder.position > from) retry = new Retry(this.#parts, this.#config.retryForMs)
         this.#stream?.close()
         this.#stream = null
         again = true
@@ -419,8 +438,63 @@ class PostgresSource implements Source {
     }
   }
 
+  /** Until the stream can go on: the slot is nearly read, or the server does not let us read it like this. */
+  async *#readBacklog(decoder: ChangeDecoder, head: Lsn): AsyncGenerator<readonly SourceEvent[], void> {
+    const { slot, publication } = this.#names
+    const { pool, clock } = this.#parts
+    try {
+      this.#backlog = await Backlog.open({
+        endpoint: this.#endpoint,
+        slot,
+        publication,
+        decoder,
+        head,
+        pool,
+        clock,
+        retired: this.#retired,
+        maxFrameBytes: this.#maxFrameBytes,
+        roundBytes: this.#config.backlogRoundBytes,
+        advance: async (position) => {
+          await this.#asking((client) =>
+            client.query('select pg_catalog.pg_replication_slot_advance($1, $2)', [slot, lsnToText(position)]),
+          )
+        },
+      })
+      const behind = Math.round((head - decoder.position) / 1e6)
+      this.#notice('info', `source ${this.name} is ${behind} MB of log behind: it is read by SQL first`)
+      for (;;) {
+        if (this.#closing.signal.aborted) return
+        const events = await this.#backlog.take()
+        if (events === null) return
+        yield events
+      }
+    } catch (error) {
+      if (!isRefusal(error)) throw error
+      this.#backlogRefused = true
+      const { message } = postgresError(error, placeOf(this.#config.url))
+      this.#notice('warn', `the backlog of source ${this.name} is read by the stream, which is slower; by SQL: ${message}`)
+      const events = decoder.reconnect()
+      this.#retired.handOut()
+      yield events
+      this.#retired.release()
+    } finally {
+      this.#backlog?.close()
+      this.#backlog = null
+    }
+  }
+
+  /**
+   * Whether the stream has to read all of a backlog: it was asked to; only it waits for standbys that must not fall behind us; or
+   * an old transaction would make the server read too much log again in each round.
+   */
+  #byStream(slot: SlotFacts | null, facts: ServerFacts): boolean {
+    if (this.#config.backlog === 'stream' || this.#backlogRefused || !slot) return true
+    if (slot.failover && facts.waitsForStandbys) return true
+    return slot.confirmed === null || slot.restart === null || slot.confirmed - slot.restart > mostReadAgainBytes
+  }
+
   /** After a lost connection: is this still the server, the slot and the publication that we were reading? */
-  async #checkAgain(position: Lsn): Promise<void> {
+  async #checkAgain(position: Lsn): Promise<{ head: Lsn; byStream: boolean }> {
     const control = await this.#control()
     const [slot, publication] = [
       await readSlot(control, this.#names.slot),
@@ -434,9 +508,14 @@ class PostgresSource implements Source {
     if (this.#memo) await this.#checkServer(this.#memo, facts, position)
     checkSlot(this.#names, slot, position, facts)
     refuseForeign(this.#names, slot, publication, facts)
+    return { head: facts.flushed, byStream: this.#byStream(slot, facts) }
   }
 
   // ---- connections --------------------------------------------------------------------------------------------------------
+
+  #notice(level: 'info' | 'warn', message: string, hint: string | null = null): void {
+    this.#parts.observe?.({ type: 'notice', level, message, hint })
+  }
 
   get #maxFrameBytes(): number {
     return this.#config.maxFrameBytes ?? (1 << 30) + (64 << 20)
@@ -504,38 +583,4 @@ class PostgresSource implements Source {
     if (failure.kind !== 'unavailable') throw failure
     return failure
   }
-}
-
-/** Waits longer after each failure, and gives up in the end. */
-class Retry {
-  readonly #parts: PostgresParts
-  readonly #forMs: number
-  #attempts = 0
-  #since: number | null = null
-
-  constructor(parts: PostgresParts, forMs = 600_000) {
-    this.#parts = parts
-    this.#forMs = forMs
-  }
-
-  /** Throws `error` when it has lasted too long. */
-  async after(error: FrazilError, signal: AbortSignal): Promise<void> {
-    const now = this.#parts.clock.monotonic()
-    this.#since ??= now
-    if (now - this.#since >= this.#forMs) throw error
-    const delayMs = Math.min(firstRetryMs * 2 ** Math.min(this.#attempts, 10), longestRetryMs)
-    this.#attempts++
-    const message = error.hint ? `${error.message}; ${error.hint}` : error.message
-    this.#parts.observe?.({ type: 'retry', what: 'postgres', attempt: this.#attempts, delayMs, code: error.code, message })
-    await this.#parts.clock.sleep(delayMs, signal)
-  }
-}
-
-const logPageBytes = 8192
-const longPageHeaderBytes = 40
-
-/** At the start of a page the insert position lies behind the page's header, where no record ends. */
-function endOfRecords(inserted: Lsn): Lsn {
-  const inPage = inserted % logPageBytes
-  return inPage <= longPageHeaderBytes ? inserted - inPage : inserted
 }

@@ -13,6 +13,8 @@ export interface ServerFacts {
   readonly role: string
   /** End of the log that is safe on its disk. */
   readonly flushed: Lsn
+  /** Slots that are kept on standbys are read only up to what these have (`synchronized_standby_slots`, 17 and newer). */
+  readonly waitsForStandbys: boolean
 }
 
 export interface SlotFacts {
@@ -22,6 +24,12 @@ export interface SlotFacts {
   readonly activePid: number | null
   readonly walStatus: string | null
   readonly confirmed: Lsn | null
+  /** Where the server begins to read its log for it: what it keeps. */
+  readonly restart: Lsn | null
+  /** Why it can be read no more (17 and newer); null while it can. */
+  readonly invalidation: string | null
+  /** It is kept on standbys too (17 and newer). */
+  readonly failover: boolean
 }
 
 export interface PublicationFacts {
@@ -52,6 +60,7 @@ interface FactsRow {
   database: string
   role: string
   flushed: string | null
+  standbys: boolean
 }
 
 const factsSql = `
@@ -64,7 +73,10 @@ select current_setting('server_version_num')::int as version, current_setting('w
                and pg_catalog.pg_has_role(current_user, r.oid, 'MEMBER')) as may_replicate,
   pg_catalog.has_database_privilege(current_database(), 'CREATE') as may_create,
   (select system_identifier::text from pg_catalog.pg_control_system()) as system_id,
-  (select timeline_id from pg_catalog.pg_control_checkpoint()) as timeline,
+  case when pg_catalog.pg_is_in_recovery() then 0
+    -- The control file still has the old one just after a promotion.
+    else ('x' || substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int end as timeline,
+  coalesce(current_setting('synchronized_standby_slots', true), '') <> '' as standbys,
   current_database()::text as database, current_user::text as role,
   case when pg_catalog.pg_is_in_recovery() then null else pg_catalog.pg_current_wal_flush_lsn()::text end as flushed`
 
@@ -105,6 +117,7 @@ export async function examineServer(
       database: facts.database,
       role: facts.role,
       flushed: facts.flushed === null ? lsnOf(0, 0) : parseLsn(facts.flushed),
+      waitsForStandbys: facts.standbys,
     },
     problems: [...serverProblems(facts, request)],
   }
@@ -165,15 +178,30 @@ export async function readSlot(client: Client, name: string): Promise<SlotFacts 
     pid: number | null
     status: string | null
     confirmed: string | null
+    restart: string | null
+    invalidation: string | null
+    failover: boolean | null
   }
+  // What only newer versions have is asked for by name.
   const { rows } = await client.query<Row>(
-    `select plugin::text, database::text, active_pid as pid, wal_status as status, confirmed_flush_lsn::text as confirmed
-     from pg_catalog.pg_replication_slots where slot_name = $1`,
+    `select plugin::text, database::text, active_pid as pid, wal_status as status, confirmed_flush_lsn::text as confirmed, restart_lsn::text as restart,
+       pg_catalog.to_jsonb(s) ->> 'invalidation_reason' as invalidation, (pg_catalog.to_jsonb(s) ->> 'failover')::bool as failover
+     from pg_catalog.pg_replication_slots s where slot_name = $1`,
     [name],
   )
   if (rows.length === 0) return null
-  const [{ plugin, database, pid, status, confirmed }] = rows
-  return { name, plugin, database, activePid: pid, walStatus: status, confirmed: confirmed === null ? null : parseLsn(confirmed) }
+  const [{ plugin, database, pid, status, confirmed, restart, invalidation, failover }] = rows
+  return {
+    name,
+    plugin,
+    database,
+    activePid: pid,
+    walStatus: status,
+    confirmed: confirmed === null ? null : parseLsn(confirmed),
+    restart: restart === null ? null : parseLsn(restart),
+    invalidation,
+    failover: failover ?? false,
+  }
 }
 
 export async function readPublication(client: Client, name: string): Promise<PublicationFacts | null> {
