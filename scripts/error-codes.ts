@@ -38,6 +38,7 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
   'commit-uncertain': ['It is unknown whether a commit landed; it is looked up before anything else happens.'],
   'commit-unknown': ['The catalog did not say in time whether a commit landed.'],
   'compressed-puffin': ['A Puffin file has a compressed footer.'],
+  'config-exists': ['`frazil init` would replace a file that is there.', '`--out`, or `--force`.'],
   'config-invalid': ['The configuration has unknown keys or wrong values.', 'The message has a line for each, with its place.'],
   'config-missing': ['The configuration file is not there or cannot be read.'],
   'config-yaml': ['The configuration file is not YAML.'],

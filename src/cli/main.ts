@@ -3,6 +3,7 @@ import { addCheckCommand } from './check.ts'
 import { addDemoCommand } from './demo-command.ts'
 import { addDropCommand } from './drop.ts'
 import { errorText, exitCodeOf, exitCodes } from './exit.ts'
+import { addInitCommand } from './init.ts'
 import { addQueryCommand } from './query.ts'
 import { addRunCommand } from './run.ts'
 import { addTablesCommand } from './tables.ts'
@@ -15,6 +16,7 @@ const program = new Command('frazil')
   .configureOutput({ outputError: (text, write) => write(`frazil: ${text.replace(/^error: /, '')}`) })
   .showSuggestionAfterError()
 addDemoCommand(program)
+addInitCommand(program)
 addRunCommand(program)
 addCheckCommand(program)
 addQueryCommand(program)

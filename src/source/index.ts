@@ -1,5 +1,12 @@
 export type { Source, SourceParts, SourceState } from './source.ts'
-export { checkPostgresSource, createPostgresSource, dropPostgresSource, postgresTypes } from './postgres/index.ts'
+export {
+  checkPostgresSource,
+  createPostgresSource,
+  dropPostgresSource,
+  postgresTypes,
+  surveyPostgresSource,
+  tableText,
+} from './postgres/index.ts'
 export type {
   DroppedSource,
   PostgresConfig,
@@ -7,4 +14,5 @@ export type {
   PostgresTypeLine,
   SourceFinding,
   SourceReport,
+  SurveyedSource,
 } from './postgres/index.ts'

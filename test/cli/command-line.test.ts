@@ -27,9 +27,9 @@ suite('the command line', () => {
   test('help lists the commands that exist', async () => {
     const { code, out } = await frazil(['--help'])
     assert.equal(code, 0)
-    for (const command of ['demo', 'run', 'check', 'query', 'tables', 'drop'])
+    for (const command of ['demo', 'init', 'run', 'check', 'query', 'tables', 'drop'])
       assert.match(out, new RegExp(`^  ${command} `, 'm'))
-    for (const command of ['init', 'verify', 'explain', 'optimize', 'resync', 'replay'])
+    for (const command of ['verify', 'explain', 'optimize', 'resync', 'replay'])
       assert.doesNotMatch(out, new RegExp(`^  ${command} `, 'm'))
   })
 

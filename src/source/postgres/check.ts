@@ -1,8 +1,9 @@
 import type { Client } from 'pg'
 import { FrazilError } from '../../base/index.ts'
+import type { CatalogueRequest } from './catalogue.ts'
 import { checkServerSettings, checkSlotUse, checkTransactions } from './check-server.ts'
 import { checkTables, tableText } from './check-tables.ts'
-import type { CheckedTable, UncheckedTable } from './check-tables.ts'
+import type { CheckedTable, CheckedTables, UncheckedTable } from './check-tables.ts'
 import { RawConnection, connectControl, placeOf } from './connection.ts'
 import type { Endpoint } from './connection.ts'
 import { errorCode, postgresError } from './errors.ts'
@@ -56,6 +57,38 @@ export async function checkPostgresSource(config: CheckedConfig, options: CheckO
   return report
 }
 
+/** A database with all of its tables. */
+export interface SurveyedSource extends CheckedTables {
+  readonly database: string
+  /** Version and address, for people. */
+  readonly server: string
+}
+
+/** The tables of a database as they would be mirrored, for a first configuration. Throws when the database cannot be asked. */
+export async function surveyPostgresSource(config: CheckedConfig): Promise<SurveyedSource> {
+  const place = placeOf(config.url)
+  const client = await connectControl(endpointOf(config))
+  try {
+    const { rows } = await client.query<{ database: string; version: string }>(
+      "select current_database()::text as database, split_part(current_setting('server_version'), ' ', 1) as version",
+    )
+    const [{ database, version }] = rows
+    const checked = await checkTables(client, requestOf(config))
+    return { ...checked, database, server: `Postgres ${version} at ${place.host}:${place.port}` }
+  } catch (error) {
+    throw postgresError(error, place)
+  } finally {
+    await client.end().catch(() => {})
+  }
+}
+
+/** As for a lake that has nothing yet. */
+function requestOf(config: CheckedConfig): CatalogueRequest {
+  const { publication } = namesOf({ ...config, lakeId: '' })
+  const { name, tables, into } = config
+  return { source: name, tables, into: into ?? null, detached: new Set(), known: new Set(), publication }
+}
+
 async function examine(
   client: Client,
   config: CheckedConfig,
@@ -85,14 +118,7 @@ async function examine(
   }
   if (slot && !foreign) findings.push(...(await checkSlotUse(client, slot, running)))
   if (!slot) findings.push(...(await checkTransactions(client, facts.role)))
-  const checked = await checkTables(client, {
-    source: config.name,
-    tables: config.tables,
-    into: config.into ?? null,
-    detached: new Set(),
-    known: new Set(),
-    publication: names.publication,
-  })
+  const checked = await checkTables(client, requestOf(config))
   const { tables, leftOut } = checked
   if (!slot) {
     const bytes = tables.reduce((sum, table) => sum + table.bytes, 0)

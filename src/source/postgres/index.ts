@@ -1,5 +1,6 @@
-export { checkPostgresSource } from './check.ts'
-export type { SourceReport } from './check.ts'
+export { checkPostgresSource, surveyPostgresSource } from './check.ts'
+export type { SourceReport, SurveyedSource } from './check.ts'
+export { tableText } from './check-tables.ts'
 export type { SourceFinding } from './finding.ts'
 export { dropPostgresSource } from './drop.ts'
 export type { DroppedSource } from './drop.ts'
