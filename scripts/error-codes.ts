@@ -62,6 +62,14 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
   'file-system': ['The file system cannot do what durability needs.'],
   folder: ['A folder cannot be made.'],
   'foreign-local': ['`local` belongs to another lake.', 'Give this lake a `local` of its own.'],
+  'generated-in-identity': [
+    'A table with REPLICA IDENTITY FULL has a generated column, which Postgres 18 does not let be published.',
+    '`REPLICA IDENTITY DEFAULT` and a primary key.',
+  ],
+  'partition-of-mirrored': [
+    'A partition is named beside its partitioned table, which has its rows already.',
+    'Name one of them.',
+  ],
   format: ['The result cannot be given in this format yet.'],
   'format-version': ['The table has an Iceberg format version that is not supported here.'],
   'invalid-utf8': ['A text is not UTF-8.'],

@@ -91,6 +91,13 @@ interface CandidateRow {
   immediate: boolean
 }
 
+interface AncestorRow {
+  leaf: number
+  root: number
+  schema: string
+  name: string
+}
+
 interface PartitionRow {
   root: number
   name: string
@@ -146,6 +153,12 @@ from unnest($1::int8[]) r(root) cross join lateral pg_catalog.pg_partition_tree(
 join pg_catalog.pg_class c on c.oid = t.relid join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where t.isleaf`
 
+const ancestorsSql = `
+select l.leaf::text as leaf, c.oid::int8::text as root, n.nspname as schema, c.relname as name
+from unnest($1::int8[]) l(leaf) cross join lateral pg_catalog.pg_partition_ancestors(l.leaf::oid::regclass) a
+join pg_catalog.pg_class c on c.oid = a.relid join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+where a.relid::int8 <> l.leaf and a.relid::int8 = any($2::int8[])`
+
 const typesSql = `
 select oid::int8::text as oid, typname as name, typtype as kind, typcategory as category, typbasetype::int8::text as base,
   typtypmod as modifier, typelem::int8::text as element
@@ -166,8 +179,12 @@ export async function readCatalogue(client: Client, request: CatalogueRequest): 
     client,
     [...columns.values()].flat().map((column) => column.type),
   )
-  const encoding = await client.query<{ server_encoding: string }>('SHOW server_encoding')
-  const checkText = encoding.rows[0].server_encoding === 'SQL_ASCII'
+  const ancestors = await readAncestors(client, chosen)
+  const server = await client.query<{ encoding: string; version: number }>(
+    "select current_setting('server_encoding') as encoding, current_setting('server_version_num')::int as version",
+  )
+  const [{ encoding, version }] = server.rows
+  const checkText = encoding === 'SQL_ASCII'
   const codecOf = (typeOid: number, modifier: number): Codec | null => resolveType(typeOid, modifier, types, checkText)
 
   const plans: TablePlan[] = []
@@ -180,6 +197,8 @@ export async function readCatalogue(client: Client, request: CatalogueRequest): 
           indexes: indexes.filter((index) => index.relation === relation.oid),
           candidates: candidates.filter((candidate) => candidate.relation === relation.oid),
           partitions: partitions.filter((partition) => partition.root === relation.oid),
+          mirroredRoot: ancestors.find(({ leaf }) => leaf === relation.oid) ?? null,
+          version,
           codecOf,
           request,
         }),
@@ -236,6 +255,10 @@ interface PlanParts {
   readonly indexes: readonly IndexRow[]
   readonly candidates: readonly CandidateRow[]
   readonly partitions: readonly PartitionRow[]
+  /** A table chosen as well that this one is a partition of: its changes come under that one's name. */
+  readonly mirroredRoot: AncestorRow | null
+  /** `server_version_num` */
+  readonly version: number
   codecOf(typeOid: number, modifier: number): Codec | null
   readonly request: CatalogueRequest
 }
@@ -250,6 +273,11 @@ function planTable(relation: RelationRow, parts: PlanParts): TablePlan {
   const sql = `${quoteName(relation.schema)}.${quoteName(relation.name)}`
   if (relation.persistence === 'u') {
     throw refuse('unlogged-table', 'is unlogged, so its changes are not in the log', `ALTER TABLE ${sql} SET LOGGED`)
+  }
+  if (parts.mirroredRoot) {
+    const root = showName(parts.mirroredRoot.schema, parts.mirroredRoot.name)
+    const hint = 'name either the partitioned table or its partitions in tables'
+    throw refuse('partition-of-mirrored', `is a partition of ${root}, which is mirrored and has its rows`, hint)
   }
   if (!relation.readable) {
     throw refuse('missing-select', `may not be read by ${relation.role}`, `GRANT SELECT ON ${sql} TO ${quoteName(relation.role)}`)
@@ -277,6 +305,15 @@ function planTable(relation: RelationRow, parts: PlanParts): TablePlan {
       }
       return { name: column.name, typeOid: column.type, modifier: column.modifier, codec }
     })
+  // Each UPDATE would fail at the source ("Replica identity must not contain unpublished generated columns").
+  const full = relation.kind === 'p' ? parts.partitions.some(({ identity }) => identity === 'f') : relation.identity === 'f'
+  if (full && parts.version >= 180_000 && columns.length < parts.columns.length) {
+    throw refuse(
+      'generated-in-identity',
+      'has REPLICA IDENTITY FULL and a generated column, so from Postgres 18 on its UPDATEs and DELETEs would fail once it is published',
+      `with a primary key: ALTER TABLE ${sql} REPLICA IDENTITY DEFAULT; or drop the generated column`,
+    )
+  }
   const key = keyOf(relation, columns, parts, (why) =>
     refuse(
       'no-identity',
@@ -368,6 +405,18 @@ async function readColumns(client: Client, oids: readonly number[]): Promise<Map
 async function readIndexes(client: Client, oids: readonly number[]): Promise<IndexRow[]> {
   const { rows } = await client.query<Omit<IndexRow, 'relation'> & { relation: string }>(indexesSql, [oids])
   return rows.map((row) => ({ ...row, relation: Number(row.relation) }))
+}
+
+/** For partitions that were chosen: an ancestor that was chosen too. */
+async function readAncestors(client: Client, chosen: readonly RelationRow[]): Promise<AncestorRow[]> {
+  const leaves = chosen.filter(({ leaf }) => leaf).map(({ oid }) => oid)
+  const roots = chosen.filter(({ kind }) => kind === 'p').map(({ oid }) => oid)
+  if (leaves.length === 0 || roots.length === 0) return []
+  const { rows } = await client.query<Omit<AncestorRow, 'leaf' | 'root'> & { leaf: string; root: string }>(ancestorsSql, [
+    leaves,
+    roots,
+  ])
+  return rows.map((row) => ({ ...row, leaf: Number(row.leaf), root: Number(row.root) }))
 }
 
 async function readCandidates(client: Client, oids: readonly number[]): Promise<CandidateRow[]> {
