@@ -109,8 +109,21 @@ function postgresTypesPage(): string {
   return `# Postgres types
 
 ${generated}
-What each Postgres type becomes in Iceberg. A value that cannot be represented stops its table with a sentence; a table with a column of
-a type that is not here is left out with a sentence. No value is ever rounded or replaced by a null.
+What each Postgres type becomes in Iceberg: the same for the initial copy and for the stream, whichever form the stream has. No value
+is ever rounded, or replaced without a setting that says so.
+
+* **Out of range.** Values that Iceberg cannot hold (infinite dates and timestamps, timestamps beyond its 64 bits, \`24:00:00\`, NaN in
+  a decimal) stop their table with a sentence; no other table stops. \`out-of-range\` of the source, or of one column under
+  \`columns\`, makes them null, or the nearest value that every reader can show; NaN has none and becomes null. Infinite bounds of
+  ranges of dates go the same way. Replaced values are counted in \`frazil_values_replaced_total\`. BC dates and years beyond 9999 are
+  held exactly; some readers cannot show them, and \`clamp\` is for those.
+* **Text.** Any column can be mirrored as the text that Postgres prints: \`columns: {'public.orders.tags': text}\`. This keeps what
+  lists lose (several dimensions, lower bounds) and is the way out for any value that is refused.
+* **Form of the stream.** It is binary when every column of every table has a type that is read in binary form, else text, which is
+  exact too and slower to decode. It is one choice for a source, so a single column of the last line (or one set to \`text\`) decides
+  for all. A stream that meets such a type later is opened again in text form, and loses nothing.
+* **Size.** A single value may have 16 MiB.
+* A type or a setting that changes what a column becomes takes effect when the table is resynced.
 
 | Postgres | Iceberg | |
 |---|---|---|

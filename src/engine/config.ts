@@ -2,6 +2,7 @@ import { isAbsolute, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { z } from 'zod'
 import { FrazilError } from '../base/index.ts'
+import type { ColumnSetting, OutOfRange } from '../source/index.ts'
 import { describeIssues } from './config-issues.ts'
 import type { Issue } from './config-issues.ts'
 import { fillReferences } from './references.ts'
@@ -24,6 +25,9 @@ export interface PostgresSourceConfig {
   readonly backlog: 'sql' | 'stream'
   /** The slot is kept on standbys too, so that a promoted one can go on (Postgres 17 and newer). */
   readonly failover: boolean
+  readonly outOfRange: OutOfRange
+  /** Columns by `schema.table.column`, as written. */
+  readonly columns: Readonly<Record<string, ColumnSetting>>
 }
 
 export type SourceConfig = PostgresSourceConfig
@@ -87,6 +91,14 @@ const later = (description: string) =>
 
 const choice = <const T extends readonly [string, ...string[]]>(values: T, description: string) =>
   z.enum(values, { error: `must be ${values.map((value) => `"${value}"`).join(' or ')}` }).meta({ description })
+
+/** The same where one of the values is "null", which YAML without quotes takes for nothing at all. */
+const quotedChoice = <const T extends readonly [string, ...string[]]>(values: T, description: string) =>
+  z
+    .enum(values, {
+      error: `must be ${values.map((value) => (value === 'null' ? '"null" (in quotes)' : `"${value}"`)).join(' or ')}`,
+    })
+    .meta({ description })
 
 const text = (description: string, what = 'must be text') =>
   z.string({ error: what }).min(1, 'must not be empty').meta({ description })
@@ -157,6 +169,21 @@ const postgres = z
             'Postgres 17 and newer: standbys that synchronize slots keep this one too, so that a promoted standby can go on.',
         })
         .prefault(true),
+      'out-of-range': quotedChoice(
+        ['error', 'null', 'clamp'],
+        'Values that Iceberg cannot hold ([list](postgres-types.md)): `error` stops their table, `null` makes them null, `clamp` makes them the nearest of the years 1 to 9999 (all dates and timestamps outside of them) or 23:59:59.999999.',
+      ).prefault('error'),
+      columns: z
+        .record(
+          z.string(),
+          quotedChoice(
+            ['text', 'error', 'null', 'clamp'],
+            '`text` mirrors the column as the text that Postgres prints, whatever its type; the others are `out-of-range` of this column.',
+          ),
+          { error: "must be a map of columns, for example {'public.orders.tags': text}" },
+        )
+        .meta({ description: 'Settings of columns, by `schema.table.column` as SQL identifiers.' })
+        .prefault({}),
     },
     { error: 'must be a source with type, url and tables' },
   )
@@ -252,6 +279,7 @@ export function resolveConfig(input: unknown, parts: ConfigParts): Config {
       into: source.into ?? null,
       slot: source.slot ?? own,
       publication: source.publication ?? own,
+      outOfRange: source['out-of-range'],
     }
     const twin = Object.keys(sources).find(
       (other) => other !== name && sources[other].slot === sources[name].slot && sameServer(sources[other], sources[name]),

@@ -2,6 +2,7 @@ import type { Field, Position, Value } from '../data/index.ts'
 import type { EngineEvent } from '../observe/index.ts'
 import type { StateChange } from '../iceberg/catalog/index.ts'
 import type { TableView } from '../query/index.ts'
+import type { ColumnSetting, OutOfRange } from '../source/index.ts'
 import type { SourceStatus, TableStatus } from './contract.ts'
 
 /** A source's settings with its secrets revealed: they travel to the pipeline's thread and nowhere else. */
@@ -14,6 +15,8 @@ export interface PipelineSource {
   readonly publication: string
   readonly backlog: 'sql' | 'stream'
   readonly failover: boolean
+  readonly outOfRange: OutOfRange
+  readonly columns: Readonly<Record<string, ColumnSetting>>
 }
 
 /** Everything a pipeline is started with; plain data, because the pipeline may live in another thread. */

@@ -35,6 +35,8 @@ export async function startPipeline(
             publication: options.source.publication,
             backlog: options.source.backlog,
             failover: options.source.failover,
+            outOfRange: options.source.outOfRange,
+            columns: options.source.columns,
           },
           { ...parts, observe: (event) => listener.event(event) },
         ),

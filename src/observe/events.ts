@@ -64,6 +64,8 @@ export type EngineEvent =
       readonly code: string
       readonly message: string
     }
+  /** Values that Iceberg cannot hold became others, as `out-of-range` says; since the last such event. */
+  | { readonly type: 'replaced'; readonly source: string; readonly values: number }
   /** A query was answered or refused; `code` is null or the error's. */
   | { readonly type: 'query'; readonly ms: number; readonly rows: number; readonly bytes: number; readonly code: string | null }
   /** Anything that went wrong and was not simply answered to a caller. */

@@ -82,6 +82,8 @@ function logEvent(log: Log, event: EngineEvent): void {
     }
     case 'staged':
       return log.debug('file staged', { table: event.table, rows: event.rows, bytes: event.bytes, ms: Math.round(event.ms) })
+    case 'replaced':
+      return log.debug('values replaced', { source: event.source, values: event.values })
     case 'retry':
       return log.warn(`${event.what} does not answer, trying again: ${event.message}`, {
         attempt: event.attempt,

@@ -28,6 +28,11 @@ export const metricTable = {
   frazil_source_bytes_total: ['counter', 'Bytes decoded from the source.', ['source']],
   frazil_source_lag_seconds: ['gauge', 'From the last commit at the source to its being visible.', ['source']],
   frazil_source_state: ['gauge', '1 for the state that the source is in.', ['source', 'state']],
+  frazil_values_replaced_total: [
+    'counter',
+    'Values that Iceberg cannot hold and that became others (`out-of-range`).',
+    ['source'],
+  ],
   frazil_lake_commits_total: ['counter', 'Commits to Iceberg.', ['source']],
   frazil_lake_commit_seconds: ['histogram', 'Duration of a commit to Iceberg.', ['source']],
   frazil_lake_objects_total: ['counter', 'Objects written for commits, data files and metadata.', ['source']],
@@ -132,6 +137,8 @@ export class Metrics {
         this.#add('frazil_queries_total', 1, { outcome: event.code ?? 'ok' })
         if (event.code === null) this.#histograms.get('frazil_query_seconds')?.observe(event.ms / 1000)
         return
+      case 'replaced':
+        return this.#add('frazil_values_replaced_total', event.values, { source: event.source })
       case 'retry':
         return this.#add('frazil_retries_total', 1, { what: event.what })
       case 'error':

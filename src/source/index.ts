@@ -8,7 +8,9 @@ export {
   tableText,
 } from './postgres/index.ts'
 export type {
+  ColumnSetting,
   DroppedSource,
+  OutOfRange,
   PostgresConfig,
   PostgresParts,
   PostgresTypeLine,

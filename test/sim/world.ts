@@ -248,6 +248,8 @@ export class Process {
         publication: '',
         backlog: 'stream',
         failover: false,
+        outOfRange: 'error',
+        columns: {},
       },
       warehouse: join(world.folder, 'lake'),
       catalogPath: '',

@@ -156,6 +156,7 @@ class Lane {
   readonly decoder: BacklogDecoder
   readonly pump: EventPump
   readonly #publication: string
+  readonly #changes: ChangeDecoder
   #copied = false
 
   private constructor(slot: string, connection: RawConnection, options: BacklogOptions) {
@@ -164,6 +165,7 @@ class Lane {
     this.decoder = new BacklogDecoder(options.decoder)
     this.pump = new EventPump(connection, this.decoder, { pool, clock, retired, maxFrameBytes, pace: false })
     this.#publication = options.publication
+    this.#changes = options.decoder
   }
 
   static async open(options: BacklogOptions): Promise<Lane> {
@@ -195,7 +197,7 @@ class Lane {
     statements.push(
       `COPY (SELECT c.data FROM pg_catalog.pg_replication_slots s, LATERAL pg_catalog.pg_logical_slot_get_binary_changes(s.slot_name,
          s.confirmed_flush_lsn + greatest(${bytes}, s.confirmed_flush_lsn - s.restart_lsn), ${roundChanges}, 'proto_version', '1',
-         'publication_names', ${quoteText(quoteName(this.#publication))}, 'binary', 'true') c
+         'publication_names', ${quoteText(quoteName(this.#publication))}, 'binary', '${this.#changes.binary}') c
        WHERE s.slot_name = ${own}) TO STDOUT (FORMAT binary)`,
       `SELECT confirmed_flush_lsn::text, pg_catalog.pg_current_wal_flush_lsn()::text FROM pg_catalog.pg_replication_slots WHERE slot_name = ${own}`,
     )

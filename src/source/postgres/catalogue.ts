@@ -1,11 +1,14 @@
 import type { Client } from 'pg'
 import { FrazilError } from '../../base/index.ts'
 import type { Field, SourceTable, TableKey } from '../../data/index.ts'
-import type { Codec } from './codecs.ts'
-import { icebergName, parseShownName, parseTablePattern, quoteName, showName } from './identifiers.ts'
+import { icebergName, parseColumnName, parseShownName, parseTablePattern, quoteName, showName } from './identifiers.ts'
 import type { TablePattern } from './identifiers.ts'
-import { resolveType } from './types.ts'
-import type { TypeRow } from './types.ts'
+import { readTypeContext } from './type-catalogue.ts'
+import { resolveType, textCodec } from './types/index.ts'
+import type { Codec, OutOfRange, Replaced, TypeContext } from './types/index.ts'
+
+/** How a column is read other than its source's columns are: as the text that Postgres prints, or by a rule of its own. */
+export type ColumnSetting = 'text' | OutOfRange
 
 /** A column as the catalogue has it, and how it is read. */
 export interface PlannedColumn {
@@ -13,6 +16,8 @@ export interface PlannedColumn {
   readonly typeOid: number
   readonly modifier: number
   readonly codec: Codec
+  /** What the settings say of this column; null for nothing. */
+  readonly setting: ColumnSetting | null
 }
 
 /** A table that will be read, as it is now. `columns` are those of `source.fields`. */
@@ -37,11 +42,23 @@ interface LeftOut {
 export interface Catalogue {
   readonly plans: readonly TablePlan[]
   readonly leftOut: readonly LeftOut[]
+  /** Columns that the settings name and no table has. */
+  readonly unknownColumns: readonly string[]
   /** The codec of any type, as far as this database's types are known. */
-  codecOf(typeOid: number, modifier: number): Codec | null
+  readonly codecOf: CodecOf
 }
 
-export interface CatalogueRequest {
+/** The codec of a type with its modifier, in a column with this setting; null when the type is not known. */
+export type CodecOf = (typeOid: number, modifier: number, setting: ColumnSetting | null) => Codec | null
+
+export interface ValueSettings {
+  /** What becomes of values that Iceberg cannot hold. Default `error`: their table stops. */
+  readonly outOfRange?: OutOfRange
+  /** Columns by `schema.table.column`, as SQL identifiers, that are mirrored as their text or have a rule of their own. */
+  readonly columns?: Readonly<Record<string, ColumnSetting>>
+}
+
+export interface CatalogueRequest extends ValueSettings {
   readonly source: string
   readonly tables: readonly string[]
   readonly into: string | null
@@ -53,6 +70,7 @@ export interface CatalogueRequest {
   readonly publication: string
   /** Collects what is wrong with the settings, so that everything is found at once; without it the first is thrown. */
   readonly mistakes?: FrazilError[]
+  readonly replaced: Replaced
 }
 
 interface RelationRow {
@@ -159,11 +177,6 @@ from unnest($1::int8[]) l(leaf) cross join lateral pg_catalog.pg_partition_ances
 join pg_catalog.pg_class c on c.oid = a.relid join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where a.relid::int8 <> l.leaf and a.relid::int8 = any($2::int8[])`
 
-const typesSql = `
-select oid::int8::text as oid, typname as name, typtype as kind, typcategory as category, typbasetype::int8::text as base,
-  typtypmod as modifier, typelem::int8::text as element
-from pg_catalog.pg_type where oid::int8 = any($1::int8[])`
-
 /** Finds the tables that the settings mean and plans how each is read. Throws `config` for settings that mean nothing. */
 export async function readCatalogue(client: Client, request: CatalogueRequest): Promise<Catalogue> {
   const patterns = request.tables.map(parseTablePattern)
@@ -175,17 +188,16 @@ export async function readCatalogue(client: Client, request: CatalogueRequest): 
   const indexes = await readIndexes(client, oids)
   const candidates = await readCandidates(client, oids)
   const partitions = await readPartitions(client, chosen)
-  const types = await readTypes(
-    client,
-    [...columns.values()].flat().map((column) => column.type),
-  )
+  const context = await readTypeContext(client, {
+    wanted: [...columns.values()].flat().map((column) => column.type),
+    outOfRange: request.outOfRange ?? 'error',
+    replaced: request.replaced,
+  })
+  const codecOf = codecsFor(context)
+  const settings = new Map(Object.entries(request.columns ?? {}).map(([name, setting]) => [parseColumnName(name), setting]))
   const ancestors = await readAncestors(client, chosen)
-  const server = await client.query<{ encoding: string; version: number }>(
-    "select current_setting('server_encoding') as encoding, current_setting('server_version_num')::int as version",
-  )
-  const [{ encoding, version }] = server.rows
-  const checkText = encoding === 'SQL_ASCII'
-  const codecOf = (typeOid: number, modifier: number): Codec | null => resolveType(typeOid, modifier, types, checkText)
+  const server = await client.query<{ version: number }>("select current_setting('server_version_num')::int as version")
+  const [{ version }] = server.rows
 
   const plans: TablePlan[] = []
   const leftOut: LeftOut[] = []
@@ -200,6 +212,7 @@ export async function readCatalogue(client: Client, request: CatalogueRequest): 
           mirroredRoot: ancestors.find(({ leaf }) => leaf === relation.oid) ?? null,
           version,
           codecOf,
+          settingOf: (column) => settings.get(`${showName(relation.schema, relation.name)}.${quoteName(column)}`) ?? null,
           request,
         }),
       )
@@ -208,7 +221,20 @@ export async function readCatalogue(client: Client, request: CatalogueRequest): 
       leftOut.push({ id: String(relation.oid), sourceName: showName(relation.schema, relation.name), error })
     }
   }
-  return { plans: withoutDoubleNames(plans, request), leftOut, codecOf }
+  const columnNames = new Set(
+    chosen.flatMap(({ oid, schema, name }) =>
+      (columns.get(oid) ?? []).map((column) => `${showName(schema, name)}.${quoteName(column.name)}`),
+    ),
+  )
+  const unknownColumns = Object.keys(request.columns ?? {}).filter((name) => !columnNames.has(parseColumnName(name)))
+  return { plans: withoutDoubleNames(plans, request), leftOut, unknownColumns, codecOf }
+}
+
+function codecsFor(context: TypeContext): CodecOf {
+  return (typeOid, modifier, setting) => {
+    if (setting === 'text') return textCodec(context)
+    return resolveType(typeOid, modifier, setting === null ? context : { ...context, outOfRange: setting })
+  }
 }
 
 function chooseTables(
@@ -259,7 +285,8 @@ interface PlanParts {
   readonly mirroredRoot: AncestorRow | null
   /** `server_version_num` */
   readonly version: number
-  codecOf(typeOid: number, modifier: number): Codec | null
+  readonly codecOf: CodecOf
+  settingOf(column: string): ColumnSetting | null
   readonly request: CatalogueRequest
 }
 
@@ -294,16 +321,13 @@ function planTable(relation: RelationRow, parts: PlanParts): TablePlan {
     // Generated columns are not sent, and can be computed again from the others.
     .filter((column) => column.generated === '')
     .map((column): PlannedColumn => {
-      const codec = parts.codecOf(column.type, column.modifier)
+      const setting = parts.settingOf(column.name)
+      const codec = parts.codecOf(column.type, column.modifier, setting)
       if (!codec) {
-        const hint = `leave the table out, or keep the value in a column of another type, for example text`
-        throw refuse(
-          'unsupported-type',
-          `has column ${quoteName(column.name)} of type ${column.shown}, which is not read yet`,
-          hint,
-        )
+        // Only a type that was made or dropped between two of our questions.
+        throw refuse('unsupported-type', `has column ${quoteName(column.name)} of unknown type ${column.shown}`, 'start again')
       }
-      return { name: column.name, typeOid: column.type, modifier: column.modifier, codec }
+      return { name: column.name, typeOid: column.type, modifier: column.modifier, codec, setting }
     })
   // Each UPDATE would fail at the source ("Replica identity must not contain unpublished generated columns").
   const full = relation.kind === 'p' ? parts.partitions.some(({ identity }) => identity === 'f') : relation.identity === 'f'
@@ -429,39 +453,4 @@ async function readPartitions(client: Client, chosen: readonly RelationRow[]): P
   if (roots.length === 0) return []
   const { rows } = await client.query<Omit<PartitionRow, 'root'> & { root: string }>(partitionsSql, [roots])
   return rows.map((row) => ({ ...row, root: Number(row.root) })).filter((row) => row.kind !== 'p')
-}
-
-interface TypeSqlRow {
-  oid: string
-  name: string
-  kind: string
-  category: string
-  base: string
-  modifier: number
-  element: string
-}
-
-/** The rows of these types and of those that they are made of. */
-async function readTypes(client: Client, wanted: readonly number[]): Promise<Map<number, TypeRow>> {
-  const types = new Map<number, TypeRow>()
-  let next = [...new Set(wanted)]
-  while (next.length > 0) {
-    const { rows } = await client.query<TypeSqlRow>(typesSql, [next])
-    for (const row of rows) {
-      const oid = Number(row.oid)
-      types.set(oid, {
-        oid,
-        name: row.name,
-        kind: row.kind,
-        category: row.category,
-        baseOid: Number(row.base),
-        baseModifier: row.modifier,
-        elementOid: Number(row.element),
-      })
-    }
-    next = [...new Set(rows.flatMap((row) => [Number(row.base), Number(row.element)]))].filter(
-      (oid) => oid > 0 && !types.has(oid),
-    )
-  }
-  return types
 }

@@ -1,6 +1,7 @@
 import { Buffer } from 'node:buffer'
 import { FrazilError } from '../../base/index.ts'
 import type { SourceEvent } from '../../data/index.ts'
+import type { CodecOf } from './catalogue.ts'
 import { ChangeRuns } from './change-runs.ts'
 import { readServerMessage, serverError } from './errors.ts'
 import type { FrameDecoder } from './event-pump.ts'
@@ -11,7 +12,7 @@ import { refusal } from './refusals.ts'
 import { readRelation } from './relation.ts'
 import type { SegmentWriter } from './segment-writer.ts'
 import { difference, makeShape, refusedColumn, refusedError } from './stream-table.ts'
-import type { BoundTable, CodecOf, ShapeOptions, StreamTable } from './stream-table.ts'
+import type { BoundTable, ShapeOptions, StreamTable } from './stream-table.ts'
 import { sameKey, skipTuple } from './stream-tuple.ts'
 
 export interface ChangeDecoderOptions extends ShapeOptions {
@@ -22,7 +23,7 @@ export interface ChangeDecoderOptions extends ShapeOptions {
 const epochMs = 946_684_800_000
 
 /**
- * Decodes a replication stream: pgoutput in binary form, protocol 1 to 4 without streaming of open transactions
+ * Decodes a replication stream: pgoutput in binary or text form, protocol 1 to 4 without streaming of open transactions
  * (PostgreSQL documentation, "Logical Replication Message Formats"). It lives for one source and several connections: after a
  * lost one, {@link reconnect}.
  */
@@ -35,6 +36,8 @@ export class ChangeDecoder implements FrameDecoder {
   received: Lsn
   /** The stream is open. */
   started = false
+  /** The stream is asked for values in binary form where their types have one. */
+  binary = true
   /** The server wants a status at once. */
   onReplyRequested: () => void = () => {}
   onStarted: () => void = () => {}
@@ -54,6 +57,7 @@ export class ChangeDecoder implements FrameDecoder {
     this.position = start
     this.received = start
     this.#options = options
+    this.binary = !options.tables.some(({ columns }) => columns.some((column) => column.codec.textOnly))
     for (const { table, columns, floor } of options.tables) {
       this.#tables.set(Number(table.id), { id: table.id, table, columns, floor, live: false, failed: false, shape: null })
     }
@@ -61,6 +65,7 @@ export class ChangeDecoder implements FrameDecoder {
 
   /** Forgets the open transaction, and what a connection knows; the next one starts behind {@link position}. */
   reconnect(): SourceEvent[] {
+    this.binary &&= ![...this.#tables.values()].some((table) => !table.failed && needsText(table))
     const events = this.events()
     events.push({ type: 'abort' })
     this.#inTransaction = false
@@ -321,8 +326,22 @@ export class ChangeDecoder implements FrameDecoder {
     }
     const signature = JSON.stringify(relation.columns.map((column) => column.name))
     if (table.shape?.signature === signature) return
+    if (this.binary && needsText(table)) throw textNeeded(table)
     table.shape?.rows.release()
     table.shape?.keys?.release()
     table.shape = makeShape(table, relation, signature, this.#options)
   }
+}
+
+function needsText({ columns }: BoundTable): boolean {
+  return columns.some((column) => column.codec.textOnly)
+}
+
+/** Binary or text is agreed on when a stream is opened: this one is opened again. */
+function textNeeded({ table }: BoundTable): FrazilError {
+  return new FrazilError(
+    'unavailable',
+    'text-needed',
+    `the stream is opened again in text form, because table ${table.sourceName} has a type of which only the text is read`,
+  )
 }

@@ -57,6 +57,15 @@ export async function checkTables(client: Client, request: CatalogueRequest): Pr
     const message = `table ${sourceName}: generated ${computed.length === 1 ? 'column' : 'columns'} ${computed.join(', ')} not mirrored`
     findings.push({ ...finding('note', 'generated-column', message), table: sourceName })
   }
+  for (const column of catalogue.unknownColumns) {
+    findings.push(finding('warning', 'unknown-column', `columns: no table that is read has the column ${column}`))
+  }
+  const asText = catalogue.plans.flatMap(({ source, columns }) =>
+    columns.flatMap(({ name, codec }) => (codec.textOnly ? [`${source.sourceName}.${name}`] : [])),
+  )
+  if (asText.length > 0) {
+    findings.push(finding('note', 'text-form', `the stream is in text form, which is slower, because of ${asText.join(', ')}`))
+  }
   for (const pattern of request.tables.map(parseTablePattern)) {
     const matches = ({ sourceName }: { sourceName: string }): boolean => {
       const { schema, table } = parseShownName(sourceName)

@@ -31,7 +31,7 @@ export interface CheckOptions {
 }
 
 /** What is checked of a source's settings. */
-type CheckedConfig = Pick<PostgresConfig, 'name' | 'url' | 'tables' | 'into' | 'slot' | 'publication'>
+type CheckedConfig = Pick<PostgresConfig, 'name' | 'url' | 'tables' | 'into' | 'slot' | 'publication' | 'outOfRange' | 'columns'>
 
 /**
  * Connects, asks everything that a start would ask, and more; says what a start would do, what is in its way and what will hurt
@@ -85,8 +85,9 @@ export async function surveyPostgresSource(config: CheckedConfig): Promise<Surve
 /** As for a lake that has nothing yet. */
 function requestOf(config: CheckedConfig): CatalogueRequest {
   const { publication } = namesOf({ ...config, lakeId: '' })
-  const { name, tables, into } = config
-  return { source: name, tables, into: into ?? null, detached: new Set(), known: new Set(), publication }
+  const { name, into, ...settings } = config
+  const nothing = { detached: new Set<string>(), known: new Set<string>(), replaced: { count: 0 } }
+  return { ...settings, ...nothing, source: name, into: into ?? null, publication }
 }
 
 async function examine(

@@ -1,11 +1,14 @@
 import { Buffer } from 'node:buffer'
+import { layoutOf, widthOf } from '../../data/index.ts'
 import type { Column } from '../../data/index.ts'
-import { dayHigh, dayLow, epochDays, epochHigh, epochLow } from './codecs.ts'
-import type { Codec } from './codecs.ts'
-import { limbs, readDecimal } from './numeric.ts'
 import { refusal } from './refusals.ts'
+import { dayHigh, dayLow, epochDays, epochHigh, epochLow, limbs, readDecimal } from './types/index.ts'
+import type { Codec, Form } from './types/index.ts'
 
-/** Where the tuples come from: a row of `COPY … (FORMAT binary)`, or TupleData of pgoutput with `binary 'true'`. */
+/**
+ * Where the tuples come from: a row of `COPY … (FORMAT binary)`, or TupleData of pgoutput, whose every value says whether it is
+ * binary or text.
+ */
 export type TupleForm = 'copy' | 'stream'
 
 /** A column as it arrives. `target` is its place among the columns written, −1 to leave it out. */
@@ -74,7 +77,6 @@ export function generatedDecoder(form: TupleForm, columns: readonly WireColumn[]
   const declare: string[] = []
   const bind: string[] = []
   const body: string[] = []
-  const stores = columns.map((column) => column.codec)
   columns.forEach((column, i) => {
     if (column.target >= 0) {
       declare.push(`let v${i} = null, d${i} = null, w${i} = null, e${i} = null, h${i} = null, z${i} = 0`)
@@ -83,6 +85,8 @@ export function generatedDecoder(form: TupleForm, columns: readonly WireColumn[]
           `h${i} = c.heap; z${i} = c.heap.length; o${i} = c.valid !== null }`,
       )
       declare.push(`let o${i} = false`)
+      if (column.codec.kind === 'stored') declare.push(`const s${i} = codecs[${i}].binary`, formFunction(column.codec, i, 's'))
+      if (form === 'stream') declare.push(`const t${i} = codecs[${i}].text`, formFunction(column.codec, i, 't'))
     }
     body.push(form === 'copy' ? copyColumn(column, i) : streamColumn(column, i))
   })
@@ -106,7 +110,8 @@ return {
   // Made of numbers and of the fixed text in this file only: nothing of a name or a value gets into it.
   // oxlint-disable-next-line typescript/no-implied-eval -- one function for each schema is what makes decoding fast
   const make = new Function('outcome', 'codecs', 'readDecimal', 'limbs', 'locate', source)
-  return make(outcome, stores, readDecimal, limbs, locate) as TupleDecoder
+  const codecs = columns.map((column) => column.codec)
+  return make(outcome, codecs, readDecimal, limbs, locate) as TupleDecoder
 }
 
 const readLength = 'n = b[p] << 24 | b[p + 1] << 16 | b[p + 2] << 8 | b[p + 3]; p += 4'
@@ -121,7 +126,6 @@ if (n !== -1) {
 }
 
 function streamColumn(column: WireColumn, i: number): string {
-  const refuseOther = `else if (k === 116) return refuse(${i}, ${refusal.asText}); else return refuse(${i}, ${refusal.malformed})`
   if (column.target < 0) {
     return `k = b[p++]
 if (k === 98 || k === 116) { ${readLength}; if (n < 0 || n > end - p) return refuse(${i}, ${refusal.malformed}); p += n }
@@ -134,27 +138,52 @@ if (k === 117) {
   back = p; p = locate(b, ${old}, ${i}); k = b[p++]
   if (k === 117) return refuse(${i}, ${refusal.unchanged})
 }
-if (k === 98) {
+if (k === 98 || k === 116) {
   ${readLength}
   if (n < 0 || n > end - p) return refuse(${i}, ${refusal.malformed})
-  ${writeValue(column.codec, i)}
+  if (k === 116) { x = tf${i}(b, p, n, row); if (x !== 0) return x }
+  else { ${column.codec.textOnly ? `return refuse(${i}, ${refusal.asBinary})` : writeValue(column.codec, i)} }
   p += n
 } else if (k === 110) { ${writeNull(column.codec, i)} }
-${refuseOther}
+else return refuse(${i}, ${refusal.malformed})
 if (back !== 0) p = back`
 }
 
 function writeNull(codec: Codec, i: number): string {
+  const width = widthOf(codec.type)
   const words = wordsOf(codec)
   const zero =
-    words > 0
-      ? Array.from({ length: words }, (_, j) => `w${i}[row * ${words} + ${j}] = 0`).join('; ')
-      : codec.kind === 'bool'
-        ? `d${i}[row] = 0`
-        : codec.kind === 'uuid'
-          ? `d${i}.fill(0, row * 16, row * 16 + 16)`
-          : `e${i}[row + 1] = e${i}[row]`
+    layoutOf(codec.type) === 'var'
+      ? `e${i}[row + 1] = e${i}[row]`
+      : words > 0
+        ? Array.from({ length: words }, (_, j) => `w${i}[row * ${words} + ${j}] = 0`).join('; ')
+        : width === 1
+          ? `d${i}[row] = 0`
+          : `d${i}.fill(0, row * ${width}, row * ${width} + ${width})`
   return `if (!o${i}) return refuse(${i}, ${refusal.malformed}); v${i}[byte] &= ~bit; ${zero}`
+}
+
+/**
+ * A function that writes a value by a form of its codec: `sf` by the binary one, `tf` by the text. Each column has its own, so that
+ * each knows one form only. Returns 0 or a refusal.
+ */
+function formFunction(codec: Codec, i: number, form: 's' | 't'): string {
+  const width = widthOf(codec.type)
+  const refused = `if (y < 0) { if (y !== ${refusal.asNull}) return refuse(${i}, y); if (!o${i}) return refuse(${i}, ${refusal.nullInKey}); ${writeNull(codec, i)}; return 0 }`
+  const present = `if (o${i}) v${i}[byte] |= bit`
+  const write =
+    layoutOf(codec.type) === 'var'
+      ? `const x = e${i}[row]; let y = ${form}${i}.bound(b, p, p + n)
+if (x + 4 + y > z${i}) return full(${i}, 4 + y)
+y = ${form}${i}.store(b, p, p + n, h${i}, x + 4)
+${refused}
+e${i}[row + 1] = y; y -= x + 4
+h${i}[x] = y; h${i}[x + 1] = y >>> 8; h${i}[x + 2] = y >>> 16; h${i}[x + 3] = y >>> 24`
+      : `const y = ${form}${i}.store(b, p, p + n, d${i}, row * ${width})
+${refused}`
+  return `function ${form}f${i}(b, p, n, row) { const bit = 1 << (row & 7), byte = row >> 3
+${write}
+${present}; return 0 }`
 }
 
 /** 32-bit words of a column that has them. */
@@ -228,14 +257,10 @@ w${i}[2 * row] = y; w${i}[2 * row + 1] = x; ${present}`
       return `${size(16)}; for (x = 0, y = row * 16; x < 16; x++) d${i}[y + x] = b[p + x]; ${present}`
     case 'bytes':
       return putBytes(i, 'p', 'n', present)
-    case 'jsonb':
+    case 'versioned':
       return `if (n < 1 || b[p] !== 1) ${refuse(refusal.malformed)}; ${putBytes(i, 'p + 1', '(n - 1)', present)}`
     case 'stored':
-      return `x = e${i}[row]; y = codecs[${i}].bound(b, p, p + n)
-if (x + 4 + y > z${i}) return full(${i}, 4 + y)
-y = codecs[${i}].store(b, p, p + n, h${i}, x + 4); if (y < 0) return refuse(${i}, y)
-e${i}[row + 1] = y; y -= x + 4
-h${i}[x] = y; h${i}[x + 1] = y >>> 8; h${i}[x + 2] = y >>> 16; h${i}[x + 3] = y >>> 24; ${present}`
+      return `x = sf${i}(b, p, n, row); if (x !== 0) return x`
   }
 }
 
@@ -260,32 +285,31 @@ export function plainDecoder(form: TupleForm, wire: readonly WireColumn[]): Tupl
   const scratch = Buffer.alloc(16)
 
   /** Writes bytes [from, to) as the value of a column; returns 0 or a refusal. */
-  const write = (i: number, bytes: Buffer, from: number, to: number, row: number): number => {
-    const { codec, target } = wire[i]
-    const column = targets[target]
+  const write = (i: number, part: Form, bytes: Buffer, from: number, to: number, row: number): number => {
+    const column = targets[wire[i].target]
     if (column.layout === 'var') {
       const start = column.ends[row]
-      const most = codec.kind === 'jsonb' ? to - from - 1 : codec.bound(bytes, from, to)
+      const most = part.bound(bytes, from, to)
       if (start + 4 + most > column.heap.length) {
         outcome.needed = 4 + most
         return refusal.full
       }
-      const end = codec.store(bytes, from, to, column.heap, start + 4)
-      if (end < 0) return end
+      const end = part.store(bytes, from, to, column.heap, start + 4)
+      if (end < 0) return end === refusal.asNull ? writeEmpty(i, row, refusal.nullInKey) : end
       new DataView(column.heap.buffer, column.heap.byteOffset).setInt32(start, end - start - 4, true)
       column.ends[row + 1] = end
     } else {
-      const end = codec.store(bytes, from, to, scratch, 0)
-      if (end < 0) return end
+      const end = part.store(bytes, from, to, scratch, 0)
+      if (end < 0) return end === refusal.asNull ? writeEmpty(i, row, refusal.nullInKey) : end
       column.data.set(scratch.subarray(0, end), row * column.width)
     }
     if (column.valid) column.valid[row >> 3] |= 1 << (row & 7)
     return 0
   }
 
-  const writeEmpty = (i: number, row: number): number => {
+  const writeEmpty = (i: number, row: number, otherwise: number = refusal.malformed): number => {
     const column = targets[wire[i].target]
-    if (!column.valid) return refusal.malformed
+    if (!column.valid) return otherwise
     column.valid[row >> 3] &= ~(1 << (row & 7))
     if (column.layout === 'var') column.ends[row + 1] = column.ends[row]
     else column.data.fill(0, row * column.width, (row + 1) * column.width)
@@ -315,7 +339,6 @@ export function plainDecoder(form: TupleForm, wire: readonly WireColumn[]): Tupl
             kind = bytes[at++]
             if (kind === 0x75) return refuse(i, refusal.unchanged)
           }
-          if (kind === 0x74 && !skip) return refuse(i, refusal.asText)
         }
         let size = -1
         if (kind === 0x62 || kind === 0x74) {
@@ -327,7 +350,10 @@ export function plainDecoder(form: TupleForm, wire: readonly WireColumn[]): Tupl
           return refuse(i, refusal.malformed)
         }
         if (!skip) {
-          const code = size < 0 ? writeEmpty(i, row) : write(i, bytes, at, at + size, row)
+          const { codec } = wire[i]
+          if (form === 'stream' && kind === 0x62 && codec.textOnly) return refuse(i, refusal.asBinary)
+          const part = kind === 0x74 ? codec.text : codec.binary
+          const code = size < 0 ? writeEmpty(i, row) : write(i, part, bytes, at, at + size, row)
           if (code !== 0) return refuse(i, code)
         }
         if (back >= 0) at = back

@@ -36,23 +36,33 @@ export function parseShownName(text: string): { schema: string; table: string } 
   return { schema: schema.name, table: table?.name ?? '' }
 }
 
-function splitName(text: string): NamePart[] {
+/** `schema.table.column`, or `table.column` in schema `public`, in the form that {@link showName} gives tables; the column quoted. */
+export function parseColumnName(text: string): string {
+  const parts = splitName(text, 'columns').map((part) => part.name)
+  if (parts.length === 2) parts.unshift('public')
+  if (parts.length !== 3) throw bad(text, 'is not a schema, a table and a column', 'columns')
+  return `${showName(parts[0], parts[1])}.${quoteName(parts[2])}`
+}
+
+function splitName(text: string, setting: Setting = 'tables'): NamePart[] {
   const parts: NamePart[] = []
   let at = 0
   for (;;) {
     if (text[at] === '"') {
       const match = /^"((?:[^"]|"")+)"/.exec(text.slice(at))
-      if (!match) throw bad(text, 'has a quote that does not end')
+      if (!match) throw bad(text, 'has a quote that does not end', setting)
       parts.push({ name: match[1].replaceAll('""', '"'), quoted: true })
       at += match[0].length
     } else {
       const match = /^[\p{L}_*?][\p{L}\p{N}_$*?]*/u.exec(text.slice(at))
-      if (!match) throw bad(text, 'has a part that is not an SQL identifier; names with other characters need double quotes')
+      if (!match) {
+        throw bad(text, 'has a part that is not an SQL identifier; names with other characters need double quotes', setting)
+      }
       parts.push({ name: fold(match[0]), quoted: false })
       at += match[0].length
     }
     if (at === text.length) return parts
-    if (text[at] !== '.') throw bad(text, 'is not an SQL identifier; names with other characters need double quotes')
+    if (text[at] !== '.') throw bad(text, 'is not an SQL identifier; names with other characters need double quotes', setting)
     at++
   }
 }
@@ -73,7 +83,14 @@ function partTest(part: NamePart): (name: string) => boolean {
   return (name) => regexp.test(name)
 }
 
-function bad(text: string, why: string): FrazilError {
+type Setting = 'tables' | 'columns'
+
+function bad(text: string, why: string, setting: Setting = 'tables'): FrazilError {
+  if (setting === 'columns') {
+    return new FrazilError('config', 'bad-column-name', `columns: '${text}' ${why}`, {
+      hint: `write public.orders.tags or 'public."Odd Name".tags'`,
+    })
+  }
   return new FrazilError('config', 'bad-table-pattern', `tables: '${text}' ${why}`, {
     hint: `write public.orders, 'sales.*' or 'public."Odd Name"'`,
   })

@@ -2,7 +2,7 @@ import type { Client } from 'pg'
 import { FrazilError } from '../../base/index.ts'
 import type { SourceEvent } from '../../data/index.ts'
 import type { SourceParts } from '../source.ts'
-import type { TablePlan } from './catalogue.ts'
+import type { PlannedColumn, TablePlan } from './catalogue.ts'
 import { RawConnection } from './connection.ts'
 import type { Endpoint } from './connection.ts'
 import { CopyDecoder } from './copy-decoder.ts'
@@ -84,7 +84,7 @@ export class TableCopy {
     try {
       await connection.client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY')
       await connection.client.query(`SET TRANSACTION SNAPSHOT ${quoteText(options.snapshot.name)}`)
-      const columns = plan.columns.map((column) => quoteName(column.name)).join(', ')
+      const columns = plan.columns.map(copyExpression).join(', ')
       const from = `${plan.partitioned ? '' : 'ONLY '}${quoteName(plan.schema)}.${quoteName(plan.table)}`
       await connection.client.query(`LOCK TABLE ${from} IN ACCESS SHARE MODE`)
       await checkStorage(connection.client, plan)
@@ -145,6 +145,15 @@ async function checkStorage(client: Client, plan: TablePlan): Promise<void> {
     'table-rewritten',
     `table ${plan.source.sourceName} was truncated or rewritten just before it was copied`,
   )
+}
+
+/**
+ * What is asked for to get a column. For text, the very function that a stream's text comes from: a cast may print something else,
+ * and a composite of nulls is not null.
+ */
+function copyExpression({ name, codec }: PlannedColumn): string {
+  const column = quoteName(name)
+  return codec.textOnly ? `CASE WHEN pg_catalog.num_nulls(${column}) = 0 THEN pg_catalog.format('%s', ${column}) END` : column
 }
 
 /** What the server says about one table (dropped meanwhile, a right taken away, a value it cannot read) concerns that table. */

@@ -5,7 +5,7 @@ import type { EventListener } from '../../observe/index.ts'
 import type { Source, SourceParts, SourceState } from '../source.ts'
 import { Backlog, farBehindBytes, mostReadAgainBytes } from './backlog.ts'
 import { readCatalogue } from './catalogue.ts'
-import type { Catalogue, TablePlan } from './catalogue.ts'
+import type { Catalogue, TablePlan, ValueSettings } from './catalogue.ts'
 import { ChangeDecoder } from './change-decoder.ts'
 import type { StreamTable } from './stream-table.ts'
 import { compareTables, notPublished } from './compared-tables.ts'
@@ -24,12 +24,13 @@ import { preflight, readPublication, readSlot } from './preflight.ts'
 import type { ServerFacts, SlotFacts } from './preflight.ts'
 import { readHead } from './log-head.ts'
 import { ReplicationStream } from './replication-stream.ts'
+import { ReplacedValues } from './replaced-values.ts'
 import { Retry } from './retry.ts'
 import { RetiredSegments } from './segment-writer.ts'
 import { checkTimeline } from './timeline.ts'
 
 /** One Postgres database as a source. */
-export interface PostgresConfig {
+export interface PostgresConfig extends ValueSettings {
   /** The source's name in the configuration; also the namespace of its tables. */
   readonly name: string
   /** `postgres://user:password@host:port/database?sslmode=…` */
@@ -109,6 +110,7 @@ class PostgresSource implements Source {
   readonly #retired = new RetiredSegments()
   readonly #closing = new AbortController()
   readonly #pausedScopes = new Set<string>()
+  readonly #replaced: ReplacedValues
   #opened = false
   #memo: Memo | null = null
   #controlClient: Client | null = null
@@ -126,6 +128,7 @@ class PostgresSource implements Source {
     this.#config = config
     this.#parts = parts
     this.#names = namesOf(config)
+    this.#replaced = new ReplacedValues(config.name, parts.observe)
     this.#endpoint = endpointOf(config)
   }
 
@@ -225,7 +228,13 @@ class PostgresSource implements Source {
       detached: new Set(state?.detached),
       known: new Set(state?.tables.map(({ table }) => table.sourceName)),
       publication: names.publication,
+      outOfRange: this.#config.outOfRange,
+      columns: this.#config.columns,
+      replaced: this.#replaced,
     })
+    for (const column of catalogue.unknownColumns) {
+      this.#notice('warn', `source ${this.name}: no table that is read has the column ${column} of its columns`)
+    }
     const tables = compareTables(catalogue, state, this.name)
     for (const event of tables.failed) {
       if (event.type !== 'failed') continue
@@ -349,6 +358,7 @@ class PostgresSource implements Source {
       for (;;) {
         const events = await copy.take()
         if (events === null) break
+        this.#replaced.tell()
         yield events
       }
       if (this.#closing.signal.aborted) return false
@@ -371,7 +381,7 @@ class PostgresSource implements Source {
       tables,
       parts: this.#parts,
       retired: this.#retired,
-      codecOf: (typeOid, modifier) => plan.catalogue.codecOf(typeOid, modifier),
+      codecOf: plan.catalogue.codecOf,
     })
     this.#decoder = decoder
     // A table that was copied joins when the stream has reached its floor, also when nothing happens.
@@ -419,6 +429,7 @@ class PostgresSource implements Source {
           const events = await next
           if (events === null) return
           retry = new Retry(this.#parts, this.#config.retryForMs)
+          this.#replaced.tell()
           yield events
           next = stream.take()
         }
@@ -433,7 +444,8 @@ class PostgresSource implements Source {
         this.#retired.handOut()
         yield events
         this.#retired.release()
-        await retry.after(failure, this.#closing.signal)
+        if (failure.code === 'text-needed') this.#notice('info', failure.message)
+        else await retry.after(failure, this.#closing.signal)
       }
     }
   }
@@ -466,6 +478,7 @@ class PostgresSource implements Source {
         if (this.#closing.signal.aborted) return
         const events = await this.#backlog.take()
         if (events === null) return
+        this.#replaced.tell()
         yield events
       }
     } catch (error) {

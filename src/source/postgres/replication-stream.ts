@@ -68,7 +68,7 @@ export class ReplicationStream {
     const at = lsnToText(decoder.position)
     stream.#pump.write(
       query(
-        `START_REPLICATION SLOT ${quoteName(slot)} LOGICAL ${at} (proto_version '${protocol}', publication_names ${names}, binary 'true')`,
+        `START_REPLICATION SLOT ${quoteName(slot)} LOGICAL ${at} (proto_version '${protocol}', publication_names ${names}, binary '${decoder.binary}')`,
       ),
     )
     return stream

@@ -1,8 +1,7 @@
 import { FrazilError } from '../../base/index.ts'
 import type { SourceTable } from '../../data/index.ts'
 import type { SourceParts } from '../source.ts'
-import type { PlannedColumn } from './catalogue.ts'
-import type { Codec } from './codecs.ts'
+import type { CodecOf, PlannedColumn } from './catalogue.ts'
 import { tupleDecoder } from './decoder.ts'
 import type { TupleDecoder, WireColumn } from './decoder.ts'
 import type { Lsn } from './lsn.ts'
@@ -10,6 +9,7 @@ import { refusal, refusalHint, refusalText } from './refusals.ts'
 import type { Relation } from './relation.ts'
 import { SegmentWriter } from './segment-writer.ts'
 import type { RetiredSegments } from './segment-writer.ts'
+import type { Codec } from './types/index.ts'
 
 /** A table of the stream: its changes count in transactions that end at or after `floor`. */
 export interface StreamTable {
@@ -17,9 +17,6 @@ export interface StreamTable {
   readonly columns: readonly PlannedColumn[]
   readonly floor: Lsn
 }
-
-/** The codec of a type with its modifier; null when it cannot be read. */
-export type CodecOf = (typeOid: number, modifier: number) => Codec | null
 
 export interface ShapeOptions {
   readonly parts: SourceParts
@@ -58,7 +55,7 @@ export function difference(table: BoundTable, relation: Relation, codecOf: Codec
     const column = known.get(name)
     if (!column) return `has a new column "${name}"`
     const same = typeOid === column.typeOid && modifier === column.modifier
-    if (!same && codecOf(typeOid, modifier)?.signature !== column.codec.signature) {
+    if (!same && codecOf(typeOid, modifier, column.setting)?.signature !== column.codec.signature) {
       return `has another type for column "${name}"`
     }
     known.delete(name)
@@ -105,11 +102,11 @@ export function refusedColumn(table: SourceTable, writer: SegmentWriter): { colu
 }
 
 export function refusedError(table: SourceTable, column: string, code: number): FrazilError {
-  const corruptBytes = code === refusal.malformed || code === refusal.asText
+  const corruptBytes = code === refusal.malformed || code === refusal.asBinary
   return new FrazilError(
     corruptBytes ? 'corrupt' : 'unsupported',
     code === refusal.unchanged ? 'unchanged-value' : 'value-refused',
     `table ${table.sourceName}: ${column === '' ? 'a row' : `column "${column}"`} ${refusalText(code)}`,
-    { table: `${table.namespace}.${table.name}`, hint: refusalHint(code, table.sourceName) },
+    { table: `${table.namespace}.${table.name}`, hint: refusalHint(code, table.sourceName, column) },
   )
 }

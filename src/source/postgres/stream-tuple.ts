@@ -22,7 +22,7 @@ export function sameKey(bytes: Buffer, oldAt: number, newAt: number, places: rea
     const a = locate(bytes, oldAt, place)
     const b = locate(bytes, newAt, place)
     if (bytes[b] === 0x75) continue
-    if (bytes[a] !== 0x62 || bytes[b] !== 0x62) return false
+    if (bytes[a] !== bytes[b] || (bytes[b] !== 0x62 && bytes[b] !== 0x74)) return false
     const size = bytes.readInt32BE(a + 1)
     if (size !== bytes.readInt32BE(b + 1) || bytes.compare(bytes, a + 5, a + 5 + size, b + 5, b + 5 + size) !== 0) return false
   }

@@ -6,14 +6,23 @@ import { Segment } from '../../../src/data/index.ts'
 import type { Column, Field, SourceEvent, SourceTable } from '../../../src/data/index.ts'
 import type { SourceParts } from '../../../src/source/index.ts'
 import { ChangeDecoder } from '../../../src/source/postgres/change-decoder.ts'
-import { arrayCodec, codecs, decimalCodec } from '../../../src/source/postgres/codecs.ts'
-import type { Codec } from '../../../src/source/postgres/codecs.ts'
 import { CopyDecoder } from '../../../src/source/postgres/copy-decoder.ts'
 import { generatedDecoder, plainDecoder, tupleDecoder } from '../../../src/source/postgres/decoder.ts'
 import type { TupleForm, WireColumn } from '../../../src/source/postgres/decoder.ts'
 import { FrameReader } from '../../../src/source/postgres/frames.ts'
 import { refusal } from '../../../src/source/postgres/refusals.ts'
 import { RetiredSegments, SegmentWriter } from '../../../src/source/postgres/segment-writer.ts'
+import { utf8Checked } from '../../../src/source/postgres/types/codec.ts'
+import type { Codec } from '../../../src/source/postgres/types/codec.ts'
+import {
+  arrayCodec,
+  compositeCodec,
+  hstoreCodec,
+  multirangeCodec,
+  rangeCodec,
+} from '../../../src/source/postgres/types/nested.ts'
+import { withRule } from '../../../src/source/postgres/types/out-of-range.ts'
+import { codecs, decimalCodec, moneyCodec } from '../../../src/source/postgres/types/scalars.ts'
 
 const some: readonly Codec[] = [
   codecs.bool,
@@ -30,14 +39,28 @@ const some: readonly Codec[] = [
   codecs.uuid,
   codecs.text,
   codecs.bytea,
-  codecs.jsonb,
+  codecs.versioned,
   codecs.numericText,
-  codecs.checkedText,
+  utf8Checked(codecs.text),
   decimalCodec(9, 2),
   decimalCodec(18, 6),
   decimalCodec(38, 10),
   arrayCodec(codecs.int4, 23),
   arrayCodec(codecs.text, 25),
+  codecs.printedText,
+  compositeCodec([
+    { name: 'a', typeOid: 23, codec: codecs.int4 },
+    { name: 'b', typeOid: 25, codec: codecs.text },
+  ]),
+  rangeCodec(codecs.int4),
+  multirangeCodec(codecs.date),
+  hstoreCodec(codecs.text),
+  codecs.xid8,
+  moneyCodec(2),
+  withRule(codecs.date, 'null', { count: 0 }),
+  withRule(codecs.timestamp, 'clamp', { count: 0 }),
+  withRule(codecs.time, 'clamp', { count: 0 }),
+  withRule(decimalCodec(9, 2), 'null', { count: 0 }),
 ]
 
 const sizes: Partial<Record<Codec['kind'], number>> = {
@@ -82,7 +105,7 @@ function wireValue(codec: Codec): fc.Arbitrary<Uint8Array> {
       })
     return fc.oneof({ weight: 8, arbitrary: numeric }, { weight: 1, arbitrary: any })
   }
-  if (codec.kind === 'jsonb')
+  if (codec.kind === 'versioned')
     return fc.tuple(fc.constantFrom(1, 1, 1, 2), any).map(([version, rest]) => new Uint8Array([version, ...rest]))
   if (codec.signature.startsWith('array')) {
     const oid = codec.signature === 'array(int4)' ? 23 : 25
@@ -100,19 +123,65 @@ function wireValue(codec: Codec): fc.Arbitrary<Uint8Array> {
   return fc.oneof(any, fc.uint8Array({ minLength: 60, maxLength: 200 }))
 }
 
+/** A value in text form. */
+class Text {
+  readonly bytes: Uint8Array
+  constructor(bytes: Uint8Array) {
+    this.bytes = bytes
+  }
+}
+
+/** Texts that fit one type or another, whole and cut. */
+const anyText: fc.Arbitrary<Text> = fc
+  .tuple(
+    fc.constantFrom(
+      't',
+      '-12',
+      '9223372036854775807',
+      '1.50',
+      'NaN',
+      '1e-7',
+      '2000-01-01',
+      '0044-03-15 BC',
+      'infinity',
+      '12:00:00.5',
+      '24:00:00',
+      '2000-01-01 10:00:00.25',
+      '0001-01-01 00:00:00+00 BC',
+      'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11',
+      '\\x00ff',
+      '{1,NULL,"3"}',
+      '{{1},{2}}',
+      '[2:3]={7,8}',
+      '(1,"a ""b\\\\c")',
+      '[1,5)',
+      'empty',
+      '{[2000-01-01,)}',
+      '"a"=>"1", "b"=>NULL',
+      '$1,234.56',
+      '(,)',
+      '',
+      '{"a":1}',
+      'x'.repeat(300),
+    ),
+    fc.nat({ max: 12 }),
+  )
+  .map(([text, cut]) => new Text(Buffer.from(cut === 0 ? text.slice(0, -1) : text)))
+
 function int32(value: number): Buffer {
   const bytes = Buffer.alloc(4)
   bytes.writeInt32BE(value, 0)
   return bytes
 }
 
-function tuple(form: TupleForm, values: readonly (Uint8Array | null | 'unchanged')[]): Buffer {
+function tuple(form: TupleForm, values: readonly (Uint8Array | Text | null | 'unchanged')[]): Buffer {
   const parts: Uint8Array[] = [Buffer.from([values.length >> 8, values.length & 255])]
   for (const value of values) {
     if (value instanceof Uint8Array)
       parts.push(form === 'stream' ? Buffer.from('b') : Buffer.alloc(0), int32(value.length), value)
+    else if (value instanceof Text && form === 'stream') parts.push(Buffer.from('t'), int32(value.bytes.length), value.bytes)
     else if (form === 'copy') parts.push(int32(-1))
-    else parts.push(Buffer.from(value === null ? 'n' : 'u'))
+    else parts.push(Buffer.from(value === 'unchanged' ? 'u' : 'n'))
   }
   return Buffer.concat(parts)
 }
@@ -153,7 +222,8 @@ test('the generated decoder writes what the plain one writes, and refuses the sa
       const row = fc.tuple(
         ...schema.map(({ codec }) =>
           fc.oneof(
-            { weight: 8, arbitrary: wireValue(codec) },
+            { weight: 6, arbitrary: wireValue(codec) },
+            { weight: 3, arbitrary: anyText },
             { weight: 1, arbitrary: fc.constantFrom(null, 'unchanged' as const) },
           ),
         ),
@@ -261,8 +331,8 @@ function parts(): SourceParts {
 
 function changeDecoder(): ChangeDecoder {
   const columns = [
-    { name: 'id', typeOid: 23, modifier: -1, codec: codecs.int4 },
-    { name: 'v', typeOid: 25, modifier: -1, codec: codecs.text },
+    { name: 'id', typeOid: 23, modifier: -1, codec: codecs.int4, setting: null },
+    { name: 'v', typeOid: 25, modifier: -1, codec: codecs.text, setting: null },
   ]
   return new ChangeDecoder(0, {
     tables: [{ table, columns, floor: 0 }],
@@ -334,6 +404,34 @@ test('transactions before the position are not told again; a keepalive tells pro
   assert.deepEqual(feed(decoder, [begin, keepalive(0xc0)]), [])
   assert.equal(asked, 4)
   assert.deepEqual(decoder.reconnect(), [{ type: 'abort' }])
+})
+
+test('a type of which only the text is read has a binary stream opened again as text', () => {
+  const columns = [
+    { name: 'id', typeOid: 23, modifier: -1, codec: codecs.int4, setting: null },
+    { name: 'v', typeOid: 25, modifier: -1, codec: codecs.printedText, setting: null },
+  ]
+  const decoder = new ChangeDecoder(0, {
+    tables: [{ table, columns, floor: 0 }],
+    parts: parts(),
+    retired: new RetiredSegments(),
+    codecOf: () => null,
+  })
+  assert.equal(decoder.binary, false)
+  decoder.binary = true // as if the table had come later
+  assert.throws(() => feed(decoder, transaction()), { kind: 'unavailable', code: 'text-needed' })
+  decoder.reconnect()
+  assert.equal(decoder.binary, false)
+  const [begin, shape] = transaction()
+  const asText = xlog(Buffer.from('I\0\0\0MN\0\x02t\0\0\0\x02-7t\0\0\0\x01x', 'latin1'))
+  assert.deepEqual(
+    feed(decoder, [begin, shape, asText, transaction()[7]]).map((event) => event.type),
+    ['insert', 'commit'],
+  )
+  const asBinary = xlog(Buffer.from('I\0\0\0MN\0\x02t\0\0\0\x02-7b\0\0\0\x01x', 'latin1'))
+  decoder.position = 0
+  const [failed] = feed(decoder, [begin, shape, asBinary])
+  assert.ok(failed.type === 'failed' && failed.error.kind === 'corrupt')
 })
 
 test('a damaged stream ends with `corrupt` or stops the table, and nothing else', () => {

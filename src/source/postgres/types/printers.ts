@@ -104,3 +104,51 @@ export function charText(bytes: Buffer, from: number, to: number): string | null
   if (byte === 0) return ''
   return byte < 0x80 ? String.fromCharCode(byte) : `\\${byte.toString(8).padStart(3, '0')}`
 }
+
+/** `bit` and `varbit`: int32 count of bits, then the bits. */
+export function bitText(bytes: Buffer, from: number, to: number): string | null {
+  if (to - from < 4) return null
+  const count = bytes.readInt32BE(from)
+  if (count < 0 || to - from !== 4 + Math.ceil(count / 8)) return null
+  let text = ''
+  for (let at = from + 4; at < to; at++) text += bytes[at].toString(2).padStart(8, '0')
+  return text.slice(0, count)
+}
+
+/** `pg_lsn`: two words in hexadecimal. */
+export function lsnText(bytes: Buffer, from: number, to: number): string | null {
+  if (to - from !== 8) return null
+  return `${bytes.readUInt32BE(from).toString(16)}/${bytes.readUInt32BE(from + 4).toString(16)}`.toUpperCase()
+}
+
+/** `tid`: uint32 block, uint16 line. */
+export function tidText(bytes: Buffer, from: number, to: number): string | null {
+  return to - from === 6 ? `(${bytes.readUInt32BE(from)},${bytes.readUInt16BE(from + 4)})` : null
+}
+
+/** `int2vector` and `oidvector`: as arrays, of which they have all the fields. */
+export function vectorText(bytes: Buffer, from: number, to: number): string | null {
+  if (to - from < 12) return null
+  const dimensions = bytes.readInt32BE(from)
+  if (dimensions === 0) return to - from === 12 ? '' : null
+  if (dimensions !== 1 || to - from < 20) return null
+  const numbers: number[] = []
+  let at = from + 20
+  while (at + 4 <= to) {
+    const size = bytes.readInt32BE(at)
+    if ((size !== 2 && size !== 4) || at + 4 + size > to) return null
+    numbers.push(size === 2 ? bytes.readInt16BE(at + 4) : bytes.readUInt32BE(at + 4))
+    at += 4 + size
+  }
+  return at === to && numbers.length === bytes.readInt32BE(from + 12) ? numbers.join(' ') : null
+}
+
+/** `pg_snapshot` and `txid_snapshot`: int32 count, then xmin, xmax and so many transactions between, 8 bytes each. */
+export function snapshotText(bytes: Buffer, from: number, to: number): string | null {
+  if (to - from < 20) return null
+  const count = bytes.readInt32BE(from)
+  if (to - from !== 20 + 8 * count) return null
+  const ids: bigint[] = []
+  for (let i = 0; i < count; i++) ids.push(bytes.readBigInt64BE(from + 20 + 8 * i))
+  return `${bytes.readBigInt64BE(from + 4)}:${bytes.readBigInt64BE(from + 12)}:${ids.join(',')}`
+}

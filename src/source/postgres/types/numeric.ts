@@ -2,13 +2,17 @@
  * Postgres's binary `numeric`: int16 count of base-10000 digits, int16 weight of the first, uint16 sign, uint16 digits shown
  * after the point, then the digits. The value is the sum of digit[i] · 10000^(weight − i).
  */
-import { refusal } from './refusals.ts'
+import { refusal } from '../refusals.ts'
 
 const positive = 0x0000
 const negative = 0x4000
 const notANumber = 0xc000
 const positiveInfinity = 0xd000
 const negativeInfinity = 0xf000
+
+const minus = 45
+const point = 46
+const zero = 48
 
 const powersOfTen = [1, 10, 100, 1000, 10000]
 const word = 4294967296
@@ -47,11 +51,7 @@ export function readDecimal(bytes: Uint8Array, from: number, to: number, scale: 
       }
     }
     if (count > used) return refusal.inexact
-    const high = Math.floor(low / word)
-    limbs[0] = low - high * word
-    limbs[1] = high
-    limbs[2] = 0
-    limbs[3] = 0
+    setSmall(low)
   } else {
     if (whole > 12) return refusal.malformed
     limbs.fill(0)
@@ -67,10 +67,74 @@ export function readDecimal(bytes: Uint8Array, from: number, to: number, scale: 
     }
     if (count > whole + (rest > 0 ? 1 : 0)) return refusal.inexact
   }
+  return finish(sign === negative, bits)
+}
+
+/** Checks that the magnitude in {@link limbs} fits `bits` with a sign, and gives it its sign. */
+function finish(isNegative: boolean, bits: number): number {
   if (bits === 32 ? limbs[0] < 0 || (limbs[1] | limbs[2] | limbs[3]) !== 0 : limbs[3] < 0) return refusal.malformed
   if (bits === 64 && (limbs[1] < 0 || (limbs[2] | limbs[3]) !== 0)) return refusal.malformed
-  if (sign === negative) negate()
+  if (isNegative) negate()
   return 0
+}
+
+/** The same as {@link readDecimal} from the text that Postgres prints, which never has an exponent. */
+export function readDecimalText(bytes: Uint8Array, from: number, to: number, scale: number, bits: number): number {
+  const isNegative = bytes[from] === minus && to > from
+  const start = isNegative ? from + 1 : from
+  // More digits than any value of such a type has would only be counted for nothing.
+  if (to <= start || to - start > maxDecimalText) return refusal.malformed
+  const first = bytes[start]
+  if (first === 78) return isText(bytes, start, to, 'NaN') && !isNegative ? refusal.notANumber : refusal.malformed
+  if (first === 73) return isText(bytes, start, to, 'Infinity') ? refusal.infinite : refusal.malformed
+  limbs.fill(0)
+  let small = 0 // up to fifteen digits: exact in a double
+  let count = 0
+  let fraction = -1
+  const push = (digit: number): void => {
+    if (count < 15) {
+      small = small * 10 + digit
+    } else {
+      if (count === 15) setSmall(small)
+      multiplyAdd(10, digit)
+    }
+    if (count > 0 || digit > 0) count++
+  }
+  for (let i = start; i < to; i++) {
+    if (bytes[i] === point && fraction < 0 && i > start) {
+      fraction = 0
+      continue
+    }
+    const digit = bytes[i] - zero
+    if (digit < 0 || digit > 9) return refusal.malformed
+    if (fraction === scale) {
+      if (digit !== 0) return refusal.inexact
+      continue
+    }
+    push(digit)
+    if (fraction >= 0) fraction++
+    if (count > 39) return refusal.malformed
+  }
+  for (let i = Math.max(fraction, 0); i < scale; i++) push(0)
+  if (count > 39) return refusal.malformed
+  if (count <= 15) setSmall(small)
+  return finish(isNegative, bits)
+}
+
+const maxDecimalText = 2000
+
+function setSmall(value: number): void {
+  const high = Math.floor(value / word)
+  limbs[0] = value - high * word
+  limbs[1] = high
+  limbs[2] = 0
+  limbs[3] = 0
+}
+
+function isText(bytes: Uint8Array, from: number, to: number, text: string): boolean {
+  if (to - from !== text.length) return false
+  for (let i = from; i < to; i++) if (bytes[i] !== text.charCodeAt(i - from)) return false
+  return true
 }
 
 /** limbs = limbs · factor + digit; factor and digit up to 10000, so that each step is exact in a double. */
@@ -100,10 +164,6 @@ export function numericTextBound(bytes: Uint8Array, from: number, to: number): n
   const shown = ((bytes[from + 6] << 8) | bytes[from + 7]) & 0x3fff
   return 16 + Math.max(weight + 1, 1) * 4 + shown
 }
-
-const minus = 45
-const point = 46
-const zero = 48
 
 /** Writes exactly the text that Postgres prints. Returns where it ends, or a refusal for malformed bytes. */
 export function writeNumericText(bytes: Uint8Array, from: number, to: number, out: Uint8Array, at: number): number {

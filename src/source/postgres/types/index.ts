@@ -1,0 +1,8 @@
+export type { Codec, Form } from './codec.ts'
+export { limbs, readDecimal } from './numeric.ts'
+export type { OutOfRange, Replaced } from './out-of-range.ts'
+export { resolveType, textCodec } from './resolve.ts'
+export type { TypeContext, TypeRow } from './resolve.ts'
+export { dayHigh, dayLow, epochDays, epochHigh, epochLow } from './scalars.ts'
+export { postgresTypes } from './type-table.ts'
+export type { PostgresTypeLine } from './type-table.ts'
