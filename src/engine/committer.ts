@@ -42,7 +42,7 @@ export interface CommitterParts {
   readonly visible: Visibility
   readonly pool: SlabPool
   readonly reaper: FileReaper
-  /** Set while a source commit is half applied: nobody may freeze or plan before it has resolved. */
+  /** Set while a source commit is half applied: nobody may plan before it has resolved. */
   readonly applying: () => Promise<void> | null
   readonly emit: (event: EngineEvent) => void
 }
@@ -172,15 +172,18 @@ export class Committer {
     return this.#commits > 0
   }
 
-  /** Writes all applied rows to staged files, to make room; the lake is not touched. Returns how many tables had any. */
+  /**
+   * Writes all applied rows to staged files, to make room, also those of a source commit that is half applied; the lake is not
+   * touched. Returns how many tables had any.
+   */
   stage(): Promise<number> {
     this.#staging ??= (async () => {
       // Not in the middle of whatever asked for it.
       await Promise.resolve()
-      for (let applying = this.#parts.applying(); applying; applying = this.#parts.applying()) await applying
       if (this.#failure) return 0
       const { commit } = this.#parts.visible
-      const staged = await Promise.all([...this.#parts.mirror.tables].map((mirrored) => this.#freeze(mirrored, commit)))
+      const since = this.#parts.applying() ? commit + 1 : commit
+      const staged = await Promise.all([...this.#parts.mirror.tables].map((mirrored) => this.#freeze(mirrored, commit, since)))
       return staged.filter(Boolean).length
     })().finally(() => {
       this.#staging = null
@@ -193,7 +196,7 @@ export class Committer {
    * cannot heal, and with code `closed` when the pipeline ends.
    */
   async stageOne(mirrored: MirroredTable, commit: number): Promise<void> {
-    await this.insist(() => this.#freeze(mirrored, commit))
+    await this.insist(() => this.#freeze(mirrored, commit - 1, commit))
   }
 
   /** Does what a source commit cannot go on without, again and again while the lake does not answer. */
@@ -247,7 +250,7 @@ export class Committer {
       const recent = !demanded && clock.monotonic() - this.#lastCommitAt < idlePositionMs
       if (position === this.#record.position || recent) return
     }
-    await Promise.all(dirty.map((mirrored) => this.#freeze(mirrored, commit)))
+    await Promise.all(dirty.map((mirrored) => this.#freeze(mirrored, commit, commit)))
     for (const { source } of fresh) await catalog.createNamespace(source.namespace)
     const entries: { mirrored: MirroredTable; plan: TableCommit; iceberg: MirroredTable['iceberg'] }[] = []
     for (const mirrored of new Set([...dirty, ...fresh])) {
@@ -349,14 +352,14 @@ export class Committer {
   }
 
   /**
-   * Writes a table's hot rows up to source commit `commit` to staged files and puts those in their place. Resolves when nothing
+   * Writes a table's hot rows to staged files (see `Table.freeze`) and puts those in their place. Resolves when nothing
    * frozen is without a file, also what somebody else is writing or an earlier attempt could not write. Returns whether there
    * was anything.
    */
-  async #freeze(mirrored: MirroredTable, commit: number): Promise<boolean> {
+  async #freeze(mirrored: MirroredTable, commit: number, since: number): Promise<boolean> {
     const { table } = mirrored
     if (!table) return false
-    table.freeze(commit)
+    table.freeze(commit, since)
     const { unwritten } = table
     await Promise.all(
       unwritten.map(({ range, frozen }) => {

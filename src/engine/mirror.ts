@@ -9,7 +9,7 @@ import type { EngineEvent } from '../observe/index.ts'
 import { locationSegment } from '../storage/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
 import { ColdFile, KeyRun, Table, keySpecOf, keyTag, keyWords } from '../table/index.ts'
-import type { ChangeLogParts, FilePool, FileWriter, LoggedChange, TableShape, TableWork } from '../table/index.ts'
+import type { ChangeLog, ChangeLogParts, FilePool, FileWriter, LoggedChange, TableShape, TableWork } from '../table/index.ts'
 import type { TableStatus } from './contract.ts'
 import { fullName } from './mirrored-table.ts'
 import type { MirroredTable } from './mirrored-table.ts'
@@ -44,6 +44,12 @@ interface Hands {
 
 /** Rows after which a long transaction lets other work have a turn. */
 const yieldRows = 16_384
+/** Readers do not wait for a transaction with more rows: they see what was before it. Fewer take some 20 ms. */
+const longRows = 65_536
+/** Share of the pool that a table's rows may fill, while a long transaction is applied, before they are written to a file. */
+const stageShare = 1 / 4
+/** Share of the pool in logs below which nothing is spilled. */
+const spillShare = 1 / 8
 
 /** The tables of one source: how they come, take changes, are read, and go. It knows nothing of commits to the lake. */
 export class Mirror {
@@ -52,6 +58,9 @@ export class Mirror {
   readonly #tables = new Map<string, MirroredTable>()
   readonly #detached = new Map<string, DetachedTable>()
   readonly #open: OpenTransactions
+  #held = false
+  /** Rows of the source commit that is being applied are on their way to files. */
+  #staging: Promise<void> | null = null
   /** Copied tables that wait for the position from which they are whole. */
   readonly #joining = new Set<MirroredTable>()
 
@@ -187,7 +196,7 @@ export class Mirror {
     for (const { file, runPath } of files) {
       const run =
         runPath !== null && table.keySpec ? KeyRun.open(runPath, keyWords(table.keySpec), file.recordCount, false) : null
-      table.adopt(new ColdFile(file, run, { frozenAt: 0 }))
+      table.adopt(new ColdFile(file, run, { since: 0 }))
     }
     mirrored.table = table
     mirrored.copy = null
@@ -251,6 +260,28 @@ export class Mirror {
     this.#open.rollback(transaction, part, table)
   }
 
+  /** Whether readers of all tables see what was before the source commit that is being applied. */
+  get holds(): boolean {
+    return this.#held
+  }
+
+  /** Bytes of the pool that open transactions take. */
+  get pending(): number {
+    return this.#open.logs.reduce((sum, log) => sum + log.memory, 0)
+  }
+
+  /** Writes changes of open transactions to disk, the largest logs first, until they take little memory. Resolves with the bytes freed. */
+  async spill(): Promise<number> {
+    let left = this.pending
+    let freed = 0
+    for (const log of this.#open.logs.sort((a, b) => b.memory - a.memory)) {
+      if (freed > 0 && left < this.#parts.pool.budget * spillShare) break
+      left -= log.memory
+      freed += await log.spill()
+    }
+    return freed
+  }
+
   /** Forgets all open source transactions. */
   abort(): void {
     this.#open.abort()
@@ -270,6 +301,7 @@ export class Mirror {
     let rows = 0
     let sinceYield = 0
     const logs = this.#open.end(transaction)
+    if (logs.some(isLong)) this.#hold(logs, commit - 1)
     try {
       for (const log of logs) {
         const mirrored = this.#tables.get(log.table)
@@ -287,7 +319,7 @@ export class Mirror {
               if (sinceYield < yieldRows) continue
             }
             sinceYield = 0
-            yield typeof applied === 'number' ? null : applied
+            yield typeof applied === 'number' ? this.#stageBeside(mirrored, table, commit, hands) : applied
           }
           mirrored.source = table.shape.source
         } catch (error) {
@@ -298,8 +330,32 @@ export class Mirror {
       }
     } finally {
       for (const log of logs) log.clear()
+      for (const { table } of this.#tables.values()) table?.unhold()
+      this.#held = false
     }
     return rows
+  }
+
+  #hold(logs: readonly ChangeLog[], commit: number): void {
+    for (const log of logs) this.#tables.get(log.table)?.table?.hold(commit)
+    this.#held = true
+  }
+
+  /**
+   * Has rows of a long source commit written while more of it is applied. Returns what has to be waited for: the files do not keep up.
+   */
+  #stageBeside(mirrored: MirroredTable, table: Table, commit: number, hands: Hands): Promise<void> | null {
+    const { budget } = this.#parts.pool
+    if (!this.#held || table.activeBytes < budget * stageShare) return null
+    if (this.#staging) return table.activeBytes < budget * 2 * stageShare ? null : this.#staging
+    // An error that time does not heal comes again with the next lake commit.
+    this.#staging = hands
+      .stageOne(mirrored, commit)
+      .catch(() => undefined)
+      .finally(() => {
+        this.#staging = null
+      })
+    return null
   }
 
   async #rebuildRun(iceberg: IcebergTable, { source, fields }: TableShape, file: DataFile): Promise<KeyRun> {
@@ -459,4 +515,9 @@ function checkNotRolledBack(name: string, source: SourceTable, iceberg: IcebergT
     table: fullName(source),
     hint: 'Make its newest snapshot current again, or drop the source with frazil drop and copy it anew.',
   })
+}
+
+/** Whether applying takes so long that readers do not wait for it. A new shape waits for files. */
+function isLong(log: ChangeLog): boolean {
+  return log.rows > longRows || log.hasShape
 }

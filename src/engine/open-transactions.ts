@@ -11,6 +11,7 @@ export class OpenTransactions {
   readonly #plain = new Map<string, ChangeLog>()
   /** In the order in which tables were touched. */
   readonly #streamed = new Map<number, Map<string, ChangeLog>>()
+  #ended: readonly ChangeLog[] = []
 
   constructor(parts: ChangeLogParts) {
     this.#parts = parts
@@ -26,11 +27,11 @@ export class OpenTransactions {
   }
 
   /** The logs of the plain transaction (null) or a streamed one, which ends with this. They are drained or cleared by the caller. */
-  end(transaction: number | null): ChangeLog[] {
-    if (transaction === null) return [...this.#plain.values()].filter((log) => !log.isEmpty)
-    const logs = this.#streamed.get(transaction)
-    this.#streamed.delete(transaction)
-    return logs ? [...logs.values()] : []
+  end(transaction: number | null): readonly ChangeLog[] {
+    const logs = transaction === null ? this.#plain : (this.#streamed.get(transaction) ?? new Map<string, ChangeLog>())
+    if (transaction !== null) this.#streamed.delete(transaction)
+    this.#ended = [...logs.values()].filter((log) => !log.isEmpty)
+    return this.#ended
   }
 
   /** Forgets a streamed transaction, or a part of it, or what it changed in one table. */
@@ -60,9 +61,10 @@ export class OpenTransactions {
     }
   }
 
-  /** All logs that have something. */
+  /** All logs that have something, also those of the transaction that ended last. */
   get logs(): ChangeLog[] {
-    return [this.#plain, ...this.#streamed.values()].flatMap((logs) => [...logs.values()].filter((log) => !log.isEmpty))
+    const open = [this.#plain, ...this.#streamed.values()].flatMap((logs) => [...logs.values()])
+    return [...new Set([...open, ...this.#ended])].filter((log) => !log.isEmpty)
   }
 
   #forget(logs: Map<string, ChangeLog>, log: ChangeLog): void {

@@ -9,7 +9,7 @@ import type { Source, SourceParts, SourceState } from '../source/index.ts'
 import { localPath, locationSegment } from '../storage/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
 import { SpillSpace } from '../table/index.ts'
-import type { FilePool, TableRows } from '../table/index.ts'
+import type { FilePool, Table, TableRows } from '../table/index.ts'
 import { Committer } from './committer.ts'
 import { FileReaper } from './file-reaper.ts'
 import { readKeyedRow } from './lookup.ts'
@@ -33,6 +33,10 @@ const commitShare = 1 / 3
 const maxViewAgeMs = 15 * 60_000
 /** While memory is short: how long until we look whether something has freed any. */
 const roomCheckMs = 100
+/** How long a transaction may still be applied when the pipeline is to end. */
+const longestEndMs = 5000
+/** How long until a lake or a disk that did not take what was to make room is tried again. */
+const roomRetryMs = 1000
 /** Views at one time. */
 const maxViews = 1000
 
@@ -70,6 +74,8 @@ export class Pipeline implements PipelineHandle {
   #lagMs: number | null = null
   /** Set while a long transaction is being applied: resolves when the tables are whole again. */
   #applying: Promise<void> | null = null
+  /** Lets the source commit that is being applied go over the budget. */
+  #exceed: (() => void) | null = null
   #makingRoom = false
   /** An allocation was refused since the last round of {@link #makeRoom} began. */
   #pressed = false
@@ -80,6 +86,7 @@ export class Pipeline implements PipelineHandle {
   #started = false
   /** Aborted when the pipeline ends, to cut short what it waits for. */
   readonly #ending = new AbortController()
+  #endingSince: number | null = null
   #intake: Promise<void> = Promise.resolve()
   #commits: Promise<void> = Promise.resolve()
 
@@ -116,7 +123,7 @@ export class Pipeline implements PipelineHandle {
         pool: this.#pool,
         space: this.#spill,
         nextSegmentId: () => this.#nextSegment++,
-        room: () => this.#pool.freed().then(() => false),
+        room: () => this.#room(),
       },
     })
     this.#committer = new Committer(
@@ -270,10 +277,11 @@ export class Pipeline implements PipelineHandle {
     try {
       let step = work.next()
       while (step.done !== true) {
-        // A long transaction: queries and timers get a turn, but nobody sees the tables meanwhile.
+        // A long transaction: queries and timers get a turn, but nobody sees what is half done.
         if (!finish) this.#applying = new Promise((resolve) => (finish = resolve))
         await (step.value ?? new Promise((resolve) => setImmediate(resolve)))
         step = work.next()
+        if (this.#isCutShort()) throw new FrazilError('unavailable', 'closed', 'the engine is closing')
       }
       rows = step.value
       this.#lagMs = Math.max(0, this.#parts.clock.now() - timeMs)
@@ -289,6 +297,14 @@ export class Pipeline implements PipelineHandle {
     }
     for (const id of sick) await this.#reopen(id)
     return rows
+  }
+
+  /** Whether a transaction that is being applied keeps the end of the pipeline waiting for too long. The source sends it again. */
+  #isCutShort(): boolean {
+    if (!this.#ending.signal.aborted) return false
+    const now = this.#parts.clock.monotonic()
+    this.#endingSince ??= now
+    return now - this.#endingSince > longestEndMs
   }
 
   #advance(commit: number, position: Position): void {
@@ -309,26 +325,47 @@ export class Pipeline implements PipelineHandle {
       })
   }
 
-  /** Stages until nobody waits for memory any more. */
+  /** For the source commit that is being applied: resolves when memory may be asked for again, with true when there will be none. */
+  #room(): Promise<boolean> {
+    if (this.#ending.signal.aborted) return Promise.resolve(true)
+    const exceeded = new Promise<boolean>((resolve) => (this.#exceed = () => resolve(true)))
+    return Promise.race([exceeded, this.#pool.freed().then(() => false)])
+  }
+
+  /** Spills and stages until nobody waits for memory any more. */
   async #makeRoom(): Promise<void> {
     let committed = false
+    let attempt = 0
     while ((this.#pressed || this.#pool.waiting) && !this.#closing && !this.#failure) {
       this.#pressed = false
       this.#dropOldViews()
       const { used } = this.#pool
-      let staged: number
+      let freed = 0
       try {
-        staged = await this.#committer.stage()
+        // What takes most goes first: a large open transaction must not make small files of everything else, nor the other way round.
+        const isPendingFirst = this.#mirror.pending * 2 > used
+        if (isPendingFirst) freed = await this.#spilled(used)
+        if (freed === 0 || this.#pool.used >= used) freed += await this.#staged(used)
+        if (freed === 0 && !isPendingFirst) freed = await this.#spilled(used)
       } catch (error) {
         if (!(error instanceof FrazilError) || error.kind !== 'unavailable') throw error
-        // The commit loop tries again, and says so.
+        // A full disk, a store that does not answer: the commit loop tries again as well.
         this.#committer.want()
-        staged = 0
+        attempt++
+        const { code, message } = error
+        this.#emit({ type: 'retry', what: 'lake', attempt, delayMs: roomRetryMs, code, message })
+        await this.#parts.clock.sleep(roomRetryMs, this.#ending.signal)
+        continue
       }
-      if (staged > 0) this.#emit({ type: 'pressure', action: 'staging', used })
       if (!this.#pool.waiting || this.#pool.used < used) continue
-      if (staged > 0 || this.#committer.busy || this.#mirror.copying || this.#views.size > 0) {
+      if (freed > 0 || this.#committer.busy || this.#mirror.copying || this.#views.size > 0) {
         // Something is on its way that will free memory, or may: look again.
+        await this.#parts.clock.sleep(roomCheckMs, this.#ending.signal)
+        continue
+      }
+      if (this.#applying) {
+        // It cannot wait for what only its end will free, and asks for no more than a segment at a time.
+        this.#exceed?.()
         await this.#parts.clock.sleep(roomCheckMs, this.#ending.signal)
         continue
       }
@@ -338,11 +375,27 @@ export class Pipeline implements PipelineHandle {
         await this.#committer.flush().catch(() => undefined)
         continue
       }
-      // Only the open transaction is left: waiting would be for ever.
-      throw new FrazilError('config', 'memory-too-small', `a transaction of the source ${this.name} does not fit into memory`, {
-        hint: `Raise memory (now ${Math.round(this.#options.memory / 1e6)}MB) to more than the changed rows of the largest transaction.`,
-      })
+      throw new FrazilError(
+        'config',
+        'memory-too-small',
+        `what the source ${this.name} needs at one time does not fit into memory`,
+        {
+          hint: `Raise memory (now ${Math.round(this.#options.memory / 1e6)}MB): each table with changes under way needs a segment, with its largest row.`,
+        },
+      )
     }
+  }
+
+  async #spilled(used: number): Promise<number> {
+    const freed = await this.#mirror.spill()
+    if (freed > 0) this.#emit({ type: 'pressure', action: 'spilling', used })
+    return freed
+  }
+
+  async #staged(used: number): Promise<number> {
+    const staged = await this.#committer.stage()
+    if (staged > 0) this.#emit({ type: 'pressure', action: 'staging', used })
+    return staged
   }
 
   /** Ends a table with a reason: the others go on, unless the user wants everything to stop (then it throws). */
@@ -376,7 +429,7 @@ export class Pipeline implements PipelineHandle {
   }
 
   async views(names: readonly { namespace: string; name: string }[]): Promise<PipelineViews> {
-    while (this.#applying) await this.#applying
+    while (this.#applying && !this.#mirror.holds) await this.#applying
     this.#check()
     this.#dropOldViews()
     if (this.#views.size >= maxViews)
@@ -387,7 +440,7 @@ export class Pipeline implements PipelineHandle {
     const tables = found.map(({ source, table, health, reason }, i): TableView => ({
       namespace: source.namespace,
       name: source.name,
-      fields: table.fields,
+      fields: table.readShape.fields,
       commit,
       hot: rows[i].hot.map(({ segment, from, to }) => ({ segment: segment.share(), from, to })),
       files: rows[i].files.map((file) => ({ ...file, path: localPath(file.path) })),
@@ -420,9 +473,10 @@ export class Pipeline implements PipelineHandle {
   }
 
   async lookup(namespace: string, name: string, key: Readonly<Record<string, unknown>>): Promise<LookupAnswer> {
-    while (this.#applying) await this.#applying
+    const find = (): Table => this.#mirror.find(namespace, name).table
+    while (this.#applying && !(this.#mirror.holds && find().canFind)) await this.#applying
     this.#check()
-    return readKeyedRow(this.#mirror.find(namespace, name).table, key, this.#parts.store)
+    return readKeyedRow(find(), key, this.#parts.store)
   }
 
   async head(): Promise<Position> {
@@ -471,6 +525,7 @@ export class Pipeline implements PipelineHandle {
   /** Stops reading, commits what is applied, and lets go of everything. */
   close(): Promise<void> {
     this.#ending.abort()
+    this.#exceed?.()
     this.#closing ??= this.#close()
     return this.#closing
   }
@@ -501,6 +556,7 @@ export class Pipeline implements PipelineHandle {
     if (this.#failure) return
     this.#failure = error
     this.#ending.abort()
+    this.#exceed?.()
     this.#committer.fail(error)
     this.#visible.end(new FrazilError('unavailable', 'source-failed', `the source ${this.name} has stopped: ${error.message}`))
     if (this.#closing) return

@@ -79,7 +79,11 @@ export type EngineEvent =
       readonly table: string | null
     }
   /** The memory budget made the engine act. */
-  | { readonly type: 'pressure'; readonly action: 'history' | 'caches' | 'staging' | 'paused' | 'resumed'; readonly used: number }
+  | {
+      readonly type: 'pressure'
+      readonly action: 'history' | 'caches' | 'spilling' | 'staging' | 'paused' | 'resumed'
+      readonly used: number
+    }
   /** Who may write the lake. */
   | { readonly type: 'lease'; readonly state: 'acquired' | 'lost' | 'released'; readonly holder: string }
   /** A sentence that a person running the engine wants to read. */

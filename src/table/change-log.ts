@@ -95,6 +95,11 @@ export class ChangeLog {
     return this.#rows
   }
 
+  /** Whether the table gets another shape. */
+  get hasShape(): boolean {
+    return this.#notes.some(({ type }) => type === 'table')
+  }
+
   /** Bytes of the pool that {@link spill} could let go of. */
   get memory(): number {
     return this.#pieces.reduce((sum, { segment }) => sum + (segment ? segment.bytes : 0), 0)

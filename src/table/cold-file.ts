@@ -1,6 +1,7 @@
 import { assert } from '../base/index.ts'
 import type { DataFile } from '../iceberg/index.ts'
 import type { KeyRun } from './key-run.ts'
+import { PendingDeletes } from './pending-deletes.ts'
 
 /**
  * A data file of a table, staged (in no snapshot yet) or committed, with the deletes of its rows: those in its committed
@@ -12,29 +13,29 @@ export class ColdFile {
   run: KeyRun | null
   /** Whether a snapshot has the file. */
   committed: boolean
-  /** Source commit whose survivors the file holds; it cannot be committed at an earlier one. 0 for files from the lake. */
-  readonly frozenAt: number
+  /** First source commit that may be committed with the file; 0 for files from the lake. */
+  readonly since: number
   /** Source commit that removed the whole file (truncate), 0 for none. */
   removedAt = 0
   /** Bit a row, set when deleted at all; null while none is. Copied before a change when a view has it. */
   #bits: Uint8Array | null
   #lent = false
   #deleted: number
-  /** Deletes after the committed vector, in the order in which they came. */
-  readonly #pendingPositions: number[] = []
-  readonly #pendingCommits: number[] = []
+  /** Deletes after the committed vector. */
+  readonly #pending: PendingDeletes
   #changes = 0
 
-  /** A file from the lake comes with its committed vector; a staged one with the source commit it was frozen at (0: a copy). */
+  /** A file from the lake comes with its committed vector; a staged one with {@link since} (0: a copy). */
   constructor(
     file: DataFile,
     run: KeyRun | null,
-    from: { frozenAt: number } | { vector: { bits: Uint8Array; cardinality: number } | null },
+    from: { since: number } | { vector: { bits: Uint8Array; cardinality: number } | null },
   ) {
     this.file = file
     this.run = run
+    this.#pending = new PendingDeletes(file.recordCount)
     this.committed = 'vector' in from
-    this.frozenAt = 'frozenAt' in from ? from.frozenAt : 0
+    this.since = 'since' in from ? from.since : 0
     const vector = 'vector' in from ? from.vector : null
     this.#bits = vector ? vector.bits : null
     this.#deleted = vector ? vector.cardinality : 0
@@ -67,8 +68,7 @@ export class ColdFile {
     this.#bits[position >> 3] |= 1 << (position & 7)
     this.#deleted++
     this.#changes++
-    this.#pendingPositions.push(position)
-    this.#pendingCommits.push(commit)
+    this.#pending.add(position, commit)
   }
 
   /** The deletes as of now, not changed afterwards. */
@@ -79,39 +79,21 @@ export class ColdFile {
 
   /** The deletes as of source commit `commit`, when there are any that no committed vector has. */
   vectorAt(commit: number): { bits: Uint8Array; cardinality: number } | null {
-    const pending = this.#pendingUntil(commit)
+    const pending = this.#pending.countUntil(commit)
     if (pending === 0 || this.#bits === null) return null
     const bits = this.#bits.slice()
-    const later = this.#pendingPositions.length - pending
-    for (let i = pending; i < this.#pendingPositions.length; i++) {
-      const position = this.#pendingPositions[i]
-      bits[position >> 3] &= ~(1 << (position & 7))
-    }
-    return { bits, cardinality: this.#deleted - later }
+    this.#pending.clearAfter(commit, bits)
+    return { bits, cardinality: this.#deleted - (this.#pending.count - pending) }
   }
 
   /** Rows dead at `commit`, committed vector included. */
   deletedAt(commit: number): number {
-    return this.#deleted - (this.#pendingPositions.length - this.#pendingUntil(commit))
+    return this.#deleted - (this.#pending.count - this.#pending.countUntil(commit))
   }
 
   /** A snapshot now has the file and its deletes up to `commit`. */
   settle(commit: number): void {
-    const pending = this.#pendingUntil(commit)
-    this.#pendingPositions.splice(0, pending)
-    this.#pendingCommits.splice(0, pending)
+    this.#pending.settle(commit)
     this.committed = true
-  }
-
-  /** Commits come in ascending order, so those up to `commit` are a prefix. */
-  #pendingUntil(commit: number): number {
-    let low = 0
-    let high = this.#pendingCommits.length
-    while (low < high) {
-      const middle = (low + high) >> 1
-      if (this.#pendingCommits[middle] <= commit) low = middle + 1
-      else high = middle
-    }
-    return low
   }
 }

@@ -1,4 +1,4 @@
-import { FrazilError } from '../base/index.ts'
+import { FrazilError, assert } from '../base/index.ts'
 import type { Block, SlabPool } from '../base/index.ts'
 
 /** A row of a hot range: the range's segment number in the high 16 bits, the row in the low 16. */
@@ -25,6 +25,7 @@ export class HotIndex {
   /** Where the last `find` ended: shard, and word of the slot. */
   #shard = 0
   #slot = 0
+  #isFull = false
 
   constructor(pool: SlabPool) {
     this.#pool = pool
@@ -71,7 +72,7 @@ export class HotIndex {
       slots[this.#slot] = ref + 1
       return
     }
-    if ((this.#counts[shard] + 1) * 4 > slots.length) {
+    if ((this.#counts[shard] + 1) * 4 > slots.length && !this.#isLargest(slots)) {
       slots = this.#grow(shard)
       const mask = slots.length - 1
       let slot = (hash << 1) & mask
@@ -81,10 +82,26 @@ export class HotIndex {
     slots[this.#slot] = ref + 1
     slots[this.#slot + 1] = hash
     this.#counts[shard]++
+    if (this.#counts[shard] * 4 > slots.length) {
+      this.#isFull = true
+      // An owner that looks at `isFull` every few thousand keys never comes here.
+      assert(this.#counts[shard] * 2 < slots.length, 'an index has room for the keys of a slice')
+    }
+  }
+
+  /** No more keys should be entered: a shard has reached its largest size, and gets slow. */
+  get isFull(): boolean {
+    return this.#isFull
+  }
+
+  /** A shard is one block of the pool. */
+  #isLargest(slots: Int32Array): boolean {
+    return slots.length * 8 > this.#pool.slabBytes
   }
 
   /** Gives the memory back. The index is empty afterwards. */
   release(): void {
+    this.#isFull = false
     for (let shard = 0; shard < shardCount; shard++) {
       const block = this.#blocks[shard]
       if (block) this.#pool.free(block)
@@ -97,16 +114,6 @@ export class HotIndex {
   #grow(shard: number): Int32Array {
     const old = this.#slots[shard]
     const words = Math.max(initialSlots, old.length * 2)
-    if (words * 4 > this.#pool.slabBytes) {
-      throw new FrazilError(
-        'unsupported',
-        'transaction-too-large',
-        'one source transaction has more keys than the key index holds',
-        {
-          hint: 'Split the transaction at the source, then copy the table anew with frazil resync.',
-        },
-      )
-    }
     // Index memory is part of the budget but never waits for it: it is bounded by the rows that the budget lets in, and a
     // half-applied transaction cannot wait.
     const block = this.#pool.allocate(words * 4, { overBudget: true })

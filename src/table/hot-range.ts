@@ -1,5 +1,6 @@
 import { FrazilError, assert } from '../base/index.ts'
 import type { SlabPool } from '../base/index.ts'
+import { isAlive } from '../data/index.ts'
 import type { Column, Segment } from '../data/index.ts'
 import { HotIndex, maxRangeSegments } from './hot-index.ts'
 import type { RowRef } from './hot-index.ts'
@@ -31,12 +32,19 @@ export class HotRange {
   readonly #index: HotIndex | null
   readonly #segments: RangeSegment[] = []
   #parts: RangePart[] = []
+  /** Bytes of the pool in its segments. */
+  bytes = 0
   /** Rows that were appended, dead ones included. */
   rows = 0
   /** Rows that have died since. */
   dead = 0
-  /** Source commit up to which a frozen range's survivors are counted; 0 while the range takes rows. */
+  /** Rows dead at this source commit are not in the file of a frozen range. */
   frozenAt = 0
+  /**
+   * First source commit that may be committed with a frozen range: `frozenAt`, or the one after it when the range was frozen in the
+   * middle of that. 0 while the range takes rows.
+   */
+  since = 0
   /** Rows that died after the freeze: they are carried over to the data file. */
   racing = 0
   /** Append-only rows have no cells to mark: source commit at which the whole range was truncated, 0 for none. */
@@ -52,8 +60,9 @@ export class HotRange {
     return this.#parts
   }
 
-  /** Whether another segment still fits. */
+  /** Whether rows of a segment still fit, a slice of them. */
   accepts(segment: Segment): boolean {
+    if (this.#index?.isFull) return false
     return this.#segments.length < maxRangeSegments || this.#segments.at(-1)?.segment === segment
   }
 
@@ -65,7 +74,7 @@ export class HotRange {
 
   /** Makes rows visible without touching the index; {@link put} has to follow for each row of a keyed table. */
   extend(segment: Segment, from: number, to: number): void {
-    assert(this.frozenAt === 0, 'a frozen range takes no rows')
+    assert(this.since === 0, 'a frozen range takes no rows')
     if (this.#segments.at(-1)?.segment !== segment) this.#add(segment)
     const last = this.#parts.at(-1)
     if (last && last.segment === segment && last.to === from)
@@ -120,13 +129,16 @@ export class HotRange {
     return 'killed'
   }
 
-  /** The live row with a key, or null. */
-  get(hash: number, columns: readonly Column[], row: number): { segment: Segment; row: number } | 'dead' | null {
+  /**
+   * The row with a key that is alive at source commit `commit`, the last one or the one before it (then only where nothing was
+   * appended since, and not for multisets).
+   */
+  get(hash: number, columns: readonly Column[], row: number, commit: number): { segment: Segment; row: number } | 'dead' | null {
     if (!this.#index || !this.#key) return null
     let ref = this.#lookUp(hash, columns, row)
     if (ref < 0) return null
     if (this.#key.multiset) while (ref >= 0 && this.#deletedAt(ref) !== 0) ref = this.#before(ref)
-    else if (this.#deletedAt(ref) !== 0) return 'dead'
+    else if (!isAlive(this.#segments[ref >>> 16].segment, ref & 0xffff, commit)) return 'dead'
     return ref < 0 ? null : { segment: this.#segments[ref >>> 16].segment, row: ref & 0xffff }
   }
 
@@ -144,36 +156,46 @@ export class HotRange {
         if (deletedAt[row] !== 0) continue
         deletedAt[row] = commit - segment.baseCommit
         this.dead++
-        if (this.frozenAt > 0) this.racing++
+        if (this.since > 0) this.racing++
       }
     }
   }
 
-  /** Positions in the written file of rows that died after the freeze, with the commits that killed them, in row order. */
-  racingDeletes(): { positions: number[]; commits: number[] } {
-    const positions: number[] = []
-    const commits: number[] = []
-    if (this.racing === 0) return { positions, commits }
-    let rank = 0
-    for (const { segment, from, to } of this.#parts) {
-      const { deletedAt, baseCommit } = segment
-      if (!deletedAt) continue
-      for (let row = from; row < to; row++) {
-        const at = deletedAt[row]
-        if (at !== 0) {
-          if (baseCommit + at <= this.frozenAt) continue
-          positions.push(rank)
-          commits.push(baseCommit + at)
-        }
-        rank++
-      }
-    }
-    return { positions, commits }
-  }
-
-  /** Asks the source to write no further rows into the segments of this range. */
-  seal(): void {
+  /** No more rows: those dead at source commit `commit` are left out of the file, which may be committed at `since`. */
+  freeze(commit: number, since: number): void {
+    this.frozenAt = commit
+    this.since = since
+    // Some may have died in the source commit that is being applied.
+    this.racing = since > commit ? this.dead : 0
     for (const { segment } of this.#segments) segment.seal()
+  }
+
+  /** Positions in the written file of rows that have died since {@link frozenAt}, by the commits that killed them, ascending. */
+  racingDeletes(): { commit: number; positions: Uint32Array }[] {
+    if (this.racing === 0) return []
+    const counts = new Map<number, number>()
+    const visit = (each: (commit: number, rank: number) => void): void => {
+      let rank = 0
+      for (const { segment, from, to } of this.#parts) {
+        const { deletedAt, baseCommit } = segment
+        if (!deletedAt) continue
+        for (let row = from; row < to; row++) {
+          const at = deletedAt[row]
+          if (at !== 0) {
+            if (baseCommit + at <= this.frozenAt) continue
+            each(baseCommit + at, rank)
+          }
+          rank++
+        }
+      }
+    }
+    visit((commit) => counts.set(commit, (counts.get(commit) ?? 0) + 1))
+    const runs = new Map([...counts].map(([commit, count]) => [commit, { commit, positions: new Uint32Array(count), used: 0 }]))
+    visit((commit, rank) => {
+      const run = runs.get(commit)
+      if (run) run.positions[run.used++] = rank
+    })
+    return [...runs.values()].sort((a, b) => a.commit - b.commit)
   }
 
   /** Lets go of rows and index. */
@@ -187,6 +209,7 @@ export class HotRange {
   #add(segment: Segment): void {
     assert(this.#segments.length < maxRangeSegments, 'a range has room for the segment')
     segment.pin()
+    this.bytes += segment.bytes
     const keyColumns = this.#key ? this.#key.columns.map((i) => segment.columns[i]) : []
     this.#segments.push({
       segment,
@@ -224,7 +247,7 @@ export class HotRange {
     assert(relative > 0 && relative <= 0xffff_ffff, 'a row is deleted after its segment began')
     segment.deletedAt[ref & 0xffff] = relative
     this.dead++
-    if (this.frozenAt > 0) this.racing++
+    if (this.since > 0) this.racing++
   }
 }
 

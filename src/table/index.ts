@@ -1,5 +1,6 @@
 export { Table } from './table.ts'
-export type { FrozenRange, RowPlace, TableCommit, TableRows, TableWork, WrittenFile } from './table.ts'
+export type { FrozenRange, TableCommit, TableWork, WrittenFile } from './table.ts'
+export type { RowPlace, TableRows } from './table-rows.ts'
 export type { HotRange } from './hot-range.ts'
 export { ChangeLog } from './change-log.ts'
 export type { ChangeLogParts, LoggedChange } from './change-log.ts'

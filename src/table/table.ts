@@ -10,6 +10,8 @@ import { keyReader, keySpecOf, keyTag, keyWords, mixWords } from './key-codec.ts
 import type { KeySpec } from './key-codec.ts'
 import { KeyRun, compareKeys } from './key-run.ts'
 import { reshape } from './table-shape.ts'
+import { HeldRows, findRow, viewOf } from './table-rows.ts'
+import type { RowPlace, TableRows } from './table-rows.ts'
 import type { TableShape } from './table-shape.ts'
 
 /** Rows applied before other work gets a turn: a few milliseconds. */
@@ -23,7 +25,7 @@ export type SlicedWork = Generator<number | Promise<void>, void>
 
 /** What a table asks for while changes are applied; nobody looks at it meanwhile. */
 export interface TableWork {
-  /** Writes all rows that are in memory at source commit `commit`, and resolves when staged files have taken their place. */
+  /** Writes all rows that are in memory in the middle of source commit `commit`, and resolves when staged files have taken their place. */
   stage(commit: number): Promise<void>
   /** Builds the key run of a data file anew, by the key that the table has now. */
   rebuildRun(file: DataFile): Promise<KeyRun>
@@ -59,19 +61,6 @@ export interface TableCommit {
   readonly shape: TableShape | null
 }
 
-/** A pinned, immutable look at a table's rows at one source commit. */
-export interface TableRows {
-  readonly commit: number
-  readonly hot: readonly RangePart[]
-  readonly files: readonly { readonly path: string; readonly rows: number; readonly deleted: Uint8Array | null }[]
-  release(): void
-}
-
-/** Where the live row with a key is. */
-export type RowPlace =
-  | { readonly segment: Segment; readonly row: number }
-  | { readonly file: DataFile; readonly position: number }
-
 /**
  * The live state of one table: hot ranges, data files, and the deletes of both. It has one owner, does no I/O but reading key
  * runs, and knows neither where changes come from nor how commits are made.
@@ -92,6 +81,8 @@ export class Table {
   #files: ColdFile[] = []
   /** Key runs by a key that the table does not have any more. */
   readonly #strayRuns: string[] = []
+  /** What readers see while a long source commit is applied. */
+  #held: HeldRows | null = null
   /** The last source commit that changed something here, and the last one that the lake has. */
   #changedAt = 0
   #settledAt = 0
@@ -148,6 +139,11 @@ export class Table {
   /** Rows that could be frozen now. */
   get activeRows(): number {
     return this.#active.rows
+  }
+
+  /** Bytes of the pool that their segments take. */
+  get activeBytes(): number {
+    return this.#active.bytes
   }
 
   /** Takes over a file found in the lake, or a copied one. Oldest first. */
@@ -219,7 +215,7 @@ export class Table {
   #applySlice(change: Exclude<Change, { type: 'truncate' }>, from: number, to: number, commit: number): void {
     switch (change.type) {
       case 'insert':
-        this.#appendTo(change.segment)
+        this.#appendTo(change.segment, commit)
         this.#active.append(change.segment, from, to)
         return
       case 'delete':
@@ -227,13 +223,13 @@ export class Table {
         return
       case 'upsert': {
         const columns = this.#keyColumns(change.segment)
-        this.#appendTo(change.segment)
+        this.#appendTo(change.segment, commit)
         this.#active.extend(change.segment, from, to)
         this.#killAll(columns, change.segment, from, to, commit, change.mustExist, change.segment, from)
         return
       }
       case 'update': {
-        this.#appendTo(change.segment)
+        this.#appendTo(change.segment, commit)
         this.#active.extend(change.segment, from, to)
         const shift = change.keysFrom - change.from
         this.#killAll(change.keys.columns, change.keys, from + shift, to + shift, commit, true, change.segment, from)
@@ -310,18 +306,9 @@ export class Table {
     for (const file of this.#files) if (file.removedAt === 0) file.removedAt = commit
   }
 
-  /** Starts a new range when the active one has no room for another segment. */
-  #appendTo(segment: Segment): void {
-    if (!this.#active.accepts(segment)) {
-      throw new FrazilError(
-        'unavailable',
-        'transaction-too-large',
-        'one source transaction fills more segments than a hot range has',
-        {
-          hint: 'Split the transaction at the source.',
-        },
-      )
-    }
+  /** Starts a new range when the active one has no room for a slice of rows; the full one is written when others are. */
+  #appendTo(segment: Segment, commit: number): void {
+    if (!this.#active.accepts(segment)) this.freeze(commit - 1, commit)
   }
 
   #keyColumns(segment: Segment): readonly Column[] {
@@ -333,20 +320,20 @@ export class Table {
   }
 
   /**
-   * Closes the newest range at source commit `commit` (the last applied one) and starts another. Null when it has no rows. The
-   * caller has the range written and then calls {@link written}.
+   * Closes the newest range and starts another: rows dead at source commit `commit` (the last applied one) are left out of its
+   * file. In the middle of a source commit, that is `since`, with which the file may be committed at the earliest. Null when it
+   * has no rows. The caller has the range written and then calls {@link written}.
    */
-  freeze(commit: number): { range: HotRange; frozen: FrozenRange } | null {
+  freeze(commit: number, since = commit): { range: HotRange; frozen: FrozenRange } | null {
     this.#ranges = this.#ranges.filter((range) => {
-      if (range.discardedAt === 0 || range.frozenAt > 0) return true
+      if (range.discardedAt === 0 || range.since > 0) return true
       range.release()
       return false
     })
     if (this.#ranges.length === 0) this.#ranges.push(new HotRange(this.keySpec, this.#pool))
     const range = this.#active
-    if (range.rows === 0 || range.frozenAt > 0) return null
-    range.frozenAt = commit
-    range.seal()
+    if (range.rows === 0 || range.since > 0) return null
+    range.freeze(commit, since)
     this.#ranges.push(new HotRange(this.keySpec, this.#pool))
     return { range, frozen: { parts: range.parts, commit } }
   }
@@ -354,13 +341,13 @@ export class Table {
   /** Ranges that were frozen and have no file yet, oldest first. */
   get unwritten(): { range: HotRange; frozen: FrozenRange }[] {
     return this.#ranges
-      .filter((range) => range.frozenAt > 0 && !this.#written.has(range))
+      .filter((range) => range.since > 0 && !this.#written.has(range))
       .map((range) => ({ range, frozen: { parts: range.parts, commit: range.frozenAt } }))
   }
 
   /** Puts a written file in the place of its frozen range, when those before it have theirs. Frees the range's memory. */
   written(range: HotRange, written: WrittenFile): void {
-    assert(this.#ranges.includes(range) && range.frozenAt > 0, 'a frozen range of this table')
+    assert(this.#ranges.includes(range) && range.since > 0, 'a frozen range of this table')
     this.#written.set(range, written)
     for (;;) {
       const [oldest] = this.#ranges
@@ -375,66 +362,61 @@ export class Table {
     this.#ranges.shift()
     if (file) {
       const run = runPath && this.keySpec ? KeyRun.open(runPath, keyWords(this.keySpec), file.recordCount, false) : null
-      const cold = new ColdFile(file, run, { frozenAt: range.frozenAt })
+      const cold = new ColdFile(file, run, { since: range.since })
       cold.removedAt = range.discardedAt
-      const { positions, commits } = range.racingDeletes()
-      const order = commits.map((_, i) => i).sort((a, b) => commits[a] - commits[b])
-      for (const i of order) cold.delete(positions[i], commits[i])
+      let isHeld = this.#held?.has(range)
+      for (const { commit, positions } of range.racingDeletes()) {
+        if (isHeld && this.#held && commit > this.#held.commit) {
+          this.#held.written(range, cold)
+          isHeld = false
+        }
+        for (const position of positions) cold.delete(position, commit)
+      }
+      if (isHeld) this.#held?.written(range, cold)
       this.#files.push(cold)
+    } else {
+      this.#held?.written(range, null)
     }
     range.release()
   }
 
+  /**
+   * Until {@link unhold}, readers see the rows as they are now, at source commit `commit`, whatever {@link apply} has done of the
+   * next one.
+   */
+  hold(commit: number): void {
+    this.freeze(commit)
+    this.#held = new HeldRows(commit, this.shape, this.keySpec, this.#ranges.slice(0, -1), this.#files)
+  }
+
+  /** Readers see the last source commit that was applied. */
+  unhold(): void {
+    this.#held = null
+  }
+
+  /** Whether {@link find} can be asked: not while rows of a multiset, or those with another key, are {@link hold | held}. */
+  get canFind(): boolean {
+    return this.#held === null || (this.#held.keySpec === this.keySpec && this.key.kind === 'columns')
+  }
+
+  /** The shape of the rows that readers see. */
+  get readShape(): TableShape {
+    return this.#held?.shape ?? this.shape
+  }
+
   /** Rows visible now, that is at source commit `commit`; pinned until released. */
   view(commit: number): TableRows {
-    const hot: RangePart[] = []
-    for (const range of this.#ranges) {
-      if (range.discardedAt > 0) continue
-      for (const part of range.parts) {
-        part.segment.pin()
-        hot.push(part)
-      }
-    }
-    const files = []
-    for (const file of this.#files) {
-      if (file.removedAt > 0 || file.deleted === file.rows) continue
-      files.push({ path: file.file.path, rows: file.rows, deleted: file.lendBits() })
-    }
-    return {
-      commit,
-      hot,
-      files,
-      release() {
-        for (const part of hot) part.segment.unpin()
-      },
-    }
+    return this.#held?.view() ?? viewOf(commit, this.#ranges, this.#files)
   }
 
   /** The live row whose key is row `row` of `keys`, columns in key order; null when there is none. */
   find(keys: readonly Column[], row: number): RowPlace | null {
     const spec = this.keySpec
     if (!spec) return null
-    const width = keyWords(spec)
-    const words = new Int32Array(width)
-    keyReader(spec, keys)(row, words, 0)
-    const hash = mixWords(words, 0, width)
-    for (let i = this.#ranges.length - 1; i >= 0; i--) {
-      const found = this.#ranges[i].get(hash, keys, row)
-      if (found === 'dead') return null
-      if (found) return found
-    }
-    for (let i = this.#files.length - 1; i >= 0; i--) {
-      const file = this.#files[i]
-      if (file.removedAt > 0 || !file.run?.mayHave(words, 0)) continue
-      let position = -1
-      const alive = (candidate: number): boolean => {
-        if (file.isDeleted(candidate)) return false
-        position = candidate
-        return true
-      }
-      if (file.run.find(words, 0, alive)) return { file: file.file, position }
-    }
-    return null
+    if (this.#held) return this.#held.find(spec, keys, row)
+    const files = this.#files.filter((file) => file.removedAt === 0).map((file) => ({ file }))
+    const isDeleted = ({ file }: { file: ColdFile }, position: number): boolean => file.isDeleted(position)
+    return findRow(spec, keys, row, { commit: this.#changedAt, ranges: this.#ranges, files, isDeleted })
   }
 
   /**
@@ -442,13 +424,13 @@ export class Table {
    * that were frozen later wait for the next one.
    */
   plan(commit: number): TableCommit {
-    assert(!this.#ranges.some(({ frozenAt }) => frozenAt > 0 && frozenAt <= commit), 'a commit has all rows before it')
+    assert(!this.#ranges.some(({ since }) => since > 0 && since <= commit), 'a commit has all rows before it')
     const added: DataFile[] = []
     const removed: string[] = []
     const abandoned: string[] = []
     const vectors: { dataFile: string; bits: Uint8Array; cardinality: number }[] = []
     for (const file of this.#files) {
-      if (file.frozenAt > commit) continue
+      if (file.since > commit) continue
       const gone = (file.removedAt > 0 && file.removedAt <= commit) || file.deletedAt(commit) === file.rows
       if (gone) {
         if (file.committed) removed.push(file.file.path)

@@ -11,7 +11,7 @@ import type { Value } from '../../src/data/index.ts'
 import { ParquetReader } from '../../src/format/parquet/index.ts'
 import type { DataFile } from '../../src/iceberg/index.ts'
 import { ChangeLog, ColdFile, FilePool, FileWorkers, KeyRun, SpillSpace, Table, keyWords } from '../../src/table/index.ts'
-import type { HotRange, TableCommit, TableRows, TableWork, WrittenFile } from '../../src/table/index.ts'
+import type { FrozenRange, HotRange, TableCommit, TableRows, TableWork, WrittenFile } from '../../src/table/index.ts'
 import { ChangeWriter, TableModel, addRow, keyColumnsOf, keyOf, listed, someChanges } from './history.ts'
 import type { KeyKind, Rows } from './history.ts'
 import { rowText } from './rows.ts'
@@ -46,7 +46,7 @@ class Lab {
   readonly #fileRows = new Map<string, readonly (readonly Value[])[]>()
   readonly #runPaths = new Map<string, string | null>()
   readonly #abandoned = new Set<string>()
-  #inFlight: { range: HotRange; commit: number; written: Promise<WrittenFile> }[] = []
+  #inFlight: { range: HotRange; written: Promise<WrittenFile> }[] = []
   #views: { rows: TableRows; expected: string[] }[] = []
   table: Table
   writer: ChangeWriter
@@ -100,18 +100,50 @@ class Lab {
       assert.equal(this.log.isEmpty, true)
       return
     }
-    this.commit++
-    for (const step of this.table.apply(this.commit, this.log, noWork)) {
+    const isHeld = this.random.below(3) === 0
+    const odds = 16 + (this.log.rows >> 2)
+    if (isHeld) this.table.hold(this.commit)
+    for (const step of this.table.apply(this.commit + 1, this.log, noWork)) {
       if (step instanceof Promise) await step
       else assert.ok(step > 0 && step <= 16_384, 'slices are bounded')
+      if (this.random.below(odds) === 0) this.freeze(this.commit + 1)
+      if (this.random.below(odds) === 0) await this.deliver()
+      if (isHeld && this.random.below(odds) === 0) await this.#checkHeld()
     }
+    if (isHeld) await this.#checkHeld()
+    this.table.unhold()
+    this.commit++
     assert.equal(this.log.isEmpty, true)
     this.model.remember(this.commit)
   }
 
-  freeze(): void {
-    const frozen = this.table.freeze(this.commit)
-    if (!frozen) return
+  /** In the middle of a source commit readers see what was before it. */
+  async #checkHeld(): Promise<void> {
+    const { table, model, commit } = this
+    const view = table.view(commit)
+    const before = model.at(commit)
+    assert.deepEqual((await this.#rowsOf(view)).text, listed(before), `the view at ${commit}, while ${commit + 1} is applied`)
+    view.release()
+    assert.equal(table.canFind, model.keyed)
+    if (!model.keyed) return
+    const rows = [...before.values()].map(({ row }) => row)
+    for (const wanted of [rows[this.random.below(Math.max(1, rows.length))] ?? model.anyRow(), model.anyRow()]) {
+      const key = rowText(keyOf(model.table, wanted))
+      const expected = rows.find((row) => rowText(keyOf(model.table, row)) === key) ?? null
+      const found = await this.#find(keyOf(model.table, wanted))
+      assert.equal(found && rowText(found), expected && rowText(expected), `the row with a key at ${commit}`)
+    }
+  }
+
+  /** @param since the source commit that is being applied */
+  freeze(since = this.commit): void {
+    this.table.freeze(this.commit, since)
+    for (const { range, frozen } of this.table.unwritten) {
+      if (!this.#inFlight.some((one) => one.range === range)) this.#write(range, frozen)
+    }
+  }
+
+  #write(range: HotRange, frozen: FrozenRange): void {
     const path = `file://${folder}/${this.#name}/${this.#nextFile++}.parquet`
     const runPath = this.table.keySpec ? join(folder, this.#name, 'runs', `${this.#nextFile}.run`) : null
     this.#runPaths.set(path, runPath)
@@ -124,11 +156,11 @@ class Lab {
       runPath,
     })
     const write = async (): Promise<WrittenFile> => {
-      const parts = frozen.frozen.parts.map(({ segment, from, to }) => ({ segment: segment.share(), from, to }))
-      await writer.append(parts, frozen.frozen.commit)
+      const parts = frozen.parts.map(({ segment, from, to }) => ({ segment: segment.share(), from, to }))
+      await writer.append(parts, frozen.commit)
       return { file: await writer.finish(), runPath }
     }
-    this.#inFlight.push({ range: frozen.range, commit: this.commit, written: write() })
+    this.#inFlight.push({ range, written: write() })
   }
 
   /** A file worker has finished one of the ranges, in any order. */
@@ -145,7 +177,7 @@ class Lab {
   async lakeCommit(): Promise<void> {
     const { commit } = this
     this.freeze()
-    while (this.#inFlight.some((one) => one.commit <= commit)) {
+    while (this.#inFlight.some(({ range }) => range.since <= commit)) {
       await this.#maybeTransaction()
       if (this.random.below(4) === 0) this.freeze()
       await this.deliver()
@@ -273,20 +305,23 @@ class Lab {
   async checkFind(): Promise<void> {
     const { model, table } = this
     if (!table.keySpec) return
-    const fields = keyColumnsOf(model.table).map((i) => table.fields[i])
     for (let i = 0; i < 6; i++) {
       const wanted = (i % 2 === 0 ? model.existingRow() : null) ?? model.anyRow()
       const key = keyOf(model.table, wanted)
-      const place = table.find(
-        fields.map((one, c) => columnOf(one, [null, key[c]].slice(one.required ? 1 : 0))),
-        fields[0].required ? 0 : 1,
-      )
       const expected = model.keyed ? model.byKey(key) : model.current.has(rowText(wanted)) ? wanted : null
-      let found: readonly Value[] | null = null
-      if (place && 'segment' in place) found = readRow(place.segment, place.row)
-      else if (place) found = (await this.#valuesOf(place.file.path))[place.position]
+      const found = await this.#find(key)
       assert.equal(found && rowText(found), expected && rowText(expected), 'the row with a key')
     }
+  }
+
+  async #find(key: readonly Value[]): Promise<readonly Value[] | null> {
+    const fields = keyColumnsOf(this.model.table).map((i) => this.table.fields[i])
+    const place = this.table.find(
+      fields.map((one, c) => columnOf(one, [null, key[c]].slice(one.required ? 1 : 0))),
+      fields[0].required ? 0 : 1,
+    )
+    if (place && 'segment' in place) return readRow(place.segment, place.row)
+    return place && (await this.#valuesOf(place.file.path))[place.position]
   }
 
   /** The process died: only the lake is left. */
