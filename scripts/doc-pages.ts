@@ -25,6 +25,7 @@ const forms: Readonly<Record<string, string>> = {
   boolean: '`true`, `false`',
   size: 'size',
   duration: 'duration',
+  lag: 'duration or size, or both',
   string: 'text',
   integer: 'number',
   array: 'list',

@@ -148,6 +148,9 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
   'rolled-back': ['Another program rolled the table back.'],
   'row-out-of-range': ['Rows beyond the end of a file were asked for.'],
   'same-name-twice': ['Two tables of the source would become the same Iceberg table.', 'Set `into`.'],
+  'read-ahead': [
+    'A promoted standby does not have the last changes that were read; they were not in the lake yet, so the source is read again from there.',
+  ],
   'slot-in-use': ['Another process reads the replication slot.'],
   'slot-lost': ['The server has removed WAL that the slot needed.'],
   'slot-missing': ['The replication slot is gone.'],

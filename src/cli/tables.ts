@@ -25,7 +25,7 @@ export function addTablesCommand(program: Command): void {
 /** Tables and sources for people, with a line for each reason that something stands still. */
 export function tablesText(status: Pick<EngineStatus, 'tables' | 'sources'>, width?: number): string {
   if (status.tables.length === 0) return `no tables yet\n${reasonLines(status)}`
-  const lagOf = new Map(status.sources.map(({ name, lagMs }) => [name, lagMs]))
+  const lagOf = new Map(status.sources.map(({ name, lagMs, lagBytes }) => [name, lagText(lagMs, lagBytes)]))
   const left = (name: string) => ({ name, align: 'left' as const })
   const right = (name: string) => ({ name, align: 'right' as const })
   const columns = [
@@ -48,7 +48,7 @@ export function tablesText(status: Pick<EngineStatus, 'tables' | 'sources'>, wid
     count(table.coldRows),
     count(table.dataFiles),
     count(table.deletedRows),
-    lagText(lagOf.get(table.source) ?? null),
+    lagOf.get(table.source) ?? '',
     table.visible ?? '',
     table.committed ?? '',
   ])
@@ -68,9 +68,11 @@ function progress(copy: { readonly rows: number; readonly estimated: number | nu
   return `${Math.min(99, Math.floor((copy.rows / copy.estimated) * 100))}%`
 }
 
-function lagText(ms: number | null): string {
-  if (ms === null) return ''
-  return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`
+/** Age of what is visible, and what the source is ahead when that is more than a moment's work. */
+function lagText(ms: number | null, bytes: number | null): string {
+  const time = ms === null ? [] : [ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`]
+  const size = bytes === null || bytes < 1e6 ? [] : [`${count(Math.round(bytes / 1e6))} MB`]
+  return [...time, ...size].join(', ')
 }
 
 function count(rows: number): string {

@@ -45,8 +45,8 @@ export interface Config {
   readonly commit: { readonly every: number; readonly bytes: number }
   readonly history: { readonly window: number; readonly snapshots: number }
   readonly onError: 'detach' | 'stop'
-  /** `maxLag`: milliseconds beyond which the daemon is not ready, null for never. */
-  readonly ready: { readonly maxLag: number | null }
+  /** Beyond so many milliseconds, or bytes of log, the daemon is not ready; null for never. */
+  readonly ready: { readonly maxLag: number | null; readonly maxLagBytes: number | null }
   readonly pipelines: 'inline' | 'worker'
   readonly sources: Readonly<Record<string, SourceConfig>>
 }
@@ -81,6 +81,8 @@ const duration = (description: string, low: number) =>
       return z.NEVER
     })
     .meta({ description, form: 'duration' })
+
+const maxLagForm = 'is not a lag; write for example 30s, 1GB or [30s, 1GB]'
 
 /** A key that the design has and this version does not: refused, not ignored. */
 const later = (description: string) =>
@@ -238,7 +240,27 @@ export const schema = z.strictObject(
       'A table that cannot go on: `detach` leaves it as it is and goes on with the others; `stop` stops the engine.',
     ).prefault('detach'),
     ready: section('What `GET /ready` demands beyond tables that are copied and streams that are open.', {
-      'max-lag': duration('Not ready when a source lags by more. Default: lag is told and does not matter.', 1).optional(),
+      'max-lag': z
+        .union([z.string(), z.array(z.string()).min(1)], { error: maxLagForm })
+        .transform((given, ctx) => {
+          const lag: { ms: number | null; bytes: number | null } = { ms: null, bytes: null }
+          for (const text of [given].flat()) {
+            const [ms, bytes] = [parseDuration(text), parseSize(text)]
+            if (ms !== null && ms > 0) lag.ms = ms
+            else if (bytes !== null && bytes > 0) lag.bytes = bytes
+            else {
+              ctx.addIssue(maxLagForm)
+              return z.NEVER
+            }
+          }
+          return lag
+        })
+        .meta({
+          description:
+            'Not ready when a source lags by more: a duration, a size of log at the source, or both: `[30s, 1GB]`. Default: lag is told and does not matter.',
+          form: 'lag',
+        })
+        .optional(),
     }),
     pipelines: choice(
       ['inline', 'worker'],
@@ -301,7 +323,7 @@ export function resolveConfig(input: unknown, parts: ConfigParts): Config {
     commit: data.commit,
     history: data.history,
     onError: data['on-error'],
-    ready: { maxLag: data.ready['max-lag'] ?? null },
+    ready: { maxLag: data.ready['max-lag']?.ms ?? null, maxLagBytes: data.ready['max-lag']?.bytes ?? null },
     pipelines: data.pipelines,
     sources,
   }

@@ -31,8 +31,29 @@ export interface SourceStatus {
   readonly reason: string | null
   readonly position: Position | null
   readonly committed: Position | null
-  /** Milliseconds between a source commit and its becoming visible, last one; null before the first. */
+  /**
+   * How old what is visible is, in milliseconds: while everything that the source has written is visible, how long the last commit
+   * took to be; otherwise the time since the last one. Null before the first.
+   */
   readonly lagMs: number | null
+  /** Bytes of log that the source has written and that are not visible yet, when it was asked last; null before. */
+  readonly lagBytes: number | null
+  /** The source's log; null before the source was asked. */
+  readonly log: SourceLogStatus | null
+}
+
+/** What a source keeps for us, as it was when it was asked last (every 10 seconds). Sizes in bytes. */
+export interface SourceLogStatus {
+  /** Written at the source and not in the lake yet. */
+  readonly uncommitted: number
+  /** What the source keeps for us. */
+  readonly retained: number | null
+  /** How much more it may write before it gives up on us; null: there is no limit. */
+  readonly safe: number | null
+  /** Postgres: `wal_status` of the slot (`reserved`, `extended`, `unreserved`, `lost`). */
+  readonly status: string | null
+  /** Postgres: age of the slot's `catalog_xmin`, in transactions. */
+  readonly xminAge: number | null
 }
 
 export interface EngineStatus {

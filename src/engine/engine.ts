@@ -341,10 +341,12 @@ class RunningEngine implements Engine {
       ),
     )
     const reasons = statuses.flatMap((status) => status.reasons)
-    const { maxLag } = this.#config.ready
+    const { maxLag, maxLagBytes } = this.#config.ready
     for (const { source } of statuses) {
-      if (maxLag !== null && source.lagMs !== null && source.lagMs > maxLag) {
-        reasons.push(`the source ${source.name} lags by ${source.lagMs} ms`)
+      const { name, lagMs, lagBytes } = source
+      if (maxLag !== null && lagMs !== null && lagMs > maxLag) reasons.push(`the source ${name} lags by ${lagMs} ms`)
+      if (maxLagBytes !== null && lagBytes !== null && lagBytes > maxLagBytes) {
+        reasons.push(`the source ${name} lags by ${lagBytes} bytes of log`)
       }
     }
     return {
@@ -418,6 +420,8 @@ function absent(name: string, error: Error): PipelineStatus {
     position: null,
     committed: null,
     lagMs: null,
+    lagBytes: null,
+    log: null,
   } as const
   return { source, tables: [], reasons: [`the source ${name} is being started again: ${error.message}`], memoryUsed: 0 }
 }

@@ -5,7 +5,7 @@ import type { Change, Position, SourceEvent } from '../data/index.ts'
 import type { Catalog } from '../iceberg/catalog/index.ts'
 import type { EngineEvent } from '../observe/index.ts'
 import type { TableView } from '../query/index.ts'
-import type { Source, SourceParts, SourceState } from '../source/index.ts'
+import type { Source, SourceLag, SourceParts, SourceState } from '../source/index.ts'
 import { localPath, locationSegment } from '../storage/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
 import { SpillSpace } from '../table/index.ts'
@@ -71,7 +71,10 @@ export class Pipeline implements PipelineHandle {
   readonly #committer: Committer
   #nextSegment = 1
   #state: PipelineStatus['source']['state'] = 'starting'
+  /** From a source commit to its being visible, the last one. */
   #lagMs: number | null = null
+  /** Wall time at the source up to which everything is visible. */
+  #completeAt: number | null = null
   /** Set while a long transaction is being applied: resolves when the tables are whole again. */
   #applying: Promise<void> | null = null
   /** Lets the source commit that is being applied go over the budget. */
@@ -223,6 +226,7 @@ export class Pipeline implements PipelineHandle {
         this.#mirror.rollback(event.transaction, event.part, event.table)
         return
       case 'progress':
+        this.#completeAt = this.#parts.clock.now()
         this.#advance(this.#visible.commit, event.position)
         return
       case 'table': {
@@ -285,6 +289,7 @@ export class Pipeline implements PipelineHandle {
       }
       rows = step.value
       this.#lagMs = Math.max(0, this.#parts.clock.now() - timeMs)
+      this.#completeAt = timeMs
       this.#advance(number, position)
     } catch (error) {
       // Before anybody else has a turn: half of this transaction must not reach the lake.
@@ -486,7 +491,9 @@ export class Pipeline implements PipelineHandle {
 
   async wait(position: Position, timeoutMs: number): Promise<void> {
     this.#check()
-    await this.#visible.wait(this.#source.checkPosition(position), timeoutMs)
+    const wanted = this.#source.checkPosition(position)
+    if (!this.#visible.has(wanted)) this.#source.reach(wanted)
+    await this.#visible.wait(wanted, timeoutMs)
   }
 
   async flush(): Promise<Position | null> {
@@ -499,6 +506,7 @@ export class Pipeline implements PipelineHandle {
     const tables = this.#mirror.status(this.#visible.position, committed)
     const copying = tables.filter(({ health }) => health === 'copying')
     const reason = this.#failure?.message ?? null
+    const lag = this.#source.lag(this.#visible.position, committed)
     return {
       source: {
         name: this.name,
@@ -507,7 +515,15 @@ export class Pipeline implements PipelineHandle {
         reason,
         position: this.#visible.position,
         committed,
-        lagMs: this.#lagMs,
+        lagMs: this.#lagOf(lag),
+        lagBytes: lag?.visibleBytes ?? null,
+        log: lag && {
+          uncommitted: lag.committedBytes,
+          retained: lag.retainedBytes,
+          safe: lag.safeBytes,
+          status: lag.retention,
+          xminAge: lag.xminAge,
+        },
       },
       tables,
       reasons: [
@@ -518,6 +534,12 @@ export class Pipeline implements PipelineHandle {
       ],
       memoryUsed: this.#pool.used,
     }
+  }
+
+  #lagOf(lag: SourceLag | null): number | null {
+    const behind = lag === null ? false : lag.stale || lag.visibleBytes > 0
+    if (!behind || this.#completeAt === null) return this.#lagMs
+    return Math.max(this.#lagMs ?? 0, this.#parts.clock.now() - this.#completeAt)
   }
 
   // ---- end -----------------------------------------------------------------------------------------------------------------
@@ -534,13 +556,15 @@ export class Pipeline implements PipelineHandle {
     // Whoever asked first sees `#closing` set when this goes on.
     await Promise.resolve()
     try {
-      await this.#source.close().catch(() => undefined)
+      this.#source.stop()
       this.#committer.end()
       await this.#intake
       await this.#commits
       await this.#mirror.stop()
       if (!this.#failure) await this.#committer.finish()
     } finally {
+      // Only now: the last commit is acknowledged as well.
+      await this.#source.close().catch(() => undefined)
       const error = new FrazilError('unavailable', 'closed', 'the engine is closing')
       this.#committer.fail(error)
       this.#visible.end(error)

@@ -3,7 +3,19 @@ import type { EngineEvent, EventBus } from './events.ts'
 
 /** What is read once a scrape: the state that events do not carry. An engine's status has this shape. */
 export interface MetricsState {
-  readonly sources: readonly { readonly name: string; readonly state: string; readonly lagMs: number | null }[]
+  readonly sources: readonly {
+    readonly name: string
+    readonly state: string
+    readonly lagMs: number | null
+    readonly lagBytes: number | null
+    readonly log: {
+      readonly uncommitted: number
+      readonly retained: number | null
+      readonly safe: number | null
+      readonly status: string | null
+      readonly xminAge: number | null
+    } | null
+  }[]
   readonly tables: readonly {
     readonly database: string
     readonly table: string
@@ -26,7 +38,29 @@ export const metricTable = {
   frazil_rows_copied_total: ['counter', 'Rows read by initial copies.', ['source']],
   frazil_source_commits_total: ['counter', 'Source commits that became visible.', ['source']],
   frazil_source_bytes_total: ['counter', 'Bytes decoded from the source.', ['source']],
-  frazil_source_lag_seconds: ['gauge', 'From the last commit at the source to its being visible.', ['source']],
+  frazil_source_lag_seconds: [
+    'gauge',
+    'How old what is visible is: latency of the last commit, or the time since it while more waits.',
+    ['source'],
+  ],
+  frazil_source_lag_bytes: [
+    'gauge',
+    'Log written at the source that is not visible yet; asked every 10 seconds, as the next ones.',
+    ['source'],
+  ],
+  frazil_source_uncommitted_bytes: ['gauge', 'Log written at the source that is not in the lake yet.', ['source']],
+  frazil_slot_retained_bytes: ['gauge', 'Log that the Postgres server keeps for the slot.', ['source']],
+  frazil_slot_safe_bytes: [
+    'gauge',
+    'Log that may still be written before the slot can be lost; absent without a limit.',
+    ['source'],
+  ],
+  frazil_slot_status: [
+    'gauge',
+    '1 for the `wal_status` of the slot: reserved, extended, unreserved, lost.',
+    ['source', 'status'],
+  ],
+  frazil_slot_xmin_age: ['gauge', 'Transactions since the oldest whose catalogue rows the slot keeps.', ['source']],
   frazil_source_state: ['gauge', '1 for the state that the source is in.', ['source', 'state']],
   frazil_values_replaced_total: [
     'counter',
@@ -85,6 +119,16 @@ export class Metrics {
     for (const source of state.sources) {
       this.#set('frazil_source_state', 1, { source: source.name, state: source.state })
       if (source.lagMs !== null) this.#set('frazil_source_lag_seconds', source.lagMs / 1000, { source: source.name })
+      const { name, lagBytes, log } = source
+      const figures: readonly (readonly [MetricName, number | null | undefined])[] = [
+        ['frazil_source_lag_bytes', lagBytes],
+        ['frazil_source_uncommitted_bytes', log?.uncommitted],
+        ['frazil_slot_retained_bytes', log?.retained],
+        ['frazil_slot_safe_bytes', log?.safe],
+        ['frazil_slot_xmin_age', log?.xminAge],
+      ]
+      for (const [metric, value] of figures) if (value !== null && value !== undefined) this.#set(metric, value, { source: name })
+      if (log?.status) this.#set('frazil_slot_status', 1, { source: name, status: log.status })
     }
     for (const { database, table, ...counts } of state.tables) {
       this.#set('frazil_table_hot_rows', counts.hotRows, { database, table })

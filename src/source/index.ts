@@ -1,4 +1,4 @@
-export type { Source, SourceParts, SourceState } from './source.ts'
+export type { Source, SourceLag, SourceParts, SourceState } from './source.ts'
 export {
   checkPostgresSource,
   createPostgresSource,

@@ -28,6 +28,24 @@ export interface SourceParts {
   deletable(table: SourceTable): boolean
 }
 
+/** What lies between the source and us, in bytes of its log. */
+export interface SourceLag {
+  /** Written at the source and not visible here yet. */
+  readonly visibleBytes: number
+  /** Written at the source and not in the lake yet. */
+  readonly committedBytes: number
+  /** What the source keeps for us. */
+  readonly retainedBytes: number | null
+  /** How much more it may write before it gives up on us; null: there is no limit. */
+  readonly safeBytes: number | null
+  /** In the source's own words whether it still keeps what we need; null when it does not say. */
+  readonly retention: string | null
+  /** Postgres: transactions since the oldest one whose catalogue rows must be kept for us. */
+  readonly xminAge: number | null
+  /** The source did not answer when it was asked last, so the figures are old. */
+  readonly stale: boolean
+}
+
 /**
  * A source of changes. The same contract serves sources that are pulled (Postgres, Kafka) and pushed (HTTP, OTLP).
  *
@@ -59,6 +77,12 @@ export interface Source {
   /** Stops reading of one scope (a Kafka partition, a table being copied) until `resume`. */
   pause(scope: string): void
   resume(scope: string): void
-  /** Ends the iterator cleanly and gives up connections. What the source created stays (slot, publication, group). */
+  /** Somebody waits for `position`: if it has been written at the source, what is in its way there is moved. Returns at once. */
+  reach(position: Position): void
+  /** How far the source is ahead, as far as it is known; null before it was asked. Cheap: nothing is asked now. */
+  lag(visible: Position | null, committed: Position | null): SourceLag | null
+  /** Stops reading: the iterator ends behind what it has given out. Acknowledgements still reach the source until {@link close}. */
+  stop(): void
+  /** Stops, and gives up connections when the source has heard the last acknowledgement. What the source created stays (slot, publication, group). */
   close(): Promise<void>
 }

@@ -45,7 +45,7 @@ suite('configuration', () => {
       commit: { every: 5000, bytes: 64_000_000 },
       history: { window: 300_000, snapshots: 3_600_000 },
       onError: 'detach',
-      ready: { maxLag: null },
+      ready: { maxLag: null, maxLagBytes: null },
       pipelines: 'inline',
       sources: {},
     })
@@ -62,7 +62,7 @@ query: { memory: 100MB, threads: 8, timeout: 1.5h }
 commit: { every: 250ms, bytes: 2000000 }
 history: { window: 0s, snapshots: 7d }
 on-error: stop
-ready: { max-lag: 10s }
+ready: { max-lag: [10s, 1GB] }
 pipelines: worker
 sources:
   my-Shop:
@@ -80,7 +80,7 @@ sources:
     assert.deepEqual(config.commit, { every: 250, bytes: 2e6 })
     assert.deepEqual(config.history, { window: 0, snapshots: 7 * 86_400_000 })
     assert.equal(config.onError, 'stop')
-    assert.equal(config.ready.maxLag, 10_000)
+    assert.deepEqual(config.ready, { maxLag: 10_000, maxLagBytes: 1e9 })
     assert.equal(config.pipelines, 'worker')
     const source = config.sources['my-Shop']
     assert.deepEqual(source.tables, ['public.orders', 'sales.*', 'public."Odd Name"'])

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { EventBus, Metrics, createLog, logEvents } from '../../src/observe/index.ts'
 
+const log = { uncommitted: 2000, retained: 3000, safe: null, status: 'extended', xminAge: 40 }
 const state = {
-  sources: [{ name: 'shop', state: 'streaming', lagMs: 250 }],
+  sources: [{ name: 'shop', state: 'streaming', lagMs: 250, lagBytes: 1000, log }],
   tables: [
     { database: 'shop', table: 'a', health: 'streaming', hotRows: 3, stagedRows: 2, coldRows: 1, dataFiles: 4, deletedRows: 5 },
     { database: 'shop', table: 'b', health: 'streaming', hotRows: 0, stagedRows: 0, coldRows: 0, dataFiles: 0, deletedRows: 0 },
@@ -29,10 +30,16 @@ suite('metrics', () => {
       'frazil_table_hot_rows{database="shop",table="a"} 3',
       'frazil_tables{health="streaming"} 2',
       'frazil_source_lag_seconds{source="shop"} 0.25',
+      'frazil_source_lag_bytes{source="shop"} 1000',
+      'frazil_source_uncommitted_bytes{source="shop"} 2000',
+      'frazil_slot_retained_bytes{source="shop"} 3000',
+      'frazil_slot_status{source="shop",status="extended"} 1',
+      'frazil_slot_xmin_age{source="shop"} 40',
       'frazil_memory_used_bytes 10',
     ]) {
       assert(text.split('\n').includes(line), `${line}\n${text}`)
     }
+    assert(!text.includes('frazil_slot_safe_bytes{'), 'what has no limit is not shown')
     const later = await metrics.text({ ...state, tables: [] })
     assert(!later.includes('table="a"'), 'tables that are gone are not shown')
     metrics.close()

@@ -10,7 +10,19 @@ export class FakeEngine implements Engine {
     memory: { used: 0, budget: 1 },
     ready: true,
     reasons: [],
-    sources: [{ name: 'shop', type: 'postgres', state: 'streaming', reason: null, position: '0/2', committed: '0/1', lagMs: 7 }],
+    sources: [
+      {
+        name: 'shop',
+        type: 'postgres',
+        state: 'streaming',
+        reason: null,
+        position: '0/2',
+        committed: '0/1',
+        lagMs: 7,
+        lagBytes: null,
+        log: null,
+      },
+    ],
     tables: [
       {
         database: 'shop',

@@ -8,6 +8,7 @@ import { EventPump } from './event-pump.ts'
 import { quoteName, quoteText } from './identifiers.ts'
 import type { Lsn } from './lsn.ts'
 import { copyName } from './ownership.ts'
+import type { ServerFacts, SlotFacts } from './preflight.ts'
 import { query } from './replication-stream.ts'
 import type { RetiredSegments } from './segment-writer.ts'
 
@@ -31,15 +32,24 @@ export interface BacklogOptions {
 /** A slot that is so far behind is read by SQL first. */
 export const farBehindBytes = 64 << 20
 /** Log between the slot's `restart_lsn` and its position, beyond which rounds do not pay: each reads it again. */
-export const mostReadAgainBytes = 2 * 2 ** 30
-/** Near enough to go on with the stream, which reads this once more to get where we are. */
-const nearBytes = 16 << 20
+const mostReadAgainBytes = 2 * 2 ** 30
+/** This part of a round is near enough to the end for the stream to go on. */
+const nearShare = 1 / 16
 /** Log that one round decodes at least, unless told otherwise. */
 const usualRoundBytes = 256 << 20
 /** Changes of a round at most, for the server keeps them in a temporary file; a transaction is never cut. */
 const roundChanges = 2_000_000
 /** The slot itself is moved at most this often: the server reads its log for that. */
 const advanceEveryMs = 30_000
+
+/**
+ * Whether a backlog may be read by SQL: not when only the stream waits for standbys that must not fall behind us, nor when an old
+ * transaction would make the server read too much log again in each round.
+ */
+export function mayReadBySql(slot: SlotFacts | null, facts: ServerFacts): boolean {
+  if (!slot || slot.confirmed === null || slot.restart === null) return false
+  return !(slot.failover && facts.waitsForStandbys) && slot.confirmed - slot.restart <= mostReadAgainBytes
+}
 
 /**
  * Reads what waits in a slot by SQL, from the decoder's position until it is near the end of the log. A walsender makes a system
@@ -92,7 +102,7 @@ export class Backlog {
         this.#ahead = null
         this.#prefetch(this.#reading)
         this.#reading.pump.resume()
-      } else if (roundEnd.head - roundEnd.end > nearBytes) {
+      } else if (roundEnd.head - roundEnd.end > this.#roundBytes * nearShare) {
         this.#begin(lane, lane.slot)
       } else {
         return null
@@ -128,7 +138,7 @@ export class Backlog {
   /** As soon as the server has decoded the round of `lane`, the other lane's connection can decode the next one. */
   #prefetch(lane: Lane): void {
     lane.decoder.onDecoded = () => {
-      if (this.#closed || this.#ahead || this.#options.decoder.position + this.#roundBytes + nearBytes > this.#head) return
+      if (this.#closed || this.#ahead || this.#options.decoder.position + this.#roundBytes * (1 + nearShare) > this.#head) return
       if (lane !== this.#first) this.#goAhead(this.#first, lane)
       else if (this.#second) this.#goAhead(this.#second, lane)
       else
@@ -205,6 +215,6 @@ class Lane {
   }
 
   close(): void {
-    this.pump.close(null)
+    this.pump.close()
   }
 }

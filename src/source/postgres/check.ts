@@ -11,8 +11,8 @@ import type { Place } from './errors.ts'
 import { finding, findingOf, sizeText } from './finding.ts'
 import type { SourceFinding } from './finding.ts'
 import { refuseForeign } from './ownership.ts'
-import { endpointOf, namesOf } from './postgres-source.ts'
-import type { PostgresConfig } from './postgres-source.ts'
+import { endpointOf, namesOf } from './postgres-config.ts'
+import type { PostgresConfig } from './postgres-config.ts'
 import { examineServer, readPublication, readSlot } from './preflight.ts'
 
 /** Everything that was found out about a source. */

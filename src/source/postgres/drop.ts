@@ -1,11 +1,14 @@
+import type { Client } from 'pg'
 import { FrazilError } from '../../base/index.ts'
 import { connectControl, placeOf } from './connection.ts'
 import { postgresError } from './errors.ts'
 import { quoteName } from './identifiers.ts'
-import { lakeMark } from './ownership.ts'
-import { endpointOf, namesOf } from './postgres-source.ts'
-import type { PostgresConfig } from './postgres-source.ts'
+import { copyPattern, lakeMark } from './ownership.ts'
+import { endpointOf, namesOf } from './postgres-config.ts'
+import type { PostgresConfig } from './postgres-config.ts'
 import { readPublication, readSlot } from './preflight.ts'
+
+const endWithinMs = 5_000
 
 /** What was removed. */
 export interface DroppedSource {
@@ -43,6 +46,7 @@ export async function dropPostgresSource(
         hint: `nothing was removed; if nobody needs it: SELECT pg_drop_replication_slot('${names.slot}')`,
       })
     }
+    await endGhosts(client, names.slot, endpointOf(config).applicationName)
     if (slot) await client.query('select pg_catalog.pg_drop_replication_slot($1)', [names.slot])
     if (publication) await client.query(`DROP PUBLICATION ${quoteName(names.publication)}`)
     return { slot: slot ? names.slot : null, publication: publication ? names.publication : null }
@@ -51,4 +55,17 @@ export async function dropPostgresSource(
   } finally {
     await client.end().catch(() => {})
   }
+}
+
+/**
+ * Temporary slots beside ours end with their connections; one whose process died without a word may still be open at the server,
+ * and keep log. Only connections under our name that hold a slot under our name are ended.
+ */
+async function endGhosts(client: Client, slot: string, applicationName: string): Promise<void> {
+  await client.query(
+    `select pg_catalog.pg_terminate_backend(a.pid, ${endWithinMs}) from pg_catalog.pg_replication_slots s
+       join pg_catalog.pg_stat_activity a on a.pid = s.active_pid
+     where s.temporary and s.slot_name ~ $1 and a.application_name = $2 and a.datname = current_database()`,
+    [copyPattern(slot), applicationName],
+  )
 }

@@ -53,6 +53,8 @@ export class EventPump {
   #taker: { resolve(events: SourceEvent[] | null): void; reject(error: Error): void } | null = null
   #failure: Error | null = null
   #ended = false
+  #stopped = false
+  readonly #closed = Promise.withResolvers<void>()
   #windowStart: number
   #windowBytes = 0
   #fast = false
@@ -67,7 +69,10 @@ export class EventPump {
     this.lastReadMs = this.#windowStart
     this.#stream = connection.take({
       data: (buffer, length) => this.#read(buffer, length),
-      closed: (error) => this.fail(error ?? new Error('the connection was closed')),
+      closed: (error) => {
+        this.#closed.resolve()
+        this.fail(error ?? new Error('the connection was closed'))
+      },
     })
   }
 
@@ -120,12 +125,34 @@ export class EventPump {
     else taker.reject(error)
   }
 
-  /** Sends `last`, closes, and gives the taker null. */
-  close(last: Buffer | null): void {
+  /** Gives the taker null and reads no more; the connection stays, for what there is to write. */
+  stop(): void {
+    this.#stopped = true
+    this.#pause(paused.asked)
+    this.#taker?.resolve(null)
+    this.#taker = null
+  }
+
+  /** Sends `last` and waits, at most so long, until the server has taken it and closed the connection. */
+  async finish(last: Buffer, withinMs: number): Promise<void> {
+    if (this.#ended) return
+    this.stop()
+    this.#ended = true
+    this.#failure = new Error('closed')
+    this.#stream.write(last)
+    // What still comes is thrown away: a socket that is closed over unread bytes may lose what we sent.
+    this.#stream.resume()
+    const timer = new AbortController()
+    await Promise.race([this.#closed.promise, this.#options.clock.sleep(withinMs, timer.signal)])
+    timer.abort()
+    this.#stream.destroy()
+  }
+
+  /** Closes, and gives the taker null. */
+  close(): void {
     if (!this.#ended) {
       this.#ended = true
       this.#failure = new Error('closed')
-      if (last) this.#stream.write(last)
       this.#stream.end()
       this.#stream.destroy()
     }
@@ -134,7 +161,7 @@ export class EventPump {
   }
 
   #read(buffer: Buffer, length: number): void {
-    if (this.#ended) return
+    if (this.#ended || this.#stopped) return
     this.#waitingBytes += length
     const now = this.#options.clock.monotonic()
     this.lastReadMs = now
@@ -166,7 +193,7 @@ export class EventPump {
   #waitForDecoder(): void {
     this.#pause(paused.decoder)
     const again = (): void => {
-      if (!this.#ended) this.#decode(() => this.#reader.resume())
+      if (!this.#ended && !this.#stopped) this.#decode(() => this.#reader.resume())
     }
     ;(this.#decoder.waitsFor ?? this.#options.pool.freed()).then(again, (error: unknown) => this.fail(asError(error)))
   }

@@ -123,7 +123,7 @@ export class TableCopy {
 
   close(): void {
     this.#writer.release()
-    this.#pump.close(null)
+    this.#pump.close()
   }
 }
 

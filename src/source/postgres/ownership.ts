@@ -28,6 +28,11 @@ export function copyName(slot: string, kind: 'b' | 'c', pid: number): string {
   return `${slot.slice(0, 50)}_${kind}${pid}`
 }
 
+/** What {@link copyName} makes of a slot's name, as a regular expression of Postgres. */
+export function copyPattern(slot: string): string {
+  return `^${slot.slice(0, 50)}_[bc][0-9]+$`
+}
+
 /** Throws `config` for a slot or a publication that another lake or somebody else made: those are never touched. */
 export function refuseForeign(
   names: Names,
@@ -61,12 +66,12 @@ export function refuseForeign(
  * Throws when the stream cannot go on at `position`: the changes in between are gone, or never were, and nobody would notice.
  */
 export function checkSlot(names: Names, slot: SlotFacts | null, position: Lsn, facts: ServerFacts): void {
-  const hint = `the changes since ${lsnToText(position)} cannot be had any more: frazil drop ${names.source}, then frazil resync its tables`
+  const hint = `the changes since ${lsnToText(position)} cannot be had any more: frazil drop ${names.source}, start again, and frazil resync its tables`
   if (!slot) {
     throw new FrazilError('corrupt', 'slot-missing', `replication slot ${names.slot} is gone`, { hint })
   }
-  if (slot.walStatus === 'lost' || slot.confirmed === null) {
-    const message = `replication slot ${names.slot} was invalidated by Postgres (max_slot_wal_keep_size or idle_replication_slot_timeout)`
+  if (slot.walStatus === 'lost' || slot.confirmed === null || slot.invalidation !== null) {
+    const message = `replication slot ${names.slot} was given up by Postgres: ${whyInvalid(slot.invalidation)}`
     throw new FrazilError('corrupt', 'slot-lost', message, { hint })
   }
   if (slot.confirmed > position) {
@@ -78,6 +83,23 @@ export function checkSlot(names: Names, slot: SlotFacts | null, position: Lsn, f
   if (position > facts.flushed) {
     const message = `the lake is at ${lsnToText(position)}, beyond the end of the server's log ${lsnToText(facts.flushed)}: it was restored to an earlier time`
     throw new FrazilError('corrupt', 'position-ahead', message, { hint })
+  }
+}
+
+/** What `invalidation_reason` (17 and newer) means; before, there was one reason only that a slot of a primary can have. */
+function whyInvalid(reason: string | null): string {
+  switch (reason) {
+    case null:
+    case 'wal_removed':
+      return 'more log waited in it than max_slot_wal_keep_size allows'
+    case 'idle_timeout':
+      return 'nobody read it for longer than idle_replication_slot_timeout'
+    case 'rows_removed':
+      return 'catalogue rows that it needs were removed'
+    case 'wal_level_insufficient':
+      return 'wal_level was set lower than logical'
+    default:
+      return reason
   }
 }
 

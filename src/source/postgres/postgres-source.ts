@@ -2,10 +2,10 @@ import type { Client } from 'pg'
 import { FrazilError, asError, assert } from '../../base/index.ts'
 import type { Position, SourceEvent } from '../../data/index.ts'
 import type { EventListener } from '../../observe/index.ts'
-import type { Source, SourceParts, SourceState } from '../source.ts'
-import { Backlog, farBehindBytes, mostReadAgainBytes } from './backlog.ts'
+import type { Source, SourceLag, SourceParts, SourceState } from '../source.ts'
+import { Backlog, farBehindBytes, mayReadBySql } from './backlog.ts'
 import { readCatalogue } from './catalogue.ts'
-import type { Catalogue, TablePlan, ValueSettings } from './catalogue.ts'
+import type { Catalogue, TablePlan } from './catalogue.ts'
 import { ChangeDecoder } from './change-decoder.ts'
 import type { StreamTable } from './stream-table.ts'
 import { compareTables, notPublished } from './compared-tables.ts'
@@ -20,6 +20,8 @@ import { readMemo, writeMemo } from './memo.ts'
 import type { Memo } from './memo.ts'
 import { arrangePublication, checkSlot, createSlot, refuseForeign } from './ownership.ts'
 import type { Names } from './ownership.ts'
+import { endpointOf, namesOf } from './postgres-config.ts'
+import type { PostgresConfig } from './postgres-config.ts'
 import { preflight, readPublication, readSlot } from './preflight.ts'
 import type { ServerFacts, SlotFacts } from './preflight.ts'
 import { readHead } from './log-head.ts'
@@ -27,41 +29,8 @@ import { ReplicationStream } from './replication-stream.ts'
 import { ReplacedValues } from './replaced-values.ts'
 import { Retry } from './retry.ts'
 import { RetiredSegments } from './segment-writer.ts'
-import { checkTimeline } from './timeline.ts'
-
-/** One Postgres database as a source. */
-export interface PostgresConfig extends ValueSettings {
-  /** The source's name in the configuration; also the namespace of its tables. */
-  readonly name: string
-  /** `postgres://user:password@host:port/database?sslmode=…` */
-  readonly url: string
-  /** SQL identifiers, or globs over bare names; see `parseTablePattern`. */
-  readonly tables: readonly string[]
-  /** Marks what we make at the server as this lake's. */
-  readonly lakeId: string
-  /** Template of `namespace.table`; default `{source}.{table}`, outside `public` `{source}.{schema}_{table}`. */
-  readonly into?: string | null
-  /** Default: `frazil_` and the name. */
-  readonly slot?: string
-  /** Default: `frazil_` and the name. */
-  readonly publication?: string
-  /** How long to try again when the server does not answer, in milliseconds. Default 10 minutes. */
-  readonly retryForMs?: number
-  /** How long to wait for open transactions when a slot is made. Default 10 seconds, tried again within `retryForMs`. */
-  readonly slotWaitMs?: number
-  /** How a slot that is far behind is read: by SQL if the server allows it, or by the stream as always. Default `sql`. */
-  readonly backlog?: 'sql' | 'stream'
-  /** Whether a new slot is kept on standbys that synchronize slots; Postgres 17 and newer. Default true. */
-  readonly failover?: boolean
-  /** From how many bytes of log on a slot is far behind. Default 64 MiB. */
-  readonly farBehindBytes?: number
-  /** Bytes of log that the server decodes at a time when it is read by SQL. Default 256 MiB. */
-  readonly backlogRoundBytes?: number
-  /** Largest message taken from the server. Default 1 GiB and 64 MiB, which is what Postgres can send. */
-  readonly maxFrameBytes?: number
-  /** `wal_sender_timeout` of our connection. Default: a minute, or the server's if longer. */
-  readonly senderTimeoutMs?: number
-}
+import { SlotWatch } from './slot-watch.ts'
+import { checkServer } from './timeline.ts'
 
 export interface PostgresParts extends SourceParts {
   /** Told of retries, and of tables that are left out. */
@@ -74,16 +43,6 @@ const firstContactMs = 3_000
 /** A Postgres database's changes by logical replication, after a copy of what is there (`Source`). */
 export function createPostgresSource(config: PostgresConfig, parts: PostgresParts): Source {
   return new PostgresSource(config, parts)
-}
-
-/** What a slot and a publication are called unless the settings say otherwise. */
-export function namesOf(config: Pick<PostgresConfig, 'name' | 'slot' | 'publication' | 'lakeId'>): Names {
-  const own = `frazil_${config.name.toLowerCase().replaceAll(/[^a-z0-9_]/g, '_')}`.slice(0, 63)
-  return { source: config.name, slot: config.slot ?? own, publication: config.publication ?? own, lakeId: config.lakeId }
-}
-
-export function endpointOf(config: Pick<PostgresConfig, 'name' | 'url'>): Endpoint {
-  return { url: config.url, applicationName: `frazil_${config.name}`.slice(0, 63) }
 }
 
 /** What has to be done after everything was checked and made. */
@@ -111,7 +70,9 @@ class PostgresSource implements Source {
   readonly #closing = new AbortController()
   readonly #pausedScopes = new Set<string>()
   readonly #replaced: ReplacedValues
+  readonly #watch: SlotWatch
   #opened = false
+  #closed = false
   #memo: Memo | null = null
   #controlClient: Client | null = null
   #lastAnswer: Promise<unknown> = Promise.resolve()
@@ -130,6 +91,14 @@ class PostgresSource implements Source {
     this.#names = namesOf(config)
     this.#replaced = new ReplacedValues(config.name, parts.observe)
     this.#endpoint = endpointOf(config)
+    this.#watch = new SlotWatch({
+      source: this.name,
+      slot: this.#names.slot,
+      clock: parts.clock,
+      ask: (question) => this.#asking(question),
+      onHead: (head) => this.#stream?.reach(head),
+      onWarning: (message, hint) => this.#notice('warn', message, hint),
+    })
   }
 
   async *open(state: SourceState | null): AsyncGenerator<readonly SourceEvent[], void> {
@@ -141,7 +110,7 @@ class PostgresSource implements Source {
       if (!this.#closing.signal.aborted) throw postgresError(error, placeOf(this.#config.url))
     } finally {
       this.#copy?.copy.close()
-      this.#stream?.close()
+      if (!this.#closing.signal.aborted || this.#closed) await this.#stream?.close()
       this.#decoder?.release()
       this.#retired.releaseAll()
       await this.#dropControl()
@@ -186,17 +155,35 @@ class PostgresSource implements Source {
     if (this.#copy?.scope === scope) this.#copy.copy.resume()
   }
 
-  async close(): Promise<void> {
+  reach(position: Position): void {
+    const lsn = parseLsn(position)
+    if (lsn <= this.#target) this.#stream?.reach(this.#target)
+    else this.head().catch(() => {}) // whoever waits is told that it takes too long
+  }
+
+  lag(visible: Position | null, committed: Position | null): SourceLag | null {
+    const begin = this.#memo?.start ?? 0
+    return this.#watch.lag(visible === null ? begin : parseLsn(visible), committed === null ? begin : parseLsn(committed))
+  }
+
+  stop(): void {
     this.#closing.abort()
     this.#copy?.copy.close()
     this.#backlog?.close()
-    this.#stream?.close()
+    this.#stream?.stop()
+  }
+
+  async close(): Promise<void> {
+    this.stop()
+    this.#closed = true
+    await this.#stream?.close()
     await this.#dropControl()
   }
 
   async *#run(state: SourceState | null): AsyncGenerator<readonly SourceEvent[], void> {
     const plan = await this.#retrying(() => this.#prepare(state))
     if (plan === null) return
+    void this.#watch.run(this.#closing.signal)
     if (plan.failed.length > 0) yield plan.failed
     const tables = [...plan.known]
     if (plan.toCopy.length > 0) yield* this.#copyAll(plan, tables)
@@ -219,7 +206,7 @@ class PostgresSource implements Source {
       newPublication: publication === null,
     })
     refuseForeign(names, slot, publication, facts)
-    if (memo) await this.#checkServer(memo, facts, position)
+    if (memo) await checkServer(this.#endpoint, this.#names, { memo, facts, position, committed: position })
     if (position !== null) checkSlot(names, slot, position, facts)
     const catalogue = await readCatalogue(control, {
       source: this.name,
@@ -264,32 +251,6 @@ class PostgresSource implements Source {
       failed,
       head: facts.flushed,
       byStream: this.#byStream(slot, facts),
-    }
-  }
-
-  async #checkServer(memo: Memo, facts: ServerFacts, position: Lsn | null): Promise<void> {
-    if (memo.systemId !== facts.systemId) {
-      throw new FrazilError(
-        'config',
-        'other-cluster',
-        `url of source ${this.name} is another Postgres cluster than the lake was filled from`,
-        {
-          hint: `correct url; or, if it was moved on purpose, frazil drop ${this.name} and resync its tables`,
-        },
-      )
-    }
-    if (memo.slot !== this.#names.slot) {
-      throw new FrazilError(
-        'config',
-        'other-slot',
-        `source ${this.name} was read through slot ${memo.slot}, not ${this.#names.slot}`,
-        {
-          hint: `put back slot: ${memo.slot}; or frazil drop ${this.name} and resync its tables`,
-        },
-      )
-    }
-    if (memo.timeline !== facts.timeline && position !== null) {
-      await checkTimeline(this.#endpoint, memo.timeline, facts.timeline, position)
     }
   }
 
@@ -435,9 +396,9 @@ class PostgresSource implements Source {
         }
       } catch (error) {
         if (this.#closing.signal.aborted) return
-        const failure = this.#unavailable(error)
+        const failure = await this.#explained(error, decoder.position)
         if (decoder.position > from) retry = new Retry(this.#parts, this.#config.retryForMs)
-        this.#stream?.close()
+        void this.#stream?.close()
         this.#stream = null
         again = true
         const events = decoder.reconnect()
@@ -496,14 +457,8 @@ class PostgresSource implements Source {
     }
   }
 
-  /**
-   * Whether the stream has to read all of a backlog: it was asked to; only it waits for standbys that must not fall behind us; or
-   * an old transaction would make the server read too much log again in each round.
-   */
   #byStream(slot: SlotFacts | null, facts: ServerFacts): boolean {
-    if (this.#config.backlog === 'stream' || this.#backlogRefused || !slot) return true
-    if (slot.failover && facts.waitsForStandbys) return true
-    return slot.confirmed === null || slot.restart === null || slot.confirmed - slot.restart > mostReadAgainBytes
+    return this.#config.backlog === 'stream' || this.#backlogRefused || !mayReadBySql(slot, facts)
   }
 
   /** After a lost connection: is this still the server, the slot and the publication that we were reading? */
@@ -518,7 +473,11 @@ class PostgresSource implements Source {
       newSlots: 0,
       newPublication: false,
     })
-    if (this.#memo) await this.#checkServer(this.#memo, facts, position)
+    if (this.#memo) {
+      const committed = this.#acknowledged
+      await checkServer(this.#endpoint, this.#names, { memo: this.#memo, facts, position, committed })
+      this.#memo = { ...this.#memo, timeline: facts.timeline }
+    }
     checkSlot(this.#names, slot, position, facts)
     refuseForeign(this.#names, slot, publication, facts)
     return { head: facts.flushed, byStream: this.#byStream(slot, facts) }
@@ -587,6 +546,12 @@ class PostgresSource implements Source {
         if (this.#closing.signal.aborted) return null
       }
     }
+  }
+
+  /** The same for the stream: what the server says of a slot that cannot be read depends on its version, the slot itself does not. */
+  async #explained(error: unknown, position: Lsn): Promise<FrazilError> {
+    if (isRefusal(error)) await this.#checkAgain(position)
+    return this.#unavailable(error)
   }
 
   /** The error, if it is one that time may heal; else throws it. */

@@ -30,6 +30,9 @@ export interface ReplicationOptions {
 const statusEveryMs = 10_000
 const generousTimeoutMs = 60_000
 const askAgainMs = 50
+/** CopyDone and Terminate. */
+const farewell = Buffer.from([0x63, 0, 0, 0, 4, 0x58, 0, 0, 0, 4])
+const farewellMs = 2_000
 const epochMs = 946_684_800_000
 
 /** One connection that reads a slot from the decoder's position on, and says how far the lake is. */
@@ -92,12 +95,17 @@ export class ReplicationStream {
     void this.#ask()
   }
 
-  close(): void {
+  /** Reads no more; acknowledgements still go out. */
+  stop(): void {
+    this.#pump.stop()
+  }
+
+  /** Resolves when the server has heard the last acknowledgement and let go of the slot, or does not answer. */
+  async close(): Promise<void> {
     this.#ended.abort()
-    const { started } = this.#options.decoder
-    if (started) this.#status(false)
-    // CopyDone, so that the server ends its side at once.
-    this.#pump.close(started ? Buffer.from([0x63, 0, 0, 0, 4]) : null)
+    if (!this.#options.decoder.started) return this.#pump.close()
+    this.#status(false)
+    await this.#pump.finish(farewell, farewellMs)
   }
 
   async #ask(): Promise<void> {

@@ -3,21 +3,74 @@ import { RawConnection } from './connection.ts'
 import type { Endpoint } from './connection.ts'
 import { lsnToText, parseLsn } from './lsn.ts'
 import type { Lsn } from './lsn.ts'
+import type { Memo } from './memo.ts'
+import type { Names } from './ownership.ts'
+import type { ServerFacts } from './preflight.ts'
+
+export interface ServerCheck {
+  /** What the lake remembers. */
+  readonly memo: Memo
+  readonly facts: ServerFacts
+  /** Where reading goes on; null when nothing was read yet. */
+  readonly position: Lsn | null
+  /** What is in the lake, at most that. */
+  readonly committed: Lsn | null
+}
+
+/**
+ * Is this the server that the lake was filled from, or a standby of it that was promoted? Throws `config` for another one, and
+ * `corrupt` or `conflict` for one that does not have all that was read; see {@link checkTimeline}.
+ */
+export async function checkServer(endpoint: Endpoint, names: Names, check: ServerCheck): Promise<void> {
+  const { memo, facts, position } = check
+  if (memo.systemId !== facts.systemId) {
+    throw new FrazilError(
+      'config',
+      'other-cluster',
+      `url of source ${names.source} is another Postgres cluster than the lake was filled from`,
+      { hint: `correct url; or, if it was moved on purpose, frazil drop ${names.source} and resync its tables` },
+    )
+  }
+  if (memo.slot !== names.slot) {
+    throw new FrazilError(
+      'config',
+      'other-slot',
+      `source ${names.source} was read through slot ${memo.slot}, not ${names.slot}`,
+      { hint: `put back slot: ${memo.slot}; or frazil drop ${names.source} and resync its tables` },
+    )
+  }
+  if (memo.timeline === facts.timeline || position === null) return
+  const left = facts.timeline > memo.timeline ? await leftAt(endpoint, memo.timeline, facts.timeline) : null
+  checkTimeline(check, left)
+}
 
 /**
  * After a failover: the new primary's history says where it left the timeline that we were reading. Throws `corrupt` when the
- * lake is beyond that point, and so has changes that this server never had.
+ * lake is beyond that point, and so has changes that this server never had, and `conflict` when only what is not in the lake yet
+ * is: then the source is read again from the lake's position.
  */
-export async function checkTimeline(endpoint: Endpoint, from: number, to: number, position: Lsn): Promise<void> {
-  const left = to > from ? await leftAt(endpoint, from, to) : null
-  if (left !== null && position <= left) return
+function checkTimeline({ memo, facts, position, committed }: ServerCheck, left: Lsn | null): void {
+  if (left === null) {
+    throw new FrazilError(
+      'corrupt',
+      'diverged',
+      `the server is on timeline ${facts.timeline}, which does not come from timeline ${memo.timeline} that the lake was filled from`,
+      { hint: 'frazil drop the source, start again, and frazil resync its tables' },
+    )
+  }
+  if (position === null || position <= left) return
+  if (committed !== null && committed <= left) {
+    throw new FrazilError(
+      'conflict',
+      'read-ahead',
+      `the server left timeline ${memo.timeline} at ${lsnToText(left)} and does not have the changes up to ${lsnToText(position)}; they are not in the lake`,
+    )
+  }
   throw new FrazilError(
     'corrupt',
     'diverged',
-    left === null
-      ? `the server is on timeline ${to}, which does not come from timeline ${from} that the lake was filled from`
-      : `the lake is at ${lsnToText(position)} of timeline ${from}, which this server left at ${lsnToText(left)}: it lost changes that the lake has`,
-    { hint: 'frazil drop the source, then resync its tables' },
+    `the lake is at ${lsnToText(position)} of timeline ${memo.timeline}, which this server left at ${lsnToText(left)}: it lost changes that the lake has`,
+    { hint: 'frazil drop the source, start again, and frazil resync its tables' },
   )
 }
 

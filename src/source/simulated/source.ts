@@ -229,9 +229,19 @@ export class SimulatedSource implements Source {
 
   resume(): void {}
 
-  async close(): Promise<void> {
+  reach(): void {}
+
+  lag(): null {
+    return null
+  }
+
+  stop(): void {
     this.#closed = true
     this.#end()
+  }
+
+  async close(): Promise<void> {
+    this.stop()
   }
 }
 

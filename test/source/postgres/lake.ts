@@ -97,9 +97,9 @@ export class MapLake {
   }
 
   /** Resolves when `condition` holds after some event; rejects when the source has ended or after 20 seconds. */
-  async until(condition: () => boolean, what = 'condition'): Promise<void> {
+  async until(condition: () => boolean | Promise<boolean>, what = 'condition'): Promise<void> {
     const deadline = Date.now() + 20_000
-    while (!condition()) {
+    while (!(await condition())) {
       if (this.error) throw this.error
       if (Date.now() > deadline) throw new Error(`waited too long for: ${what}; log: ${this.log.join(' ')}`)
       await new Promise<void>((resolve) => {
