@@ -5,12 +5,13 @@ import type { Change, Position, SourceEvent } from '../data/index.ts'
 import type { Catalog } from '../iceberg/catalog/index.ts'
 import type { EngineEvent } from '../observe/index.ts'
 import type { TableView } from '../query/index.ts'
-import type { Source, SourceLag, SourceParts, SourceState } from '../source/index.ts'
+import type { Source, SourceParts, SourceState } from '../source/index.ts'
 import { localPath, locationSegment } from '../storage/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
 import { SpillSpace } from '../table/index.ts'
 import type { FilePool, Table, TableRows } from '../table/index.ts'
 import { Committer } from './committer.ts'
+import { Freshness } from './freshness.ts'
 import { FileReaper } from './file-reaper.ts'
 import { readKeyedRow } from './lookup.ts'
 import { Mirror, deleteAll } from './mirror.ts'
@@ -71,10 +72,7 @@ export class Pipeline implements PipelineHandle {
   readonly #committer: Committer
   #nextSegment = 1
   #state: PipelineStatus['source']['state'] = 'starting'
-  /** From a source commit to its being visible, the last one. */
-  #lagMs: number | null = null
-  /** Wall time at the source up to which everything is visible. */
-  #completeAt: number | null = null
+  readonly #freshness: Freshness
   /** Set while a long transaction is being applied: resolves when the tables are whole again. */
   #applying: Promise<void> | null = null
   /** Lets the source commit that is being applied go over the budget. */
@@ -99,6 +97,7 @@ export class Pipeline implements PipelineHandle {
     this.#parts = parts
     const { clock, random, store, catalog, files } = parts
     const emit = (event: EngineEvent): void => this.#emit(event)
+    this.#freshness = new Freshness(clock)
     this.#pool = new SlabPool({ budget: Math.floor(options.memory * poolShare) })
     this.#pool.onPressure = () => this.#onPressure()
     this.#source = parts.openSource({
@@ -211,7 +210,7 @@ export class Pipeline implements PipelineHandle {
         }
       }
       if (commits === 0) continue
-      this.#emit({ type: 'applied', source: this.name, commits, rows, bytes: 0, lagMs: this.#lagMs })
+      this.#emit({ type: 'applied', source: this.name, commits, rows, bytes: 0, lagMs: this.#freshness.latencyMs })
       if (this.#pool.used >= commitBytes) this.#committer.want()
     }
     if (!this.#closing) throw new FrazilError('unavailable', 'source-ended', `the source ${this.name} has ended`)
@@ -226,7 +225,7 @@ export class Pipeline implements PipelineHandle {
         this.#mirror.rollback(event.transaction, event.part, event.table)
         return
       case 'progress':
-        this.#completeAt = this.#parts.clock.now()
+        this.#freshness.complete()
         this.#advance(this.#visible.commit, event.position)
         return
       case 'table': {
@@ -288,8 +287,7 @@ export class Pipeline implements PipelineHandle {
         if (this.#isCutShort()) throw new FrazilError('unavailable', 'closed', 'the engine is closing')
       }
       rows = step.value
-      this.#lagMs = Math.max(0, this.#parts.clock.now() - timeMs)
-      this.#completeAt = timeMs
+      this.#freshness.applied(timeMs)
       this.#advance(number, position)
     } catch (error) {
       // Before anybody else has a turn: half of this transaction must not reach the lake.
@@ -506,7 +504,6 @@ export class Pipeline implements PipelineHandle {
     const tables = this.#mirror.status(this.#visible.position, committed)
     const copying = tables.filter(({ health }) => health === 'copying')
     const reason = this.#failure?.message ?? null
-    const lag = this.#source.lag(this.#visible.position, committed)
     return {
       source: {
         name: this.name,
@@ -515,15 +512,7 @@ export class Pipeline implements PipelineHandle {
         reason,
         position: this.#visible.position,
         committed,
-        lagMs: this.#lagOf(lag),
-        lagBytes: lag?.visibleBytes ?? null,
-        log: lag && {
-          uncommitted: lag.committedBytes,
-          retained: lag.retainedBytes,
-          safe: lag.safeBytes,
-          status: lag.retention,
-          xminAge: lag.xminAge,
-        },
+        ...this.#freshness.status(this.#source.lag(this.#visible.position, committed)),
       },
       tables,
       reasons: [
@@ -534,12 +523,6 @@ export class Pipeline implements PipelineHandle {
       ],
       memoryUsed: this.#pool.used,
     }
-  }
-
-  #lagOf(lag: SourceLag | null): number | null {
-    const behind = lag === null ? false : lag.stale || lag.visibleBytes > 0
-    if (!behind || this.#completeAt === null) return this.#lagMs
-    return Math.max(this.#lagMs ?? 0, this.#parts.clock.now() - this.#completeAt)
   }
 
   // ---- end -----------------------------------------------------------------------------------------------------------------
