@@ -205,6 +205,11 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
   'memory-too-small': ['The tables that change at one time do not fit into memory, a segment each.', 'Raise `memory`.'],
   'no-columns': ['A table has no columns to query.'],
   'no-snapshot': ['Postgres made a replication slot without a snapshot.'],
+  'not-in-publication': [
+    'The publication that the configuration names does not send a table that it names.',
+    'The hint has the statement.',
+  ],
+  'other-publication': ['The source was read through another publication before.'],
   'other-cluster': ['`url` is another Postgres cluster than the lake was filled from.'],
   'other-slot': ['The source was read through another slot before.'],
   parameters: ['The parameters of a query do not fit its statement.'],

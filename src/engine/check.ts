@@ -8,7 +8,7 @@ import type { Config } from './config.ts'
 import { catalogPath, storedLakeId } from './lake.ts'
 import { readLeaseHolder } from './lease.ts'
 import { checkLocal } from './recovery.ts'
-import { revealed } from './sources.ts'
+import { rememberedBy, revealed } from './sources.ts'
 
 /** What `frazil check` found out. */
 export interface CheckReport {
@@ -32,7 +32,13 @@ export async function checkConfig(config: Config, running: boolean): Promise<Che
   attempt(lake, () => checkLocal(config.local, lakeId))
   const sources = await Promise.all(
     Object.entries(config.sources).map(async ([name, source]) => {
-      return { name, ...(await checkPostgresSource({ name, ...revealed(source) }, { lakeId, running })) }
+      return {
+        name,
+        ...(await checkPostgresSource(
+          { name, ...revealed(source) },
+          { lakeId, running, memo: lakeId === null ? null : await rememberedBy(config, name) },
+        )),
+      }
     }),
   )
   const toCopy = sources.flatMap(({ tables }) => tables).reduce((sum, table) => sum + table.bytes, 0)

@@ -5,6 +5,7 @@ import { dropPostgresSource } from '../source/index.ts'
 import type { Config, SourceConfig } from './config.ts'
 import { catalogPath, storedLakeId } from './lake.ts'
 import type { PipelineSource } from './pipeline-contract.ts'
+import { parseRecord, sourceStateKey } from './state-record.ts'
 
 /** A source's settings with its secrets revealed. */
 export function revealed(source: SourceConfig): PipelineSource {
@@ -22,8 +23,21 @@ export async function dropSource(config: Config, name: string): Promise<string[]
       `there is no lake in ${config.warehouse}, so nothing at the server is known to be its own`,
     )
   }
-  const { slot, publication } = await dropPostgresSource({ name, ...revealed(source) }, lakeId)
+  const { slot, publication } = await dropPostgresSource({ name, ...revealed(source) }, lakeId, await rememberedBy(config, name))
   return [...(slot === null ? [] : [`replication slot ${slot}`]), ...(publication === null ? [] : [`publication ${publication}`])]
+}
+
+/** What a source asked the lake to remember of it; null for one that the lake has never committed. */
+export async function rememberedBy(config: Config, name: string): Promise<string | null> {
+  const path = catalogPath(config.warehouse)
+  if (!existsSync(path)) return null
+  const catalog = await SqliteCatalog.open(path)
+  try {
+    const stored = await catalog.state(sourceStateKey(name))
+    return stored === null ? null : parseRecord(stored.value).memo
+  } finally {
+    await catalog.close()
+  }
 }
 
 /** The id of the lake in the warehouse, null when there is none yet. */

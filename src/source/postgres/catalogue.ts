@@ -1,6 +1,8 @@
 import type { Client } from 'pg'
 import { FrazilError } from '../../base/index.ts'
 import type { Field, SourceTable, TableKey } from '../../data/index.ts'
+import { isLoose } from './borrowed-publication.ts'
+import type { BorrowedPublication } from './borrowed-publication.ts'
 import { icebergName, parseColumnName, parseShownName, parseTablePattern, quoteName, showName } from './identifiers.ts'
 import type { TablePattern } from './identifiers.ts'
 import { readTypeContext } from './type-catalogue.ts'
@@ -27,8 +29,12 @@ export interface TablePlan {
   readonly table: string
   readonly partitioned: boolean
   readonly columns: readonly PlannedColumn[]
-  /** All columns as Postgres writes them, for people; those that it computes are not mirrored. */
-  readonly shown: readonly { readonly name: string; readonly type: string; readonly computed: boolean }[]
+  /** All columns as Postgres writes them, for people, also those that are not mirrored. */
+  readonly shown: readonly { readonly name: string; readonly type: string }[]
+  /** Condition of the rows that are published, as SQL; null for all of them. */
+  readonly filter: string | null
+  /** Changes may speak of rows that the lake does not have, or has already. */
+  readonly loose: boolean
   readonly source: SourceTable
 }
 
@@ -68,6 +74,8 @@ export interface CatalogueRequest extends ValueSettings {
   readonly known: ReadonlySet<string>
   /** Publication whose tables need no right to be added. */
   readonly publication: string
+  /** What that one sends, if it is not ours. */
+  readonly borrowed: BorrowedPublication | null
   /** Collects what is wrong with the settings, so that everything is found at once; without it the first is thrown. */
   readonly mistakes?: FrazilError[]
   readonly replaced: Replaced
@@ -255,13 +263,29 @@ function chooseTables(
       const message = `source ${request.source}: ${showName(odd.schema, odd.name)} is ${what}, whose changes Postgres does not tell`
       mistake(request, new FrazilError('config', 'not-a-table', message, { hint: 'name the tables behind it' }))
     }
+    const hidden = pattern.exact && !odd ? found.find(({ oid }) => !isPublished(request, oid)) : undefined
+    if (hidden) {
+      const name = showName(hidden.schema, hidden.name)
+      const message = `source ${request.source}: publication ${request.publication} does not send table ${name}`
+      const sql = `${quoteName(hidden.schema)}.${quoteName(hidden.name)}`
+      const hint =
+        hidden.kind === 'p'
+          ? `name its partitions; or: ALTER PUBLICATION ${quoteName(request.publication)} SET (publish_via_partition_root = true)`
+          : `ALTER PUBLICATION ${quoteName(request.publication)} ADD TABLE ${sql}`
+      mistake(request, new FrazilError('config', 'not-in-publication', message, { hint }))
+    }
   }
   return relations.filter(
     (relation) =>
       (relation.kind === 'r' || relation.kind === 'p') &&
       !request.detached.has(String(relation.oid)) &&
+      isPublished(request, relation.oid) &&
       patterns.some((pattern) => (pattern.exact || !relation.leaf) && pattern.matches(relation.schema, relation.name)),
   )
+}
+
+function isPublished({ borrowed }: CatalogueRequest, oid: number): boolean {
+  return borrowed === null || borrowed.members.has(oid)
 }
 
 function mistake(request: CatalogueRequest, error: FrazilError): void {
@@ -313,13 +337,18 @@ function planTable(relation: RelationRow, parts: PlanParts): TablePlan {
     const hint = `ALTER ROLE ${quoteName(relation.role)} BYPASSRLS`
     throw refuse('row-security', `has row-level security, which would hide rows from ${relation.role}`, hint)
   }
-  if (!relation.owned && !relation.published) {
+  const { borrowed } = parts.request
+  const member = borrowed?.members.get(relation.oid)
+  if (!borrowed && !relation.owned && !relation.published) {
     const hint = `let its owner run: ALTER PUBLICATION ${quoteName(publication)} ADD TABLE ${sql}; or: GRANT the owner's role to ${quoteName(relation.role)}`
     throw refuse('not-owner', `can be published only by its owner, and ${relation.role} is not`, hint)
   }
   const columns = parts.columns
-    // Generated columns are not sent, and can be computed again from the others.
-    .filter((column) => column.generated === '')
+    // Generated columns are not sent, and can be computed again from the others. From 18 on a publication may have them sent.
+    .filter(({ name, generated }) => {
+      const listed = member?.columns?.includes(name) ?? true
+      return listed && (generated === '' || (member?.columns != null && parts.version >= 180_000))
+    })
     .map((column): PlannedColumn => {
       const setting = parts.settingOf(column.name)
       const codec = parts.codecOf(column.type, column.modifier, setting)
@@ -331,7 +360,7 @@ function planTable(relation: RelationRow, parts: PlanParts): TablePlan {
     })
   // Each UPDATE would fail at the source ("Replica identity must not contain unpublished generated columns").
   const full = relation.kind === 'p' ? parts.partitions.some(({ identity }) => identity === 'f') : relation.identity === 'f'
-  if (full && parts.version >= 180_000 && columns.length < parts.columns.length) {
+  if (!borrowed && full && parts.version >= 180_000 && columns.length < parts.columns.length) {
     throw refuse(
       'generated-in-identity',
       'has REPLICA IDENTITY FULL and a generated column, so from Postgres 18 on its UPDATEs and DELETEs would fail once it is published',
@@ -357,8 +386,10 @@ function planTable(relation: RelationRow, parts: PlanParts): TablePlan {
     schema: relation.schema,
     table: relation.name,
     partitioned: relation.kind === 'p',
+    filter: member?.filter ?? null,
+    loose: borrowed && member ? isLoose(borrowed, member) : false,
     columns,
-    shown: parts.columns.map(({ name, shown, generated }) => ({ name, type: shown, computed: generated !== '' })),
+    shown: parts.columns.map(({ name, shown }) => ({ name, type: shown })),
     source: { id: String(relation.oid), sourceName, ...target, fields, key },
   }
 }
@@ -376,11 +407,16 @@ function keyOf(
       throw refuse(`has the partition ${showName(partition.schema, partition.name)} without a replica identity`)
     }
   }
+  const { borrowed } = parts.request
+  if (borrowed && !borrowed.updates && !borrowed.deletes) return { kind: 'none' }
   const [index] = parts.indexes
   if (index) {
     const places = index.columns.map((name) => columns.findIndex((column) => column.name === name))
     if (places.every((place) => place >= 0) && places.length > 0) return { kind: 'columns', columns: places }
-    if (relation.identity !== 'f') throw refuse('has a generated column in its key')
+    if (relation.identity !== 'f') {
+      const left = borrowed ? 'is published without a column of its key' : 'has a generated column in its key'
+      throw refuse(left)
+    }
   }
   if (relation.identity === 'f' && parts.partitions.every((partition) => partition.identity === 'f')) return { kind: 'row' }
   if (relation.identity === 'n') throw refuse('has REPLICA IDENTITY NOTHING')

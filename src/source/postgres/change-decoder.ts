@@ -58,8 +58,8 @@ export class ChangeDecoder implements FrameDecoder {
     this.received = start
     this.#options = options
     this.binary = !options.tables.some(({ columns }) => columns.some((column) => column.codec.textOnly))
-    for (const { table, columns, floor } of options.tables) {
-      this.#tables.set(Number(table.id), { id: table.id, table, columns, floor, live: false, failed: false, shape: null })
+    for (const { table, columns, floor, loose = false } of options.tables) {
+      this.#tables.set(Number(table.id), { id: table.id, table, columns, floor, loose, live: false, failed: false, shape: null })
     }
   }
 
@@ -231,7 +231,7 @@ export class ChangeDecoder implements FrameDecoder {
     const end = rows.decode(bytes, at + 6, to, -1, -1)
     if (end < 0) return this.#refused(table, rows, end)
     if (end !== to) throw corrupt('Insert', at, to)
-    this.#runs.add(table.id, 'insert', rows, null)
+    this.#runs.add(table.id, table.loose && table.table.key.kind === 'columns' ? 'put' : 'insert', rows, null)
     return true
   }
 
@@ -259,7 +259,10 @@ export class ChangeDecoder implements FrameDecoder {
     const end = rows.decode(bytes, next + 1, to, oldRow, oldKey)
     if (end < 0) return this.#refused(table, rows, end)
     if (end !== to) throw corrupt('Update', at, to)
-    if (keyed) this.#runs.add(table.id, 'update', rows, keys)
+    if (table.loose) {
+      if (keyed) this.#runs.add(table.id, 'remove', keys, null)
+      this.#runs.add(table.id, keyPlaces === null ? 'insert' : 'put', rows, null)
+    } else if (keyed) this.#runs.add(table.id, 'update', rows, keys)
     else this.#runs.add(table.id, 'upsert', rows, null)
     return true
   }
@@ -276,7 +279,7 @@ export class ChangeDecoder implements FrameDecoder {
     const end = keys.decode(bytes, at + 6, to, -1, -1)
     if (end < 0) return this.#refused(table, keys, end)
     if (end !== to) throw corrupt('Delete', at, to)
-    this.#runs.add(table.id, 'delete', keys, null)
+    this.#runs.add(table.id, table.loose ? 'remove' : 'delete', keys, null)
     return true
   }
 

@@ -1,7 +1,8 @@
 import type { Segment, SourceEvent } from '../../data/index.ts'
 import type { SegmentWriter } from './segment-writer.ts'
 
-type RunKind = 'insert' | 'upsert' | 'update' | 'delete'
+/** `put` and `remove`: `upsert` and `delete` of a row that need not be there. */
+type RunKind = 'insert' | 'upsert' | 'update' | 'delete' | 'put' | 'remove'
 
 /** Puts events in order, and rows that follow one another into one event: nothing is allocated per row. */
 export class ChangeRuns {
@@ -61,9 +62,11 @@ export class ChangeRuns {
     if (this.#kind === null || segment === null) return
     const run = { table: this.#table, from: this.#from, to: this.#to }
     if (this.#kind === 'insert') this.#events.push({ type: 'insert', ...run, segment })
-    else if (this.#kind === 'upsert') this.#events.push({ type: 'upsert', ...run, segment, mustExist: true })
-    else if (this.#kind === 'delete') this.#events.push({ type: 'delete', ...run, keys: segment, mustExist: true })
-    else if (this.#keys) this.#events.push({ type: 'update', ...run, segment, keys: this.#keys, keysFrom: this.#keysFrom })
+    else if (this.#kind === 'upsert' || this.#kind === 'put') {
+      this.#events.push({ type: 'upsert', ...run, segment, mustExist: this.#kind === 'upsert' })
+    } else if (this.#kind === 'delete' || this.#kind === 'remove') {
+      this.#events.push({ type: 'delete', ...run, keys: segment, mustExist: this.#kind === 'delete' })
+    } else if (this.#keys) this.#events.push({ type: 'update', ...run, segment, keys: this.#keys, keysFrom: this.#keysFrom })
     this.#kind = null
     this.#segment = null
     this.#keys = null

@@ -52,10 +52,15 @@ export async function checkTables(client: Client, request: CatalogueRequest): Pr
     findings.push(findingOf(error, sourceName, isNamed(request.tables, sourceName) ? 'error' : 'warning'))
   }
   for (const { sourceName, columns } of tables) {
-    const computed = columns.filter(({ iceberg }) => iceberg === null).map(({ name }) => `"${name}"`)
-    if (computed.length === 0) continue
-    const message = `table ${sourceName}: generated ${computed.length === 1 ? 'column' : 'columns'} ${computed.join(', ')} not mirrored`
-    findings.push({ ...finding('note', 'generated-column', message), table: sourceName })
+    const left = columns.filter(({ iceberg }) => iceberg === null).map(({ name }) => `"${name}"`)
+    if (left.length === 0) continue
+    const message = `table ${sourceName}: ${left.length === 1 ? 'column' : 'columns'} ${left.join(', ')} not mirrored`
+    findings.push({ ...finding('note', 'unmirrored-column', message), table: sourceName })
+  }
+  for (const { filter, source } of catalogue.plans) {
+    if (filter === null) continue
+    const message = `table ${source.sourceName}: only rows with ${filter} are published, and so mirrored`
+    findings.push({ ...finding('note', 'row-filter', message), table: source.sourceName })
   }
   for (const column of catalogue.unknownColumns) {
     findings.push(finding('warning', 'unknown-column', `columns: no table that is read has the column ${column}`))

@@ -1,5 +1,7 @@
 import type { Client } from 'pg'
 import { FrazilError } from '../../base/index.ts'
+import { readBorrowed } from './borrowed-publication.ts'
+import type { BorrowedPublication } from './borrowed-publication.ts'
 import type { CatalogueRequest } from './catalogue.ts'
 import { checkServerSettings, checkSlotUse, checkTransactions } from './check-server.ts'
 import { checkTables, tableText } from './check-tables.ts'
@@ -10,7 +12,8 @@ import { errorCode, postgresError } from './errors.ts'
 import type { Place } from './errors.ts'
 import { finding, findingOf, sizeText } from './finding.ts'
 import type { SourceFinding } from './finding.ts'
-import { refuseForeign } from './ownership.ts'
+import { readMemo } from './memo.ts'
+import { isBorrowed, refuseForeign } from './ownership.ts'
 import { endpointOf, namesOf } from './postgres-config.ts'
 import type { PostgresConfig } from './postgres-config.ts'
 import { examineServer, readPublication, readSlot } from './preflight.ts'
@@ -28,6 +31,8 @@ export interface CheckOptions {
   readonly lakeId: string | null
   /** This lake's own process runs, and so reads the slot. */
   readonly running: boolean
+  /** What the lake remembers of the source, null for nothing. */
+  readonly memo: string | null
 }
 
 /** What is checked of a source's settings. */
@@ -87,13 +92,13 @@ function requestOf(config: CheckedConfig): CatalogueRequest {
   const { publication } = namesOf({ ...config, lakeId: '' })
   const { name, into, ...settings } = config
   const nothing = { detached: new Set<string>(), known: new Set<string>(), replaced: { count: 0 } }
-  return { ...settings, ...nothing, source: name, into: into ?? null, publication }
+  return { ...settings, ...nothing, source: name, into: into ?? null, publication, borrowed: null }
 }
 
 async function examine(
   client: Client,
   config: CheckedConfig,
-  { lakeId, running }: CheckOptions,
+  { lakeId, running, memo }: CheckOptions,
   findings: SourceFinding[],
 ): Promise<Pick<SourceReport, 'tables' | 'leftOut'>> {
   const place = placeOf(config.url)
@@ -112,14 +117,16 @@ async function examine(
   findings.push(...(await checkServerSettings(client, facts, place.host)))
   let foreign = false
   try {
-    refuseForeign(names, slot, publication, facts)
+    refuseForeign(names, slot, publication, facts, memo !== null && readMemo(memo).slot === names.slot)
   } catch (error) {
     foreign = true
     findings.push(findingOf(postgresError(error, place)))
   }
   if (slot && !foreign) findings.push(...(await checkSlotUse(client, slot, running)))
   if (!slot) findings.push(...(await checkTransactions(client, facts.role)))
-  const checked = await checkTables(client, requestOf(config))
+  const borrowed = isBorrowed(names, publication) ? await readBorrowed(client, names.publication, facts.version) : null
+  if (borrowed) findings.push(...borrowedFindings(names.publication, borrowed))
+  const checked = await checkTables(client, { ...requestOf(config), borrowed })
   const { tables, leftOut } = checked
   if (!slot) {
     const bytes = tables.reduce((sum, table) => sum + table.bytes, 0)
@@ -130,6 +137,18 @@ async function examine(
   for (const table of tables) findings.push({ ...finding('ok', 'table', tableText(table)), table: table.sourceName })
   findings.push(...checked.findings)
   return { tables, leftOut }
+}
+
+/** A publication of somebody else may leave things out: said before anybody misses them. */
+function* borrowedFindings(name: string, publication: BorrowedPublication): Generator<SourceFinding> {
+  yield finding('ok', 'publication', `publication ${name} is used as it is; it is never changed or dropped`)
+  const { inserts, updates, deletes, truncates } = publication
+  const kinds = { INSERT: inserts, UPDATE: updates, DELETE: deletes, TRUNCATE: truncates }
+  const missing = Object.entries(kinds).flatMap(([kind, sent]) => (sent ? [] : [kind]))
+  if (missing.length === 0) return
+  const appended = updates || deletes ? '' : ': rows are only appended'
+  const message = `publication ${name} does not send ${missing.join(', ')}, so the lake does not see them${appended}`
+  yield finding('note', 'partial-publication', message)
 }
 
 /** The stream needs a connection of its own kind, which poolers and pg_hba.conf may refuse. It is opened and closed again. */

@@ -2,7 +2,10 @@ import { FrazilError } from '../../base/index.ts'
 import type { Position, SourceEvent, SourceTable } from '../../data/index.ts'
 import { sameType } from '../../data/index.ts'
 import type { SourceState } from '../source.ts'
+import { publishedSignature } from './borrowed-publication.ts'
+import type { BorrowedPublication } from './borrowed-publication.ts'
 import type { Catalogue, TablePlan } from './catalogue.ts'
+import type { Memo } from './memo.ts'
 import type { PublicationFacts } from './preflight.ts'
 
 export interface ComparedTables {
@@ -57,18 +60,26 @@ export function compareTables(catalogue: Catalogue, state: SourceState | null, s
  */
 export function notPublished<T extends { readonly table: SourceTable; readonly plan: TablePlan }>(
   known: readonly T[],
-  publication: PublicationFacts | null,
-  source: string,
+  now: {
+    readonly source: string
+    readonly publication: PublicationFacts | null
+    readonly borrowed: BorrowedPublication | null
+    readonly memo: Memo | null
+  },
 ): Map<T, SourceEvent> {
+  const { source, publication, borrowed, memo } = now
   const failed = new Map<T, SourceEvent>()
   for (const entry of known) {
     const { table, plan } = entry
     const whole = publication !== null && publication.complete && publication.viaRoot
-    if (whole && (publication.everything || publication.tables.includes(plan.oid))) continue
+    if (borrowed ? memo?.published?.[plan.oid] === publishedSignature(borrowed, plan.oid) : false) continue
+    if (!borrowed && whole && (publication.everything || publication.tables.includes(plan.oid))) continue
     const error = new FrazilError(
       'unsupported',
       'not-published',
-      `table ${table.sourceName} was not in the publication of source ${source} all the time: changes are missing`,
+      borrowed
+        ? `publication of source ${source}: other rows of table ${table.sourceName} are published than before`
+        : `table ${table.sourceName} was not in the publication of source ${source} all the time: changes are missing`,
       { hint: 'copy it anew with frazil resync', table: `${table.namespace}.${table.name}` },
     )
     failed.set(entry, { type: 'failed', table: table.id, error })

@@ -3,7 +3,8 @@ import { FrazilError } from '../../base/index.ts'
 import { connectControl, placeOf } from './connection.ts'
 import { postgresError } from './errors.ts'
 import { quoteName } from './identifiers.ts'
-import { copyPattern, lakeMark } from './ownership.ts'
+import { readMemo } from './memo.ts'
+import { copyPattern, isBorrowed, lakeMark } from './ownership.ts'
 import { endpointOf, namesOf } from './postgres-config.ts'
 import type { PostgresConfig } from './postgres-config.ts'
 import { readPublication, readSlot } from './preflight.ts'
@@ -17,19 +18,22 @@ export interface DroppedSource {
 }
 
 /**
- * Removes the slot and the publication that carry this lake's mark, and nothing else. Nothing there is no error. Throws `config`
+ * Removes the slot and the publication that carry this lake's mark, and nothing else; a publication that was only used stays, and
+ * the slot beside it goes when `memo`, what the lake remembers of the source, knows it. Nothing there is no error. Throws `config`
  * when they are another lake's, and `unavailable` when somebody reads the slot.
  */
 export async function dropPostgresSource(
   config: Pick<PostgresConfig, 'name' | 'url' | 'slot' | 'publication'>,
   lakeId: string,
+  memo: string | null = null,
 ): Promise<DroppedSource> {
   const names = namesOf({ ...config, lakeId })
   const client = await connectControl(endpointOf(config))
   try {
     const slot = await readSlot(client, names.slot)
     const publication = await readPublication(client, names.publication)
-    if (publication && publication.comment !== lakeMark(lakeId)) {
+    const borrowed = isBorrowed(names, publication)
+    if (publication && !borrowed && publication.comment !== lakeMark(lakeId)) {
       throw new FrazilError(
         'config',
         'publication-not-ours',
@@ -40,7 +44,8 @@ export async function dropPostgresSource(
       )
     }
     // Without the publication nothing says whose the slot is.
-    const ours = slot !== null && publication !== null && slot.plugin === 'pgoutput'
+    const known = borrowed ? memo !== null && readMemo(memo).slot === names.slot : publication !== null
+    const ours = slot !== null && known && slot.plugin === 'pgoutput'
     if (slot && !ours) {
       throw new FrazilError('config', 'slot-not-ours', `replication slot ${names.slot} does not carry this lake's mark`, {
         hint: `nothing was removed; if nobody needs it: SELECT pg_drop_replication_slot('${names.slot}')`,
@@ -48,8 +53,9 @@ export async function dropPostgresSource(
     }
     await endGhosts(client, names.slot, endpointOf(config).applicationName)
     if (slot) await client.query('select pg_catalog.pg_drop_replication_slot($1)', [names.slot])
-    if (publication) await client.query(`DROP PUBLICATION ${quoteName(names.publication)}`)
-    return { slot: slot ? names.slot : null, publication: publication ? names.publication : null }
+    const dropped = publication && !borrowed ? names.publication : null
+    if (dropped !== null) await client.query(`DROP PUBLICATION ${quoteName(names.publication)}`)
+    return { slot: slot ? names.slot : null, publication: dropped }
   } catch (error) {
     throw postgresError(error, placeOf(config.url))
   } finally {

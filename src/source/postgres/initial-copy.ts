@@ -89,7 +89,8 @@ export class TableCopy {
       await connection.client.query(`LOCK TABLE ${from} IN ACCESS SHARE MODE`)
       await checkStorage(connection.client, plan)
       const copy = new TableCopy(connection, plan, options)
-      copy.#pump.write(query(`COPY (SELECT ${columns} FROM ${from}) TO STDOUT (FORMAT binary)`))
+      const where = plan.filter === null ? '' : ` WHERE ${plan.filter}`
+      copy.#pump.write(query(`COPY (SELECT ${columns} FROM ${from}${where}) TO STDOUT (FORMAT binary)`))
       return copy
     } catch (error) {
       await connection.close()

@@ -11,6 +11,8 @@ export interface Memo {
   readonly lakeId: string
   /** Where the slot began. */
   readonly start: Lsn
+  /** By oid, what a publication of somebody else sends of each table; null for our own, which sends everything. */
+  readonly published: Readonly<Record<string, string>> | null
 }
 
 const version = 1
@@ -47,5 +49,15 @@ export function readMemo(text: string): Memo {
     publication: text_('publication'),
     lakeId: text_('lakeId'),
     start: parseLsn(text_('start')),
+    published: publishedOf(fields.get('published')),
   }
+}
+
+function publishedOf(value: unknown): Memo['published'] {
+  if (value === undefined || value === null) return null
+  const entries = typeof value === 'object' ? Object.entries(value) : []
+  if (typeof value !== 'object' || entries.some(([, text]) => typeof text !== 'string')) {
+    throw new FrazilError('corrupt', 'bad-memo', 'a Postgres memo has a malformed list of published tables')
+  }
+  return Object.fromEntries(entries.map(([oid, text]) => [oid, String(text)]))
 }

@@ -12,6 +12,8 @@ export interface Names {
   readonly source: string
   readonly slot: string
   readonly publication: string
+  /** The configuration names the publication, and not as we would call it. */
+  readonly publicationNamed: boolean
   readonly lakeId: string
 }
 
@@ -33,19 +35,30 @@ export function copyPattern(slot: string): string {
   return `^${slot.slice(0, 50)}_[bc][0-9]+$`
 }
 
-/** Throws `config` for a slot or a publication that another lake or somebody else made: those are never touched. */
+/** Whether a publication is somebody else's that the configuration names on purpose. One of another lake is not. */
+export function isBorrowed(names: Names, publication: PublicationFacts | null): boolean {
+  if (publication === null || !names.publicationNamed) return false
+  return !(publication.comment?.startsWith(lakeMark('')) ?? false)
+}
+
+/**
+ * Throws `config` for a slot or a publication that another lake or somebody else made: those are never touched. A publication
+ * says whose the slot is; beside a borrowed one only the lake's own record can: `slotKnown`.
+ */
 export function refuseForeign(
   names: Names,
   slot: SlotFacts | null,
   publication: PublicationFacts | null,
-  facts: ServerFacts,
+  facts: Pick<ServerFacts, 'database'>,
+  slotKnown: boolean,
 ): void {
   const ways = (what: 'slot' | 'publication'): string =>
     `give this source another name or '${what}:'; or, if nobody needs it, run frazil drop ${names.source} with the lake that made it, ` +
     (what === 'slot'
       ? `or SELECT pg_drop_replication_slot(${quoteText(names.slot)})`
       : `or DROP PUBLICATION ${quoteName(names.publication)}; to hand it to this lake: COMMENT ON PUBLICATION ${quoteName(names.publication)} IS ${quoteText(lakeMark(names.lakeId))}`)
-  if (publication && publication.comment !== lakeMark(names.lakeId)) {
+  const borrowed = isBorrowed(names, publication)
+  if (publication && !borrowed && publication.comment !== lakeMark(names.lakeId)) {
     const whose = publication.comment?.startsWith(lakeMark('')) ? 'belongs to another lake' : 'was not made by frazil'
     throw new FrazilError('config', 'publication-not-ours', `publication ${names.publication} ${whose}`, {
       hint: ways('publication'),
@@ -53,13 +66,25 @@ export function refuseForeign(
   }
   if (!slot) return
   const elsewhere = slot.database !== facts.database || slot.plugin !== 'pgoutput'
-  if (elsewhere || !publication) {
+  if (elsewhere || !publication || (borrowed && !slotKnown)) {
     const why =
       slot.plugin !== 'pgoutput'
         ? `has the plugin ${slot.plugin ?? 'physical'}`
-        : `belongs to somebody else (database ${slot.database})`
+        : borrowed && !elsewhere
+          ? 'is there, and the lake does not know it'
+          : `belongs to somebody else (database ${slot.database})`
     throw new FrazilError('config', 'slot-not-ours', `replication slot ${names.slot} ${why}`, { hint: ways('slot') })
   }
+}
+
+/** A publication that was somebody else's is not made again in our way: nobody knows what it sent. */
+export function publicationGone(names: Names): FrazilError {
+  return new FrazilError(
+    'corrupt',
+    'publication-missing',
+    `publication ${names.publication} was dropped or replaced: changes are missing`,
+    { hint: `frazil drop ${names.source}, then resync its tables` },
+  )
 }
 
 /**

@@ -39,7 +39,14 @@ export interface PostgresConfig extends ValueSettings {
 /** What a slot and a publication are called unless the settings say otherwise. */
 export function namesOf(config: Pick<PostgresConfig, 'name' | 'slot' | 'publication' | 'lakeId'>): Names {
   const own = `frazil_${config.name.toLowerCase().replaceAll(/[^a-z0-9_]/g, '_')}`.slice(0, 63)
-  return { source: config.name, slot: config.slot ?? own, publication: config.publication ?? own, lakeId: config.lakeId }
+  const publication = config.publication ?? own
+  return {
+    source: config.name,
+    slot: config.slot ?? own,
+    publication,
+    publicationNamed: publication !== own,
+    lakeId: config.lakeId,
+  }
 }
 
 export function endpointOf(config: Pick<PostgresConfig, 'name' | 'url'>): Endpoint {

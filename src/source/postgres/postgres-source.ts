@@ -4,6 +4,7 @@ import type { Position, SourceEvent } from '../../data/index.ts'
 import type { EventListener } from '../../observe/index.ts'
 import type { Source, SourceLag, SourceParts, SourceState } from '../source.ts'
 import { Backlog, farBehindBytes, mayReadBySql } from './backlog.ts'
+import { publishedSignature, readBorrowed } from './borrowed-publication.ts'
 import { readCatalogue } from './catalogue.ts'
 import type { Catalogue, TablePlan } from './catalogue.ts'
 import { ChangeDecoder } from './change-decoder.ts'
@@ -18,7 +19,7 @@ import { lsnToText, parseLsn } from './lsn.ts'
 import type { Lsn } from './lsn.ts'
 import { readMemo, writeMemo } from './memo.ts'
 import type { Memo } from './memo.ts'
-import { arrangePublication, checkSlot, createSlot, refuseForeign } from './ownership.ts'
+import { arrangePublication, checkSlot, isBorrowed, publicationGone, createSlot, refuseForeign } from './ownership.ts'
 import type { Names } from './ownership.ts'
 import { endpointOf, namesOf } from './postgres-config.ts'
 import type { PostgresConfig } from './postgres-config.ts'
@@ -205,9 +206,11 @@ class PostgresSource implements Source {
       newSlots,
       newPublication: publication === null,
     })
-    refuseForeign(names, slot, publication, facts)
+    refuseForeign(names, slot, publication, facts, memo?.slot === names.slot)
     if (memo) await checkServer(this.#endpoint, this.#names, { memo, facts, position, committed: position })
+    if (memo?.published && !isBorrowed(names, publication)) throw publicationGone(names)
     if (position !== null) checkSlot(names, slot, position, facts)
+    const borrowed = isBorrowed(names, publication) ? await readBorrowed(control, names.publication, facts.version) : null
     const catalogue = await readCatalogue(control, {
       source: this.name,
       tables: this.#config.tables,
@@ -215,6 +218,7 @@ class PostgresSource implements Source {
       detached: new Set(state?.detached),
       known: new Set(state?.tables.map(({ table }) => table.sourceName)),
       publication: names.publication,
+      borrowed,
       outOfRange: this.#config.outOfRange,
       columns: this.#config.columns,
       replaced: this.#replaced,
@@ -228,11 +232,11 @@ class PostgresSource implements Source {
       const { message, hint } = event.error
       this.#notice('warn', message, hint)
     }
-    const unpublished = notPublished(tables.known, publication, this.name)
+    const unpublished = notPublished(tables.known, { source: this.name, publication, borrowed, memo })
     const known = tables.known.filter((entry) => !unpublished.has(entry))
     const failed = [...tables.failed, ...unpublished.values()]
     const published = [...known.map(({ plan }) => plan), ...tables.toCopy]
-    await arrangePublication(control, names, published, publication)
+    if (!borrowed) await arrangePublication(control, names, published, publication)
     const start = position ?? (await this.#makeSlot(control, slot !== null, facts))
     this.#memo = {
       systemId: facts.systemId,
@@ -241,12 +245,13 @@ class PostgresSource implements Source {
       publication: names.publication,
       lakeId: names.lakeId,
       start: memo?.start ?? start,
+      published: borrowed && Object.fromEntries(published.map(({ oid }) => [oid, publishedSignature(borrowed, oid)])),
     }
     return {
       facts,
       catalogue,
       start,
-      known: known.map(({ table, floor, plan }) => ({ table, floor: parseLsn(floor), columns: plan.columns })),
+      known: known.map(({ table, floor, plan }) => ({ table, floor: parseLsn(floor), columns: plan.columns, loose: plan.loose })),
       toCopy: tables.toCopy,
       failed,
       head: facts.flushed,
@@ -282,7 +287,7 @@ class PostgresSource implements Source {
         for (const table of waiting) {
           const copied = yield* this.#copyOne(table, snapshot)
           if (this.#closing.signal.aborted) return
-          if (copied) tables.push({ table: table.source, columns: table.columns, floor: snapshot.floor })
+          if (copied) tables.push({ table: table.source, columns: table.columns, floor: snapshot.floor, loose: table.loose })
           waiting = waiting.filter((other) => other !== table)
           retry = new Retry(this.#parts, this.#config.retryForMs)
         }
@@ -479,7 +484,7 @@ class PostgresSource implements Source {
       this.#memo = { ...this.#memo, timeline: facts.timeline }
     }
     checkSlot(this.#names, slot, position, facts)
-    refuseForeign(this.#names, slot, publication, facts)
+    refuseForeign(this.#names, slot, publication, facts, true)
     return { head: facts.flushed, byStream: this.#byStream(slot, facts) }
   }
 

@@ -16,6 +16,8 @@ export interface StreamTable {
   readonly table: SourceTable
   readonly columns: readonly PlannedColumn[]
   readonly floor: Lsn
+  /** Changes may speak of rows that the lake does not have, or has already. Default: no. */
+  readonly loose?: boolean
 }
 
 export interface ShapeOptions {
@@ -31,6 +33,7 @@ export interface BoundTable {
   readonly table: SourceTable
   readonly columns: readonly PlannedColumn[]
   readonly floor: Lsn
+  readonly loose: boolean
   /** True once a transaction at or past the floor has come: all later ones are. */
   live: boolean
   failed: boolean

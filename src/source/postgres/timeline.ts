@@ -39,6 +39,14 @@ export async function checkServer(endpoint: Endpoint, names: Names, check: Serve
       { hint: `put back slot: ${memo.slot}; or frazil drop ${names.source} and resync its tables` },
     )
   }
+  if (memo.publication !== names.publication) {
+    throw new FrazilError(
+      'config',
+      'other-publication',
+      `source ${names.source} was read through publication ${memo.publication}, not ${names.publication}`,
+      { hint: `put back publication: ${memo.publication}; or frazil drop ${names.source} and resync its tables` },
+    )
+  }
   if (memo.timeline === facts.timeline || position === null) return
   const left = facts.timeline > memo.timeline ? await leftAt(endpoint, memo.timeline, facts.timeline) : null
   checkTimeline(check, left)

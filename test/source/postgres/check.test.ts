@@ -9,7 +9,7 @@ import type { SourceFinding, SourceReport } from '../../../src/source/index.ts'
 import { startPostgres } from '../../support/postgres.ts'
 import type { EmbeddedPostgres } from '../../support/postgres.ts'
 
-const fresh = { lakeId: null, running: false }
+const fresh = { lakeId: null, running: false, memo: null }
 
 function check(url: string, tables: readonly string[] = ['public.*']): Promise<SourceReport> {
   return checkPostgresSource({ name: 'shop', url, tables }, fresh)
@@ -90,7 +90,7 @@ suite('check of a server that is right', () => {
       { name: 'amount', type: 'numeric(10,2)', iceberg: 'decimal(10, 2)' },
       { name: 'doubled', type: 'bigint', iceberg: null },
     ])
-    assert.match(only(report, 'generated-column').message, /public\.orders: generated column "doubled" not mirrored/)
+    assert.match(only(report, 'unmirrored-column').message, /public\.orders: column "doubled" not mirrored/)
     assert.ok(report.findings.every(({ level }) => level !== 'error' && level !== 'warning'))
     const left = await client.query(
       'select slot_name::text from pg_replication_slots union all select pubname::text from pg_publication',

@@ -224,7 +224,9 @@ export class MapLake {
         this.log.push(`delete ${event.to - event.from}`)
         each(event.keys, event.from, event.to, (values) => {
           const key = values.map(show).join(' ')
-          this.#changes.push(() => remove(table, key))
+          this.#changes.push(() => {
+            if (event.mustExist || table.rows.has(key)) remove(table, key)
+          })
         })
         return
       }

@@ -1,0 +1,61 @@
+import type { Client } from 'pg'
+
+/**
+ * A publication that somebody else made and the configuration names: it is used as it is, and never altered or dropped. It may
+ * leave out rows (row filters), columns (column lists) and kinds of changes.
+ */
+export interface BorrowedPublication {
+  readonly inserts: boolean
+  readonly updates: boolean
+  readonly deletes: boolean
+  readonly truncates: boolean
+  /** By oid: the tables whose changes it sends, partitioned ones by their root where it does so. */
+  readonly members: ReadonlyMap<number, PublishedTable>
+}
+
+/** What a publication sends of a table. */
+export interface PublishedTable {
+  /** Names of the columns; null where the server does not tell (before 15): all that are not generated. */
+  readonly columns: readonly string[] | null
+  /** The condition of its rows as SQL, null for all of them. */
+  readonly filter: string | null
+}
+
+/** What a publication of this name sends. */
+export async function readBorrowed(client: Client, name: string, version: number): Promise<BorrowedPublication> {
+  interface Row {
+    oid: string
+    columns: string[] | null
+    filter: string | null
+  }
+  const details = version >= 150_000 ? 't.attnames::text[] as columns, t.rowfilter as filter' : 'null as columns, null as filter'
+  const { rows } = await client.query<Row>(
+    `select c.oid::int8::text as oid, ${details}
+     from pg_catalog.pg_publication_tables t
+     join pg_catalog.pg_namespace n on n.nspname = t.schemaname
+     join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = t.tablename
+     where t.pubname = $1`,
+    [name],
+  )
+  const kinds = await client.query<{ inserts: boolean; updates: boolean; deletes: boolean; truncates: boolean }>(
+    `select pubinsert as inserts, pubupdate as updates, pubdelete as deletes, pubtruncate as truncates
+     from pg_catalog.pg_publication where pubname = $1`,
+    [name],
+  )
+  return { ...kinds.rows[0], members: new Map(rows.map(({ oid, columns, filter }) => [Number(oid), { columns, filter }])) }
+}
+
+/**
+ * Whether changes may speak of rows that the lake does not have, or has already: where kinds of changes are left out, and where
+ * the condition of the rows may have been another one before.
+ */
+export function isLoose(publication: BorrowedPublication, table: PublishedTable): boolean {
+  const { inserts, updates, deletes, truncates } = publication
+  return table.filter !== null || !(inserts && updates && deletes && truncates)
+}
+
+/** What of a publication decides over a table's rows: remembered, because a change of it cannot be made up for. */
+export function publishedSignature(publication: BorrowedPublication, oid: number): string {
+  const { inserts, updates, deletes, truncates, members } = publication
+  return JSON.stringify([members.get(oid)?.filter ?? null, inserts, updates, deletes, truncates])
+}
