@@ -97,7 +97,7 @@ suite('frazil run', () => {
     writeFileSync(other, `warehouse: ./other\nlocal: ./other-local\nlisten: 127.0.0.1:0\nsources: {shop: {${source}}}\n`)
     const checked = await frazil(['check', other])
     assert.equal(checked.code, 1)
-    assert.match(checked.out, /^problem shop: Postgres at 127\.0\.0\.1:1 cannot be reached/m)
+    assert.match(checked.out, /^error   shop: Postgres at 127\.0\.0\.1:1 cannot be reached/m)
     const { code, out, err } = await frazil(['run', other])
     assert.equal(code, 4)
     assert.match(err, /^frazil: Postgres at 127\.0\.0\.1:1 cannot be reached/)
