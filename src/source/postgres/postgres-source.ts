@@ -206,9 +206,9 @@ class PostgresSource implements Source {
       newSlots,
       newPublication: publication === null,
     })
-    refuseForeign(names, slot, publication, facts, memo?.slot === names.slot)
     if (memo) await checkServer(this.#endpoint, this.#names, { memo, facts, position, committed: position })
     if (memo?.published && !isBorrowed(names, publication)) throw publicationGone(names)
+    refuseForeign(names, slot, publication, facts, memo?.slot === names.slot)
     if (position !== null) checkSlot(names, slot, position, facts)
     const borrowed = isBorrowed(names, publication) ? await readBorrowed(control, names.publication, facts.version) : null
     const catalogue = await readCatalogue(control, {
