@@ -240,7 +240,10 @@ class EmbeddedServer implements EmbeddedPostgres {
   /** The server says in `postmaster.pid` when it takes connections. */
   async #ready(): Promise<boolean> {
     const lines = await this.#pidFile()
-    return lines !== null && lines[7]?.trim() === 'ready' && Number(lines[3]) === this.port && (await answers(this.port))
+    const state = lines?.[7]?.trim()
+    return (
+      lines !== null && (state === 'ready' || state === 'standby') && Number(lines[3]) === this.port && (await answers(this.port))
+    )
   }
 
   async #pidFile(): Promise<string[] | null> {

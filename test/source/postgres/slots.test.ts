@@ -138,6 +138,26 @@ test('a slot that the server gives up is recognised: while connected, and while 
   }
 })
 
+test('a slot that nobody read for too long is given up by the server, and that is the reason said', async (t) => {
+  const { rows } = await client.query<{ known: boolean }>(
+    "select exists (select from pg_settings where name = 'idle_replication_slot_timeout') as known",
+  )
+  if (!rows[0].known) return t.skip('Postgres 18 and newer')
+  const own = await startPostgres({ settings: { idle_replication_slot_timeout: '1s' } })
+  const first = await connected(own.url)
+  await first.query('create table t (id int primary key)')
+  const config = { name: 'idled', url: own.url, tables: ['t'] }
+  const lake = new MapLake(config)
+  await lake.caughtUp()
+  await lake.close()
+  await first.query('select pg_sleep(1.5); checkpoint')
+  const error = await ends(new MapLake(config, { state: lake.state() }))
+  assert.equal(`${error.kind} ${error.code}`, 'corrupt slot-lost')
+  assert.match(error.message, /idle_replication_slot_timeout/)
+  await first.end()
+  await own.stop()
+})
+
 test('dropped, or dropped and made again under the same name, or moved by hand, while we were away', async () => {
   await client.query('create table moved (id int primary key)')
   const config = { name: 'moved', url: server.url, tables: ['moved'] }
