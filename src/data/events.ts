@@ -50,6 +50,9 @@ export interface StreamedPart {
  * - `update`: row from+i replaces the row whose key is keys row keysFrom+i.
  * - `delete`: the rows whose keys are keys rows [from, to) go.
  *
+ * `unchanged`: columns (positions in `fields`, none of the key's) whose values did not change and were not sent. The cells of these
+ * rows mean nothing there; their values are those of the row that is replaced. Without such a row that is an error.
+ *
  * `segment` has the table's columns; `keys` has only the key's columns, in key order (all columns for key kind `row`).
  */
 export type Change = { readonly streamed?: StreamedPart } & (
@@ -61,6 +64,7 @@ export type Change = { readonly streamed?: StreamedPart } & (
       readonly from: number
       readonly to: number
       readonly mustExist: boolean
+      readonly unchanged?: readonly number[]
     }
   | {
       readonly type: 'update'
@@ -70,6 +74,7 @@ export type Change = { readonly streamed?: StreamedPart } & (
       readonly to: number
       readonly keys: Segment
       readonly keysFrom: number
+      readonly unchanged?: readonly number[]
     }
   | {
       readonly type: 'delete'

@@ -1,6 +1,6 @@
 import { AssertionError, FrazilError, assert } from '../base/index.ts'
-import type { Clock, Random, SlabPool } from '../base/index.ts'
-import type { Position, Segment, SourceTable } from '../data/index.ts'
+import type { Clock, Random } from '../base/index.ts'
+import type { Position, Segment, SourceEvent, SourceTable } from '../data/index.ts'
 import { encodeJson } from '../format/json/index.ts'
 import type { Catalog } from '../iceberg/catalog/index.ts'
 import { createTable, loadTable, schemaToJson } from '../iceberg/index.ts'
@@ -8,7 +8,7 @@ import type { DataFile, IcebergTable } from '../iceberg/index.ts'
 import type { EngineEvent } from '../observe/index.ts'
 import { locationSegment } from '../storage/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
-import { ColdFile, KeyRun, Table, keySpecOf, keyTag, keyWords } from '../table/index.ts'
+import { ColdFile, KeyRun, Table, isPartial, keySpecOf, keyTag, keyWords } from '../table/index.ts'
 import type { ChangeLog, ChangeLogParts, FilePool, FileWriter, LoggedChange, TableShape, TableWork } from '../table/index.ts'
 import type { TableStatus } from './contract.ts'
 import { fullName } from './mirrored-table.ts'
@@ -23,14 +23,13 @@ export interface MirrorParts {
   readonly source: string
   readonly warehouse: string
   readonly local: string
-  readonly pool: SlabPool
   readonly store: ObjectStore
   readonly catalog: Catalog
   readonly files: FilePool
   readonly clock: Clock
   readonly random: Random
-  /** What the logs of open transactions share. */
-  readonly logs: ChangeLogParts
+  /** What tables and the logs of open transactions share. */
+  readonly memory: ChangeLogParts
   readonly emit: (event: EngineEvent) => void
 }
 
@@ -58,6 +57,8 @@ export class Mirror {
   readonly #tables = new Map<string, MirroredTable>()
   readonly #detached = new Map<string, DetachedTable>()
   readonly #open: OpenTransactions
+  /** Tables that were told of changes to come. */
+  readonly #foreseeing = new Set<Table>()
   #held = false
   /** Rows of the source commit that is being applied are on their way to files. */
   #staging: Promise<void> | null = null
@@ -66,7 +67,7 @@ export class Mirror {
 
   constructor(parts: MirrorParts) {
     this.#parts = parts
-    this.#open = new OpenTransactions(parts.logs)
+    this.#open = new OpenTransactions(parts.memory)
   }
 
   get tables(): Iterable<MirroredTable> {
@@ -192,7 +193,7 @@ export class Mirror {
     if (!mirrored || !copy) return
     const files = await copy.finish()
     assert(copy.rows === rows, `the copy of ${copy.source.sourceName} has all its rows`)
-    const table = new Table(shapeOf(mirrored.source, mirrored.iceberg), this.#parts.pool)
+    const table = new Table(shapeOf(mirrored.source, mirrored.iceberg), this.#parts.memory)
     for (const { file, runPath } of files) {
       const run =
         runPath !== null && table.keySpec ? KeyRun.open(runPath, keyWords(table.keySpec), file.recordCount, false) : null
@@ -255,6 +256,21 @@ export class Mirror {
     this.#open.add(change)
   }
 
+  /** Tells the tables of changes that come next, so that they can read ahead for several transactions at once. */
+  foresee(events: readonly SourceEvent[]): void {
+    for (const table of this.#foreseeing) table.foresee([])
+    this.#foreseeing.clear()
+    const changes = events.filter(isPartial).filter(({ streamed }) => !streamed)
+    // A table may have another shape after an event that says so.
+    if (changes.length === 0 || events.some(({ type }) => type === 'table')) return
+    for (const [id, ofTable] of Map.groupBy(changes, ({ table }) => table)) {
+      const table = this.#tables.get(id)?.table
+      if (!table) continue
+      table.foresee(ofTable)
+      this.#foreseeing.add(table)
+    }
+  }
+
   /** Forgets a streamed transaction, or a part of it, or what it changed in one table. */
   rollback(transaction: number, part: number | null, table: string | null): void {
     this.#open.rollback(transaction, part, table)
@@ -275,7 +291,7 @@ export class Mirror {
     let left = this.pending
     let freed = 0
     for (const log of this.#open.logs.sort((a, b) => b.memory - a.memory)) {
-      if (freed > 0 && left < this.#parts.pool.budget * spillShare) break
+      if (freed > 0 && left < this.#parts.memory.pool.budget * spillShare) break
       left -= log.memory
       freed += await log.spill()
     }
@@ -309,6 +325,10 @@ export class Mirror {
         if (!mirrored || !table) continue
         const work: TableWork = {
           stage: (at) => hands.stageOne(mirrored, at),
+          readCells: ({ path: uri, fileSize }, wanted, mostBytes) =>
+            hands.insist(() =>
+              this.#parts.files.readCells({ warehouse: this.#parts.warehouse, uri, fileSize, wanted, mostBytes }),
+            ),
           rebuildRun: (file) => hands.insist(() => this.#rebuildRun(mirrored.iceberg, table.shape, file)),
         }
         try {
@@ -345,7 +365,7 @@ export class Mirror {
    * Has rows of a long source commit written while more of it is applied. Returns what has to be waited for: the files do not keep up.
    */
   #stageBeside(mirrored: MirroredTable, table: Table, commit: number, hands: Hands): Promise<void> | null {
-    const { budget } = this.#parts.pool
+    const { budget } = this.#parts.memory.pool
     if (!this.#held || table.activeBytes < budget * stageShare) return null
     if (this.#staging) return table.activeBytes < budget * 2 * stageShare ? null : this.#staging
     // An error that time does not heal comes again with the next lake commit.

@@ -114,14 +114,13 @@ export class Pipeline implements PipelineHandle {
       source: options.name,
       warehouse,
       local,
-      pool: this.#pool,
       store,
       catalog,
       files,
       clock,
       random,
       emit,
-      logs: {
+      memory: {
         pool: this.#pool,
         space: this.#spill,
         nextSegmentId: () => this.#nextSegment++,
@@ -199,6 +198,7 @@ export class Pipeline implements PipelineHandle {
       begun()
       let commits = 0
       let rows = 0
+      this.#mirror.foresee(events)
       for (const event of events) {
         if (isChange(event) || (event.type === 'table' && this.#mirror.isCopied(event.table.id))) {
           this.#mirror.change(event)

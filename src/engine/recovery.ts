@@ -1,13 +1,12 @@
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { FrazilError } from '../base/index.ts'
-import type { SlabPool } from '../base/index.ts'
 import type { SourceTable } from '../data/index.ts'
 import { readDeletionVector } from '../iceberg/index.ts'
 import type { IcebergTable, LiveDataFile } from '../iceberg/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
 import { ColdFile, KeyRun, Table, keyTag, keyWords } from '../table/index.ts'
-import type { FilePool } from '../table/index.ts'
+import type { FilePool, TableParts } from '../table/index.ts'
 
 /** Key runs that may be rebuilt at one time: the workers serve one file each. */
 const parallelRebuilds = 4
@@ -15,7 +14,8 @@ const parallelRebuilds = 4
 export interface RecoveryParts {
   readonly store: ObjectStore
   readonly files: FilePool
-  readonly pool: SlabPool
+  /** What tables are made with. */
+  readonly memory: TableParts
   readonly warehouse: string
   readonly local: string
 }
@@ -31,7 +31,7 @@ export function runPathOf(local: string, tableUuid: string, dataFile: string, ta
  */
 export async function recoverTable(parts: RecoveryParts, source: SourceTable, iceberg: IcebergTable): Promise<Table> {
   const shape = { source, fields: iceberg.schema.fields, lastFieldId: iceberg.lastColumnId }
-  const table = new Table(shape, parts.pool)
+  const table = new Table(shape, parts.memory)
   const live = await iceberg.files()
   try {
     const runs = table.keySpec ? await openRuns(parts, table, iceberg, live) : null

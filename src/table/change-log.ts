@@ -48,6 +48,8 @@ const fromWord = 3
 const toWord = 4
 const keysWord = 5
 const keysFromWord = 6
+/** Number of the set of unchanged columns, 0 for none. */
+const unchangedWord = 7
 const entryWords = 8
 
 const op = { insert: 0, upsert: 1, upsertExisting: 2, update: 3, delete: 4, deleteExisting: 5, note: 6 } as const
@@ -76,6 +78,10 @@ export class ChangeLog {
   readonly #open = new Map<Segment, number>()
   /** Changes without rows, as they came. */
   #notes: LoggedChange[] = []
+  /** Sets of unchanged columns, each once. */
+  #unchanged: (readonly number[])[] = [[]]
+  /** The entry that was given out last. */
+  #drained = -1
   readonly #dropped = new Set<number>()
   /** The chunk that is being drained. */
   #draining: Chunk | null = null
@@ -119,12 +125,12 @@ export class ChangeLog {
         return this.#put(op.insert, part, this.#piece(change.segment, from, to), from, to, -1, 0)
       case 'upsert': {
         const how = change.mustExist ? op.upsertExisting : op.upsert
-        return this.#put(how, part, this.#piece(change.segment, from, to), from, to, -1, 0)
+        return this.#put(how, part, this.#piece(change.segment, from, to), from, to, -1, 0, change.unchanged)
       }
       case 'update': {
         const { keysFrom } = change
         const keys = this.#piece(change.keys, keysFrom, keysFrom + to - from)
-        return this.#put(op.update, part, this.#piece(change.segment, from, to), from, to, keys, keysFrom)
+        return this.#put(op.update, part, this.#piece(change.segment, from, to), from, to, keys, keysFrom, change.unchanged)
       }
       case 'delete': {
         const how = change.mustExist ? op.deleteExisting : op.delete
@@ -159,7 +165,8 @@ export class ChangeLog {
       const isNote = words[at + opWord] === op.note
       const rows = shifted(words[at + rowsWord], isNote ? firstNote : firstPiece)
       const keys = shifted(words[at + keysWord], firstPiece)
-      this.#put(words[at + opWord], 0, rows, words[at + fromWord], words[at + toWord], keys, words[at + keysFromWord])
+      const unchanged = other.#unchanged[words[at + unchangedWord]]
+      this.#put(words[at + opWord], 0, rows, words[at + fromWord], words[at + toWord], keys, words[at + keysFromWord], unchanged)
     }
     for (const piece of pieces) if (piece.last < 0) this.#release(piece)
     this.#rows += other.#rows
@@ -187,6 +194,7 @@ export class ChangeLog {
         if (!this.#dropped.has(words[at + partWord])) {
           if (rows) yield* this.#load(rows, baseCommit)
           if (keys) yield* this.#load(keys, baseCommit)
+          this.#drained = entry
           yield how === op.note ? this.#notes[words[at + rowsWord]] : this.#change(words, at, rows, keys)
         }
         if (rows) this.#passed(rows, entry)
@@ -197,6 +205,27 @@ export class ChangeLog {
     }
   }
 
+  /** The changes after the one that {@link drain} gave out last, as far as they are in memory and the table keeps its shape. */
+  *ahead(): Generator<Change, void> {
+    for (let entry = this.#drained + 1; entry < this.#count; entry++) {
+      const chunk = this.#chunkOf(entry)
+      if (chunk && !chunk.words) return
+      const words = chunk?.words ?? this.#headWords()
+      const at = placeOf(entry)
+      if (this.#dropped.has(words[at + partWord])) continue
+      if (words[at + opWord] === op.note) {
+        const note = this.#notes[words[at + rowsWord]]
+        if (note.type === 'table') return
+        yield note
+        continue
+      }
+      const rows = this.#pieceAt(words[at + rowsWord])
+      const keys = this.#pieceAt(words[at + keysWord])
+      if ((rows && !rows.segment) || (keys && !keys.segment)) return
+      yield this.#change(words, at, rows, keys)
+    }
+  }
+
   /** Forgets everything. */
   clear(): void {
     for (const piece of this.#pieces) this.#release(piece)
@@ -204,6 +233,8 @@ export class ChangeLog {
     this.#pieces = []
     this.#chunks = []
     this.#notes = []
+    this.#unchanged = [[]]
+    this.#drained = -1
     this.#open.clear()
     this.#dropped.clear()
     this.#draining = null
@@ -253,7 +284,16 @@ export class ChangeLog {
     return freed
   }
 
-  #put(how: number, part: number, rows: number, from: number, to: number, keys: number, keysFrom: number): void {
+  #put(
+    how: number,
+    part: number,
+    rows: number,
+    from: number,
+    to: number,
+    keys: number,
+    keysFrom: number,
+    unchanged?: readonly number[],
+  ): void {
     const entry = this.#count++
     const at = placeOf(entry)
     if (entry >= headEntries && at === 0) {
@@ -268,8 +308,17 @@ export class ChangeLog {
     words[at + toWord] = to
     words[at + keysWord] = keys
     words[at + keysFromWord] = keysFrom
+    words[at + unchangedWord] = unchanged ? this.#setOf(unchanged) : 0
     if (how !== op.note && rows >= 0) this.#pieces[rows].last = entry
     if (keys >= 0) this.#pieces[keys].last = entry
+  }
+
+  /** Number of a set of unchanged columns. Few differ, and those that follow one another seldom do. */
+  #setOf(columns: readonly number[]): number {
+    const known = this.#unchanged.findLastIndex(
+      (set) => set.length === columns.length && set.every((one, i) => one === columns[i]),
+    )
+    return known >= 0 ? known : this.#unchanged.push(columns) - 1
   }
 
   /** Number of the piece that has rows [from, to) of a segment. */
@@ -297,9 +346,11 @@ export class ChangeLog {
       const from = words[at + fromWord] - rows.base
       const run = { table, segment: rows.segment, from, to: from + count }
       if (how === op.insert) return { type: 'insert', ...run }
-      if (how !== op.update) return { type: 'upsert', ...run, mustExist: how === op.upsertExisting }
+      const set = words[at + unchangedWord]
+      const partial = set > 0 ? { unchanged: this.#unchanged[set] } : null
+      if (how !== op.update) return { type: 'upsert', ...run, mustExist: how === op.upsertExisting, ...partial }
       assert(keys?.segment, 'an update has keys')
-      return { type: 'update', ...run, keys: keys.segment, keysFrom: words[at + keysFromWord] - keys.base }
+      return { type: 'update', ...run, keys: keys.segment, keysFrom: words[at + keysFromWord] - keys.base, ...partial }
     }
     assert(keys?.segment, 'a delete has keys')
     const from = words[at + keysFromWord] - keys.base

@@ -1,6 +1,7 @@
 import type { ErrorMessage } from '../base/index.ts'
 import type { Field, SharedPart } from '../data/index.ts'
 import type { DataFile } from '../iceberg/index.ts'
+import type { Cells, WantedCells } from './cell-reader.ts'
 import type { KeySpec } from './key-codec.ts'
 
 /** How a data file is to be written. Plain data: it travels to a file worker. */
@@ -34,8 +35,25 @@ export type FileRequest =
       readonly key: KeySpec
       readonly runPath: string
     }
+  /** Reads cells of an existing data file. Does not wait behind requests for other files. */
+  | {
+      readonly op: 'cells'
+      readonly file: number
+      readonly warehouse: string
+      readonly uri: string
+      readonly fileSize: number
+      readonly wanted: readonly WantedCells[]
+      readonly mostBytes: number
+    }
 
-/** File worker → owner. Every request but `open` gets exactly one answer. */
+/** File worker → owner. Every request but `open` gets exactly one answer, those about one file in their order. */
 export type FileAnswer =
-  | { readonly file: number; readonly ok: true; readonly rows: number; readonly bytes: number; readonly written: DataFile | null }
+  | {
+      readonly file: number
+      readonly ok: true
+      readonly rows: number
+      readonly bytes: number
+      readonly written: DataFile | null
+      readonly cells?: readonly Cells[]
+    }
   | { readonly file: number; readonly ok: false; readonly error: ErrorMessage }

@@ -3,6 +3,7 @@ import type { MessagePort } from 'node:worker_threads'
 import { AssertionError, FrazilError, errorFromMessage } from '../base/index.ts'
 import type { Field, SharedPart } from '../data/index.ts'
 import type { DataFile } from '../iceberg/index.ts'
+import type { Cells, WantedCells } from './cell-reader.ts'
 import type { FileAnswer, FileRequest, FileSpec } from './file-messages.ts'
 import type { KeySpec } from './key-codec.ts'
 
@@ -37,13 +38,14 @@ export class FileWorkers {
 }
 
 interface Waiting {
+  readonly file: number
   resolve(answer: Extract<FileAnswer, { ok: true }>): void
   reject(error: Error): void
 }
 
 interface Lane {
   readonly port: MessagePort
-  /** Answers that are due, in the order of the requests. */
+  /** Answers that are due; those about one file in the order of the requests. */
   readonly due: Waiting[]
 }
 
@@ -66,8 +68,11 @@ export class FilePool {
     this.#lanes = ports.map((port) => {
       const lane: Lane = { port, due: [] }
       port.on('message', (answer: FileAnswer) => {
-        const waiting = lane.due.shift()
-        if (!waiting) throw new AssertionError('a file worker answered without a question')
+        const [waiting] = lane.due.splice(
+          lane.due.findIndex(({ file }) => file === answer.file),
+          1,
+        )
+        if (waiting?.file !== answer.file) throw new AssertionError('a file worker answered without a question')
         if (answer.ok) waiting.resolve(answer)
         else waiting.reject(errorFromMessage(answer.error))
       })
@@ -106,6 +111,18 @@ export class FilePool {
     await this.#ask(this.#idlest(), { op: 'rebuild', file: this.#nextFile++, ...request })
   }
 
+  /** Cells of a data file, see {@link CellReader}. */
+  async readCells(request: {
+    warehouse: string
+    uri: string
+    fileSize: number
+    wanted: readonly WantedCells[]
+    mostBytes: number
+  }): Promise<readonly Cells[]> {
+    const { cells } = await this.#ask(this.#idlest(), { op: 'cells', file: this.#nextFile++, ...request })
+    return cells ?? []
+  }
+
   close(): void {
     this.#isClosed = true
     for (const lane of this.#lanes) {
@@ -121,7 +138,7 @@ export class FilePool {
   #ask(lane: Lane, request: FileRequest): Promise<Extract<FileAnswer, { ok: true }>> {
     if (this.#isClosed) return Promise.reject(closed())
     return new Promise((resolve, reject) => {
-      lane.due.push({ resolve, reject })
+      lane.due.push({ file: request.file, resolve, reject })
       // The thread keeps the process alive only while an answer is due.
       if (lane.due.length === 1) lane.port.ref()
       lane.port.postMessage(request)

@@ -5,6 +5,7 @@ import type { Column, SharedPart, SharedSegment } from '../data/index.ts'
 import { ParquetEncoder, ParquetReader } from '../format/parquet/index.ts'
 import { openStore } from '../storage/index.ts'
 import type { ObjectStore, ObjectWriter } from '../storage/index.ts'
+import { CellReader, buffersOf } from './cell-reader.ts'
 import type { FileAnswer, FileRequest, FileSpec } from './file-messages.ts'
 import { keyReader, keyWords } from './key-codec.ts'
 import type { KeySpec } from './key-codec.ts'
@@ -19,11 +20,20 @@ const rebuildRows = 262_144
 
 const createdBy = 'frazil'
 
-/** Frozen rows → Parquet, metrics and key run. Runs in a worker; every port is one owner, served in order. */
+const cellReader = new CellReader()
+
+/**
+ * Frozen rows → Parquet, metrics and key run. Runs in a worker; every port is one owner, served in order, but for reads of cells:
+ * somebody waits for those.
+ */
 export function serveFiles(port: MessagePort): void {
   const open = new Map<number, OpenFile | Error>()
   let turn: Promise<void> = Promise.resolve()
   port.on('message', (request: FileRequest) => {
+    if (request.op === 'cells') {
+      void readCells(port, request)
+      return
+    }
     turn = turn.then(async () => {
       let answer: FileAnswer | null
       try {
@@ -36,7 +46,22 @@ export function serveFiles(port: MessagePort): void {
   })
 }
 
-async function serve(open: Map<number, OpenFile | Error>, request: FileRequest): Promise<FileAnswer | null> {
+type CellsRequest = Extract<FileRequest, { op: 'cells' }>
+
+async function readCells(port: MessagePort, request: CellsRequest): Promise<void> {
+  const { file, warehouse, uri, fileSize, wanted, mostBytes } = request
+  try {
+    const cells = await cellReader.read(warehouse, uri, fileSize, wanted, mostBytes)
+    port.postMessage({ file, ok: true, rows: 0, bytes: 0, written: null, cells } satisfies FileAnswer, buffersOf(cells))
+  } catch (thrown) {
+    port.postMessage({ file, ok: false, error: errorToMessage(thrown) } satisfies FileAnswer)
+  }
+}
+
+async function serve(
+  open: Map<number, OpenFile | Error>,
+  request: Exclude<FileRequest, CellsRequest>,
+): Promise<FileAnswer | null> {
   const { file } = request
   const done = (rows: number, bytes: number, written: OpenFileResult['written'] = null): FileAnswer => ({
     file,

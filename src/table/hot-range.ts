@@ -18,6 +18,8 @@ interface RangeSegment {
   readonly segment: Segment
   readonly keyColumns: readonly Column[]
   readonly readKey: KeyReader | null
+  /** Place of its newest part, −1 while it has none. */
+  newestPart: number
   /** Multisets: per row the reference + 1 of the row with the same key before it in this range, 0 for none. */
   readonly previous: Int32Array | null
 }
@@ -31,6 +33,7 @@ export class HotRange {
   readonly #key: KeySpec | null
   readonly #index: HotIndex | null
   readonly #segments: RangeSegment[] = []
+  readonly #numbers = new Map<Segment, number>()
   #parts: RangePart[] = []
   /** Bytes of the pool in its segments. */
   bytes = 0
@@ -55,7 +58,7 @@ export class HotRange {
     this.#index = key ? new HotIndex(pool) : null
   }
 
-  /** Visible rows, in row-number order. The array is never changed, only replaced. */
+  /** Visible rows, in row-number order. The array grows while the range takes rows; its parts are replaced, never changed. */
   get parts(): readonly RangePart[] {
     return this.#parts
   }
@@ -63,7 +66,7 @@ export class HotRange {
   /** Whether rows of a segment still fit, a slice of them. */
   accepts(segment: Segment): boolean {
     if (this.#index?.isFull) return false
-    return this.#segments.length < maxRangeSegments || this.#segments.at(-1)?.segment === segment
+    return this.#segments.length < maxRangeSegments || this.#numbers.has(segment)
   }
 
   /** Makes rows visible and, with a key, findable. All keys are new: nothing is looked up elsewhere. */
@@ -75,19 +78,25 @@ export class HotRange {
   /** Makes rows visible without touching the index; {@link put} has to follow for each row of a keyed table. */
   extend(segment: Segment, from: number, to: number): void {
     assert(this.since === 0, 'a frozen range takes no rows')
-    if (this.#segments.at(-1)?.segment !== segment) this.#add(segment)
-    const last = this.#parts.at(-1)
-    if (last && last.segment === segment && last.to === from)
-      this.#parts = [...this.#parts.slice(0, -1), { segment, from: last.from, to }]
-    else this.#parts = [...this.#parts, { segment, from, to }]
+    const current = this.#segments[this.enter(segment)]
+    const last = current.newestPart < 0 ? null : this.#parts[current.newestPart]
+    if (last && last.to === from) this.#parts[current.newestPart] = { segment, from: last.from, to }
+    else current.newestPart = this.#parts.push({ segment, from, to }) - 1
     this.rows += to - from
   }
 
-  /** Enters the key of a row of the newest segment; `hash` is that of its words ({@link mixWords}), where it is known. */
+  /** Takes up a segment whose rows are going to be {@link put} before they are made visible by {@link extend}; returns its number. */
+  enter(segment: Segment): number {
+    const newest = this.#segments.length - 1
+    if (newest >= 0 && this.#segments[newest].segment === segment) return newest
+    return this.#numbers.get(segment) ?? this.#add(segment)
+  }
+
+  /** Enters the key of a row; `hash` is that of its words ({@link mixWords}), where it is known. */
   put(segment: Segment, row: number, knownHash?: number): void {
-    const number = this.#segments.length - 1
+    const number = this.enter(segment)
     const current = this.#segments[number]
-    assert(current.segment === segment && this.#index && this.#key && current.readKey, 'a row is entered when its segment is')
+    assert(this.#index && this.#key && current.readKey, 'rows of keyed tables are entered')
     let hash = knownHash
     if (hash === undefined) {
       current.readKey(row, scratch, 0)
@@ -127,6 +136,25 @@ export class HotRange {
     if (this.#deletedAt(ref) !== 0) return 'dead'
     this.#mark(ref, commit)
     return 'killed'
+  }
+
+  /** The newest row with a key, dead or alive, −1 when there was none in this range. Not for multisets. */
+  locate(hash: number, columns: readonly Column[], row: number): RowRef {
+    return this.#lookUp(hash, columns, row)
+  }
+
+  isDead(ref: RowRef): boolean {
+    return this.#deletedAt(ref) !== 0
+  }
+
+  /** The segment of a row; its place there is in the low 16 bits. */
+  segmentOf(ref: RowRef): Segment {
+    return this.#segments[ref >>> 16].segment
+  }
+
+  /** Marks a live row that {@link locate} found dead as of `commit`. */
+  killAt(ref: RowRef, commit: number): void {
+    this.#mark(ref, commit)
   }
 
   /**
@@ -203,20 +231,24 @@ export class HotRange {
     this.#index?.release()
     for (const { segment } of this.#segments) segment.unpin()
     this.#segments.length = 0
+    this.#numbers.clear()
     this.#parts = []
   }
 
-  #add(segment: Segment): void {
+  #add(segment: Segment): number {
     assert(this.#segments.length < maxRangeSegments, 'a range has room for the segment')
     segment.pin()
     this.bytes += segment.bytes
     const keyColumns = this.#key ? this.#key.columns.map((i) => segment.columns[i]) : []
-    this.#segments.push({
+    const number = this.#segments.push({
       segment,
+      newestPart: -1,
       keyColumns,
       readKey: this.#key ? keyReader(this.#key, keyColumns) : null,
       previous: this.#key?.multiset ? new Int32Array(segment.capacity) : null,
     })
+    this.#numbers.set(segment, number - 1)
+    return number - 1
   }
 
   #lookUp(hash: number, columns: readonly Column[], row: number): RowRef {

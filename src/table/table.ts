@@ -9,6 +9,10 @@ import type { RangePart } from './hot-range.ts'
 import { keyReader, keySpecOf, keyTag, keyWords, mixWords } from './key-codec.ts'
 import type { KeySpec } from './key-codec.ts'
 import { KeyRun, compareKeys } from './key-run.ts'
+import { isPartial } from './old-values.ts'
+import type { PartialChange, ReadCells } from './old-values.ts'
+import { missingRow } from './refusals.ts'
+import { RowCompletion } from './row-completion.ts'
 import { reshape } from './table-shape.ts'
 import { HeldRows, findRow, viewOf } from './table-rows.ts'
 import type { RowPlace, TableRows } from './table-rows.ts'
@@ -23,10 +27,24 @@ const sliceRows = 16384
  */
 export type SlicedWork = Generator<number | Promise<void>, void>
 
+/** What tables share. */
+export interface TableParts {
+  readonly pool: SlabPool
+  /** A new number for a segment, unique in the process. */
+  nextSegmentId(): number
+  /**
+   * Resolves when memory that was refused in the same turn may be asked for again; with true when there will be none and the budget
+   * is to be exceeded.
+   */
+  room(): Promise<boolean>
+}
+
 /** What a table asks for while changes are applied; nobody looks at it meanwhile. */
 export interface TableWork {
   /** Writes all rows that are in memory in the middle of source commit `commit`, and resolves when staged files have taken their place. */
   stage(commit: number): Promise<void>
+  /** Reads cells of a data file, see `CellReader`; those left out because they would be more than `mostBytes` are asked for again. */
+  readonly readCells: ReadCells
   /** Builds the key run of a data file anew, by the key that the table has now. */
   rebuildRun(file: DataFile): Promise<KeyRun>
 }
@@ -86,12 +104,18 @@ export class Table {
   /** The last source commit that changed something here, and the last one that the lake has. */
   #changedAt = 0
   #settledAt = 0
+  readonly #parts: TableParts
+  /** Made with the first partial change, for the shape of that time. */
+  #completion: RowCompletion | null = null
+  /** See {@link foresee}. */
+  #foreseen: readonly PartialChange[] = []
 
-  constructor(shape: TableShape, pool: SlabPool) {
+  constructor(shape: TableShape, parts: TableParts) {
     this.#shapes = [{ since: 0, shape }]
     this.#keySpec = keySpecOf(shape.fields, shape.source.key)
-    this.#pool = pool
-    this.#ranges = [new HotRange(this.keySpec, pool)]
+    this.#parts = parts
+    this.#pool = parts.pool
+    this.#ranges = [new HotRange(this.keySpec, this.#pool)]
   }
 
   /** The shape of rows that are in memory and of those to come. */
@@ -152,6 +176,15 @@ export class Table {
   }
 
   /**
+   * Tells of changes of transactions that are likely to be applied next, so that what they need can be read for several at once. Their
+   * segments are looked at until the next call. That they never come is all right.
+   */
+  foresee(changes: readonly PartialChange[]): void {
+    this.#foreseen = changes
+    this.#completion?.rest()
+  }
+
+  /**
    * Applies what a transaction changed as source commit `commit`, and empties the log. Nobody may look at the table before it has
    * ended. Throws `corrupt` when the source's changes do not fit the rows.
    */
@@ -164,6 +197,8 @@ export class Table {
         yield* this.#reshape(change.table, commit, work)
       } else if (change.type === 'truncate') {
         this.#truncate(commit)
+      } else if (isPartial(change)) {
+        yield* this.#completed().apply(change, commit, work.readCells, (row) => this.#upcoming(log, change, row))
       } else {
         // Slices are bounded by rows; a run of changes may be much longer.
         for (let from = change.from; from < change.to; from += sliceRows) {
@@ -173,6 +208,34 @@ export class Table {
         }
       }
     }
+    if (this.#foreseen.length === 0) this.#completion?.rest()
+  }
+
+  /** Partial changes that come next: of the transaction that is applied, and of further ones. */
+  *#upcoming(log: ChangeLog, { segment }: PartialChange, row: number): Generator<PartialChange, void> {
+    for (const change of log.ahead()) if (isPartial(change)) yield change
+    const at = this.#foreseen.findIndex((change) => change.segment === segment && change.from <= row && row < change.to)
+    this.#foreseen = this.#foreseen.slice(at + 1)
+    yield* this.#foreseen
+  }
+
+  #completed(): RowCompletion {
+    const spec = this.keySpec
+    if (!spec || spec.multiset) {
+      throw new FrazilError('unsupported', 'no-key', 'the source left out values of a row of a table that has no key')
+    }
+    this.#completion ??= new RowCompletion({
+      ...this.#parts,
+      fields: this.fields,
+      spec,
+      ranges: () => this.#ranges,
+      rangeFor: (segment, commit) => {
+        this.#appendTo(segment, commit)
+        return this.#active
+      },
+      findCold: (words, keys, visit) => this.#findCold(words, keyWords(spec), keys, visit),
+    })
+    return this.#completion
   }
 
   /**
@@ -184,6 +247,9 @@ export class Table {
     yield work.stage(commit)
     assert(this.#ranges.length === 1 && this.#active.rows === 0, 'rows of an older shape are in files')
     const tag = this.#keyTag()
+    this.#completion?.release()
+    this.#completion = null
+    this.#foreseen = []
     this.#shapes.push({ since: commit, shape })
     this.#keySpec = keySpecOf(shape.fields, source.key)
     this.#ranges[0].release()
@@ -278,21 +344,32 @@ export class Table {
 
   /** Marks cold rows dead. `keys`: numbers of keys in `words`. Returns how many were not found. */
   #killCold(words: Int32Array, width: 2 | 4, keys: Int32Array, commit: number): number {
+    return this.#findCold(words, width, keys, (_key, file, position) => file.delete(position, commit))
+  }
+
+  /** Visits the live cold row of each key that has one; an equal key that comes later sees what the visit did. Returns how many have none. */
+  #findCold(
+    words: Int32Array,
+    width: 2 | 4,
+    keys: Int32Array,
+    visit: (key: number, file: ColdFile, position: number) => void,
+  ): number {
     if (keys.length > 32 && this.#files.length > 0) sortKeys(words, width, keys)
     let left = keys.length
     for (let i = this.#files.length - 1; i >= 0 && left > 0; i--) {
       const file = this.#files[i]
       const { run } = file
       if (file.removedAt > 0 || !run || file.deleted === file.rows) continue
-      const kill = (position: number): boolean => {
+      let key = 0
+      const isFound = (position: number): boolean => {
         if (file.isDeleted(position)) return false
-        file.delete(position, commit)
+        visit(key, file, position)
         return true
       }
       let kept = 0
       for (let k = 0; k < left; k++) {
-        const at = keys[k] * width
-        if (!run.mayHave(words, at) || !run.find(words, at, kill)) keys[kept++] = keys[k]
+        key = keys[k]
+        if (!run.mayHave(words, key * width) || !run.find(words, key * width, isFound)) keys[kept++] = key
       }
       left = kept
     }
@@ -468,6 +545,9 @@ export class Table {
 
   /** Lets go of all memory and files; the table is not used afterwards. */
   close(): void {
+    this.#completion?.release()
+    this.#completion = null
+    this.#foreseen = []
     for (const range of this.#ranges) range.release()
     for (const file of this.#files) file.run?.close()
     this.#ranges = []
@@ -482,10 +562,4 @@ function sortKeys(words: Int32Array, width: 2 | 4, keys: Int32Array): void {
     keys.sort((a, b) => compareKeys(words, a * width, words, b * width, width))
     return
   }
-}
-
-function missingRow(): FrazilError {
-  return new FrazilError('corrupt', 'missing-row', 'the source changed a row that the lake does not have', {
-    hint: 'Copy the table anew with frazil resync.',
-  })
 }

@@ -89,6 +89,19 @@ class Lane {
   }
 }
 
+/** What a source that leaves out unchanged values writes. */
+function without(row: readonly Value[], unchanged: readonly number[]): readonly Value[] {
+  return unchanged.length === 0 ? row : row.map((value, i) => (unchanged.includes(i) ? null : value))
+}
+
+function asPart(unchanged: readonly number[]): { unchanged?: readonly number[] } {
+  return unchanged.length === 0 ? {} : { unchanged }
+}
+
+function isSameList(a: readonly number[] = [], b: readonly number[]): boolean {
+  return a.length === b.length && a.every((value, i) => value === b[i])
+}
+
 type Append = (segment: Segment, row: readonly Value[]) => boolean
 
 /** Turns what happens to rows into a source's changes: runs of rows in segments of the pool. */
@@ -126,27 +139,39 @@ export class ChangeWriter {
     else this.#changes.push({ type: 'insert', table: this.#table.id, segment, from, to: from + 1 })
   }
 
-  upsert(row: readonly Value[], mustExist: boolean): void {
-    const { segment, row: from } = this.#row(row)
+  /** `unchanged`: columns whose values are not written. */
+  upsert(row: readonly Value[], mustExist: boolean, unchanged: readonly number[] = []): void {
+    const { segment, row: from } = this.#row(without(row, unchanged))
     const last = this.#changes.at(-1)
-    if (last?.type === 'upsert' && last.segment === segment && last.to === from && last.mustExist === mustExist) {
+    if (
+      last?.type === 'upsert' &&
+      last.segment === segment &&
+      last.to === from &&
+      last.mustExist === mustExist &&
+      isSameList(last.unchanged, unchanged)
+    ) {
       this.#replace({ ...last, to: from + 1 })
-    } else this.#changes.push({ type: 'upsert', table: this.#table.id, segment, from, to: from + 1, mustExist })
+    } else
+      this.#changes.push({ type: 'upsert', table: this.#table.id, segment, from, to: from + 1, mustExist, ...asPart(unchanged) })
   }
 
-  update(old: readonly Value[], row: readonly Value[]): void {
+  update(old: readonly Value[], row: readonly Value[], unchanged: readonly number[] = []): void {
     const { segment: keys, row: keysFrom } = this.#key(old)
-    const { segment, row: from } = this.#row(row)
+    const { segment, row: from } = this.#row(without(row, unchanged))
     const last = this.#changes.at(-1)
     if (
       last?.type === 'update' &&
       last.segment === segment &&
       last.to === from &&
       last.keys === keys &&
-      last.keysFrom + last.to - last.from === keysFrom
+      last.keysFrom + last.to - last.from === keysFrom &&
+      isSameList(last.unchanged, unchanged)
     ) {
       this.#replace({ ...last, to: from + 1 })
-    } else this.#changes.push({ type: 'update', table: this.#table.id, segment, from, to: from + 1, keys, keysFrom })
+    } else {
+      const table = this.#table.id
+      this.#changes.push({ type: 'update', table, segment, from, to: from + 1, keys, keysFrom, ...asPart(unchanged) })
+    }
   }
 
   delete(row: readonly Value[], mustExist: boolean): void {
@@ -162,7 +187,8 @@ export class ChangeWriter {
   }
 
   /** Hands the changes over and lets go of the segments that are full. */
-  send(receive: (change: Change) => void): void {
+  send(receive: (change: Change) => void, foresee: (changes: readonly Change[]) => void = () => undefined): void {
+    foresee(this.#changes)
     for (const change of this.#changes) receive(change)
     this.#changes = []
     this.#rows.letGo()
@@ -296,6 +322,13 @@ export class TableModel {
 export function someChanges(model: TableModel, writer: ChangeWriter, random: Random, count: number): void {
   const { table } = model
   const { kind } = table.key
+  /** Columns of an update that keep their values, some of which a source may leave out. */
+  const kept = (old: readonly Value[], row: Value[]): number[] => {
+    if (!model.keyed || random.below(2) === 0) return []
+    const others = table.fields.map((_, i) => i).filter((i) => !keyColumnsOf(table).includes(i) && random.below(3) > 0)
+    for (const i of others) row[i] = old[i]
+    return others.filter(() => random.below(4) > 0)
+  }
   const insertNew = (): void => {
     const row = model.anyRow()
     if (model.keyed && model.byKey(keyOf(table, row))) return
@@ -325,7 +358,7 @@ export function someChanges(model: TableModel, writer: ChangeWriter, random: Ran
     } else if (choice < 75 && model.keyed) {
       const row = model.anyRow()
       const old = model.byKey(keyOf(table, row))
-      writer.upsert(row, old !== null && random.below(2) === 0)
+      writer.upsert(row, old !== null && random.below(2) === 0, old ? kept(old, row) : [])
       if (old) model.delete(old)
       model.insert(row)
     } else if (choice < 90 || !model.keyed) {
@@ -336,7 +369,7 @@ export function someChanges(model: TableModel, writer: ChangeWriter, random: Ran
         writer.delete(taken, true)
         model.delete(taken)
       }
-      writer.update(existing, row)
+      writer.update(existing, row, kept(existing, row))
       model.delete(existing)
       model.insert(row)
       if (taken && taken !== existing) {
@@ -350,8 +383,9 @@ export function someChanges(model: TableModel, writer: ChangeWriter, random: Ran
       let row = existing
       for (let times = 1 + random.below(4); times > 0; times--) {
         const next = row.map((value, i) => (keyColumnsOf(table).includes(i) ? value : model.anyRow()[i]))
-        if (random.below(2) === 0) writer.upsert(next, true)
-        else writer.update(row, next)
+        const unchanged = kept(row, next)
+        if (random.below(2) === 0) writer.upsert(next, true, unchanged)
+        else writer.update(row, next, unchanged)
         model.delete(row)
         model.insert(next)
         row = next

@@ -121,6 +121,11 @@ export class ColumnBuilder {
     this.#heap = new Uint8Array(variable ? rows * 16 : 0)
   }
 
+  /** Bytes of the rows taken so far. */
+  get bytes(): number {
+    return this.#end + this.#row * this.#width
+  }
+
   /** Takes the next `count` rows from a row group's queues, which have them. */
   take(queues: readonly EntryQueue[], count: number): void {
     this.#queues = queues

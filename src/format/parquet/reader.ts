@@ -30,6 +30,8 @@ const tailBytes = 64 << 10
 const maxFooterBytes = 256 << 20
 /** Aim for the size of a batch in memory. */
 const batchBytes = 32 << 20
+/** Consecutive rows read before it is looked how large they are. */
+const mostRunRows = 256
 const magic = 0x31524150 // "PAR1", little-endian
 
 /**
@@ -109,29 +111,36 @@ export class ParquetReader {
 
   /**
    * Single rows by position, strictly ascending, as one segment whose row i is the row at `positions[i]`. Files with an offset
-   * index are read page by page.
+   * index are read page by page. When rows of more than `mostBytes` bytes have been read the rest is left out; `capacity` says how
+   * many there are, at least one.
    */
-  async readRows(fields: readonly Field[], positions: ArrayLike<number>): Promise<SharedSegment> {
+  async readRows(
+    fields: readonly Field[],
+    positions: ArrayLike<number>,
+    mostBytes = Number.POSITIVE_INFINITY,
+  ): Promise<SharedSegment> {
     const { plans, list } = this.#plan(fields)
     const builders = fields.map((field, i) => new ColumnBuilder(field, plans[i], positions.length))
     let next = 0
     let before = -1
+    const wantsMore = (): boolean => next === 0 || builders.reduce((sum, builder) => sum + builder.bytes, 0) < mostBytes
     for (const [number, group] of this.#info.rowGroups.entries()) {
       const end = group.firstRow + group.rows
       if (!(positions[next] < end)) continue
+      if (!wantsMore()) break
       const queues = await this.#queues(number, list)
-      while (positions[next] < end) {
+      while (positions[next] < end && wantsMore()) {
         const from = positions[next]
         if (!Number.isInteger(from) || from <= before) throw outOfRange()
         let count = 1
-        while (positions[next + count] === from + count && from + count < end) count++
+        while (count < mostRunRows && positions[next + count] === from + count && from + count < end) count++
         await take(builders, queues, from - group.firstRow, count)
         next += count
         before = from + count - 1
       }
     }
-    if (next < positions.length) throw outOfRange()
-    return segmentOf(builders, positions.length)
+    if (next < positions.length && wantsMore()) throw outOfRange()
+    return segmentOf(builders, next)
   }
 
   #plan(fields: readonly Field[]): { plans: Plan[]; list: LeafList } {

@@ -76,17 +76,11 @@ export class ChangeDecoder implements FrameDecoder {
 
   /** Gives up all segments. */
   release(): void {
-    for (const { shape } of this.#tables.values()) {
-      shape?.rows.release()
-      shape?.keys?.release()
-    }
+    for (const { shape } of this.#tables.values()) shape?.writers.forEach((writer) => writer.release())
   }
 
   releaseSealed(): void {
-    for (const { shape } of this.#tables.values()) {
-      shape?.rows.releaseSealed()
-      shape?.keys?.releaseSealed()
-    }
+    for (const { shape } of this.#tables.values()) shape?.writers.forEach((writer) => writer.releaseSealed())
   }
 
   events(): SourceEvent[] {
@@ -230,7 +224,7 @@ export class ChangeDecoder implements FrameDecoder {
     const { rows } = table.shape
     const end = rows.decode(bytes, at + 6, to, -1, -1)
     if (end < 0) return this.#refused(table, rows, end)
-    if (end !== to) throw corrupt('Insert', at, to)
+    if (end !== to || rows.outcome.unchangedCount > 0) throw corrupt('Insert', at, to)
     this.#runs.add(table.id, table.loose && table.table.key.kind === 'columns' ? 'put' : 'insert', rows, null)
     return true
   }
@@ -238,7 +232,7 @@ export class ChangeDecoder implements FrameDecoder {
   #update(bytes: Buffer, at: number, to: number): boolean {
     const table = this.#wanted(bytes, at, to)
     if (!table?.shape) return true
-    const { rows, keys, keyPlaces, width } = table.shape
+    const { keys, keyPlaces, width } = table.shape
     let next = at + 5
     let oldKey = -1
     let oldRow = -1
@@ -256,10 +250,16 @@ export class ChangeDecoder implements FrameDecoder {
       const end = keys.decode(bytes, oldKey, to, -1, -1)
       if (end < 0) return this.#refused(table, keys, end)
     }
-    const end = rows.decode(bytes, next + 1, to, oldRow, oldKey)
+    let { rows } = table.shape
+    let end = rows.decode(bytes, next + 1, to, oldRow, oldKey)
+    if (end >= 0 && rows.outcome.unchangedCount > 0) {
+      rows = table.shape.partial()
+      end = rows.decode(bytes, next + 1, to, oldRow, oldKey)
+    }
     if (end < 0) return this.#refused(table, rows, end)
     if (end !== to) throw corrupt('Update', at, to)
-    if (table.loose) {
+    // A row that says which values it takes from the one before it has to find that one.
+    if (table.loose && !(keyed && rows.outcome.unchangedCount > 0)) {
       if (keyed) this.#runs.add(table.id, 'remove', keys, null)
       this.#runs.add(table.id, keyPlaces === null ? 'insert' : 'put', rows, null)
     } else if (keyed) this.#runs.add(table.id, 'update', rows, keys)
@@ -310,8 +310,7 @@ export class ChangeDecoder implements FrameDecoder {
 
   #failWith(table: BoundTable, error: FrazilError): boolean {
     table.failed = true
-    table.shape?.rows.release()
-    table.shape?.keys?.release()
+    table.shape?.writers.forEach((writer) => writer.release())
     this.#changed = true
     this.#runs.push({ type: 'failed', table: table.id, error })
     return true
@@ -330,8 +329,7 @@ export class ChangeDecoder implements FrameDecoder {
     const signature = JSON.stringify(relation.columns.map((column) => column.name))
     if (table.shape?.signature === signature) return
     if (this.binary && needsText(table)) throw textNeeded(table)
-    table.shape?.rows.release()
-    table.shape?.keys?.release()
+    table.shape?.writers.forEach((writer) => writer.release())
     table.shape = makeShape(table, relation, signature, this.#options)
   }
 }

@@ -15,17 +15,24 @@ export class ChangeRuns {
   #to = 0
   #keys: Segment | null = null
   #keysFrom = 0
+  #unchanged: readonly number[] = []
 
   /**
    * Counts the row that `rows` decoded last, and the key that `keys` did (of updates that say which row they replace); they
    * become part of the run, or begin one.
    */
   add(table: string, kind: RunKind, rows: SegmentWriter, keys: SegmentWriter | null): void {
-    const { segment } = rows
+    const { segment, outcome } = rows
     const row = rows.accept()
     const keySegment = keys === null ? null : keys.segment
     const keyRow = keys === null ? 0 : keys.accept()
-    if (kind !== this.#kind || segment !== this.#segment || keySegment !== this.#keys || table !== this.#table) {
+    if (
+      kind !== this.#kind ||
+      segment !== this.#segment ||
+      keySegment !== this.#keys ||
+      table !== this.#table ||
+      !this.#sameUnchanged(outcome)
+    ) {
       this.#close()
       this.#kind = kind
       this.#table = table
@@ -33,8 +40,15 @@ export class ChangeRuns {
       this.#from = row
       this.#keys = keySegment
       this.#keysFrom = keyRow
+      this.#unchanged = [...outcome.unchanged.subarray(0, outcome.unchangedCount)]
     }
     this.#to = row + 1
+  }
+
+  #sameUnchanged({ unchanged, unchangedCount }: SegmentWriter['outcome']): boolean {
+    if (this.#unchanged.length !== unchangedCount) return false
+    for (let i = 0; i < unchangedCount; i++) if (unchanged[i] !== this.#unchanged[i]) return false
+    return true
   }
 
   push(event: SourceEvent): void {
@@ -61,12 +75,15 @@ export class ChangeRuns {
     const segment = this.#segment
     if (this.#kind === null || segment === null) return
     const run = { table: this.#table, from: this.#from, to: this.#to }
+    const partial = this.#unchanged.length > 0 ? { unchanged: this.#unchanged } : null
     if (this.#kind === 'insert') this.#events.push({ type: 'insert', ...run, segment })
     else if (this.#kind === 'upsert' || this.#kind === 'put') {
-      this.#events.push({ type: 'upsert', ...run, segment, mustExist: this.#kind === 'upsert' })
+      this.#events.push({ type: 'upsert', ...run, segment, mustExist: this.#kind === 'upsert', ...partial })
     } else if (this.#kind === 'delete' || this.#kind === 'remove') {
       this.#events.push({ type: 'delete', ...run, keys: segment, mustExist: this.#kind === 'delete' })
-    } else if (this.#keys) this.#events.push({ type: 'update', ...run, segment, keys: this.#keys, keysFrom: this.#keysFrom })
+    } else if (this.#keys) {
+      this.#events.push({ type: 'update', ...run, segment, keys: this.#keys, keysFrom: this.#keysFrom, ...partial })
+    }
     this.#kind = null
     this.#segment = null
     this.#keys = null

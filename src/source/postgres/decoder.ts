@@ -15,7 +15,10 @@ export type TupleForm = 'copy' | 'stream'
 export interface WireColumn {
   readonly codec: Codec
   readonly target: number
-  /** Unchanged values of key columns may be taken from a key tuple, those of others from a complete old row only. */
+  /**
+   * Whether it belongs to the key. What a tuple leaves out because it did not change is taken from the key tuple then, and must be
+   * there; for other columns it is taken from a complete old row, or told in {@link Outcome.unchanged}.
+   */
   readonly key: boolean
 }
 
@@ -28,10 +31,10 @@ export interface TupleDecoder {
    * `oldRow` and `oldKey` say where tuples with values for unchanged columns begin, −1 for none.
    */
   decode(bytes: Buffer, from: number, to: number, row: number, oldRow: number, oldKey: number): number
-  /** About the last refusal. */
   readonly outcome: Outcome
 }
 
+/** About the last tuple. After a refusal: */
 interface Outcome {
   /** Column of the tuple, −1 for the tuple itself. */
   column: number
@@ -39,6 +42,12 @@ interface Outcome {
   readonly target: number
   /** `full`: bytes that this column's heap needs beyond what it holds. */
   needed: number
+  /**
+   * Otherwise: columns of the segment, in the order of the tuple, whose values did not change and were not sent; the first
+   * `unchangedCount` count. Their cells are null or empty.
+   */
+  readonly unchanged: Int32Array
+  unchangedCount: number
 }
 
 /** Wider tuples are left to the plain decoder: the compiler gives up on functions of that size. */
@@ -54,6 +63,8 @@ function newOutcome(columns: readonly WireColumn[]): Outcome {
   return {
     column: -1,
     needed: 0,
+    unchanged: new Int32Array(columns.length),
+    unchangedCount: 0,
     get target() {
       return this.column < 0 ? -1 : columns[this.column].target
     },
@@ -95,6 +106,7 @@ export function generatedDecoder(form: TupleForm, columns: readonly WireColumn[]
 ${declare.join('\n')}
 function refuse(column, code) { outcome.column = column; return code }
 function full(column, needed) { outcome.column = column; outcome.needed = needed; return ${refusal.full} }
+const unchanged = outcome.unchanged
 return {
   outcome,
   bind(columns) { ${bind.join('\n')} },
@@ -102,8 +114,9 @@ return {
     if (end - p < 2 || ((b[p] << 8) | b[p + 1]) !== ${columns.length}) return refuse(-1, ${refusal.malformed})
     p += 2
     const bit = 1 << (row & 7), byte = row >> 3
-    let n = 0, k = 0, back = 0, x = 0, y = 0
+    let n = 0, k = 0, back = 0, x = 0, y = 0, u = 0
     ${body.join('\n')}
+    outcome.unchangedCount = u
     return p <= end ? p : refuse(-1, ${refusal.malformed})
   },
 }`
@@ -133,8 +146,7 @@ else if (k !== 110 && k !== 117) return refuse(${i}, ${refusal.malformed})`
   }
   const old = column.key ? 'oldKey' : 'oldRow'
   return `k = b[p++]; back = 0
-if (k === 117) {
-  if (${old} < 0) return refuse(${i}, ${refusal.unchanged})
+if (k === 117 && ${old} >= 0) {
   back = p; p = locate(b, ${old}, ${i}); k = b[p++]
   if (k === 117) return refuse(${i}, ${refusal.unchanged})
 }
@@ -145,22 +157,30 @@ if (k === 98 || k === 116) {
   else { ${column.codec.textOnly ? `return refuse(${i}, ${refusal.asBinary})` : writeValue(column.codec, i)} }
   p += n
 } else if (k === 110) { ${writeNull(column.codec, i)} }
+else if (k === 117) { ${column.key ? `return refuse(${i}, ${refusal.unchanged})` : writeUnchanged(column, i)} }
 else return refuse(${i}, ${refusal.malformed})
 if (back !== 0) p = back`
 }
 
 function writeNull(codec: Codec, i: number): string {
+  return `if (!o${i}) return refuse(${i}, ${refusal.malformed}); v${i}[byte] &= ~bit; ${writeNothing(codec, i)}`
+}
+
+function writeUnchanged({ codec, target }: WireColumn, i: number): string {
+  return `if (o${i}) v${i}[byte] &= ~bit; ${writeNothing(codec, i)}; unchanged[u++] = ${target}`
+}
+
+/** Code for the bytes of a cell without a value. */
+function writeNothing(codec: Codec, i: number): string {
   const width = widthOf(codec.type)
   const words = wordsOf(codec)
-  const zero =
-    layoutOf(codec.type) === 'var'
-      ? `e${i}[row + 1] = e${i}[row]`
-      : words > 0
-        ? Array.from({ length: words }, (_, j) => `w${i}[row * ${words} + ${j}] = 0`).join('; ')
-        : width === 1
-          ? `d${i}[row] = 0`
-          : `d${i}.fill(0, row * ${width}, row * ${width} + ${width})`
-  return `if (!o${i}) return refuse(${i}, ${refusal.malformed}); v${i}[byte] &= ~bit; ${zero}`
+  return layoutOf(codec.type) === 'var'
+    ? `e${i}[row + 1] = e${i}[row]`
+    : words > 0
+      ? Array.from({ length: words }, (_, j) => `w${i}[row * ${words} + ${j}] = 0`).join('; ')
+      : width === 1
+        ? `d${i}[row] = 0`
+        : `d${i}.fill(0, row * ${width}, row * ${width} + ${width})`
 }
 
 /**
@@ -308,12 +328,16 @@ export function plainDecoder(form: TupleForm, wire: readonly WireColumn[]): Tupl
   }
 
   const writeEmpty = (i: number, row: number, otherwise: number = refusal.malformed): number => {
+    if (!targets[wire[i].target].valid) return otherwise
+    writeNothing(i, row)
+    return 0
+  }
+
+  const writeNothing = (i: number, row: number): void => {
     const column = targets[wire[i].target]
-    if (!column.valid) return otherwise
-    column.valid[row >> 3] &= ~(1 << (row & 7))
+    if (column.valid) column.valid[row >> 3] &= ~(1 << (row & 7))
     if (column.layout === 'var') column.ends[row + 1] = column.ends[row]
     else column.data.fill(0, row * column.width, (row + 1) * column.width)
-    return 0
   }
 
   return {
@@ -324,6 +348,7 @@ export function plainDecoder(form: TupleForm, wire: readonly WireColumn[]): Tupl
     decode(bytes, from, to, row, oldRow, oldKey) {
       if (to - from < 2 || bytes.readUInt16BE(from) !== wire.length) return refuse(-1, refusal.malformed)
       let at = from + 2
+      outcome.unchangedCount = 0
       for (let i = 0; i < wire.length; i++) {
         const skip = wire[i].target < 0
         let back = -1
@@ -333,7 +358,12 @@ export function plainDecoder(form: TupleForm, wire: readonly WireColumn[]): Tupl
           kind = bytes[at++]
           if (kind === 0x75 && !skip) {
             const old = wire[i].key ? oldKey : oldRow
-            if (old < 0) return refuse(i, refusal.unchanged)
+            if (old < 0) {
+              if (wire[i].key) return refuse(i, refusal.unchanged)
+              writeNothing(i, row)
+              outcome.unchanged[outcome.unchangedCount++] = wire[i].target
+              continue
+            }
             back = at
             at = locate(bytes, old, i)
             kind = bytes[at++]

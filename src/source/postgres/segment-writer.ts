@@ -1,6 +1,6 @@
 import { Buffer } from 'node:buffer'
-import { Segment, layoutOf, maxValueBytes, segmentCapacities, widthOf } from '../../data/index.ts'
-import type { Field, SourceTable } from '../../data/index.ts'
+import { SegmentGrowth } from '../../data/index.ts'
+import type { Field, Segment, SourceTable } from '../../data/index.ts'
 import type { SourceParts } from '../source.ts'
 import type { TupleDecoder } from './decoder.ts'
 import { refusal } from './refusals.ts'
@@ -36,33 +36,14 @@ export class RetiredSegments {
   }
 }
 
-const firstGuessBytes = 32
-const roomForChange = 1.25
-
-/** Most bytes of one segment: small enough that a budget holds several of them. */
-function segmentBudget(parts: SourceParts): number {
-  return Math.min(16 << 20, Math.max(parts.pool.budget >> 4, 64 << 10))
-}
-
-/**
- * Writes the rows (or keys) of one table: one segment after another, small ones first, so that a quiet table costs kilobytes
- * and a busy one is not cut into pieces.
- */
+/** Writes the rows (or keys) of one table into one segment after another. */
 export class SegmentWriter {
   readonly fields: readonly Field[]
   readonly #decoder: TupleDecoder
   readonly #parts: SourceParts
   readonly #retired: RetiredSegments
-  readonly #deletable: boolean
-  /** Places of `var` columns in `fields`. */
-  readonly #variable: readonly number[]
-  readonly #fixedBytes: number
-  readonly #largestHeap: number
+  readonly #growth: SegmentGrowth
   #segment: Segment | null = null
-  /** Step in `segmentCapacities` of the next segment, before it is limited to what there is. */
-  #step = 0
-  /** Bytes a row that `var` columns took in the last segment. */
-  readonly #usual: number[]
   /** Bytes that the row at hand needs, where that is known because it did not fit. */
   readonly #needed: number[]
   #oversized = false
@@ -79,12 +60,8 @@ export class SegmentWriter {
     this.#decoder = decoder
     this.#parts = parts
     this.#retired = retired
-    this.#deletable = table !== null && parts.deletable(table)
-    this.#variable = fields.flatMap((field, i) => (layoutOf(field.type) === 'var' ? [i] : []))
-    this.#fixedBytes = fields.reduce((sum, field) => sum + widthOf(field.type) + 0.125, this.#deletable ? 4 : 0)
-    this.#largestHeap = Math.min(maxValueBytes + 4, parts.pool.slabBytes)
-    this.#usual = this.#variable.map(() => firstGuessBytes)
-    this.#needed = this.#variable.map(() => 0)
+    this.#growth = new SegmentGrowth(fields, table !== null && parts.deletable(table), parts.pool)
+    this.#needed = this.#growth.variable.map(() => 0)
   }
 
   /** The segment that the last decoded row is in. */
@@ -113,9 +90,9 @@ export class SegmentWriter {
       const end = this.#decoder.decode(bytes, from, to, segment.rows, oldRow, oldKey)
       if (end !== refusal.full) return end
       const { outcome } = this.#decoder
-      this.#needed[this.#variable.indexOf(outcome.target)] = outcome.needed
+      this.#needed[this.#growth.variable.indexOf(outcome.target)] = outcome.needed
       this.#oversized = true
-      if (outcome.needed > this.#largestHeap) return refusal.tooLarge
+      if (outcome.needed > this.#growth.largestHeap) return refusal.tooLarge
       const refused = this.#next()
       if (refused !== 0) return refused
     }
@@ -135,14 +112,11 @@ export class SegmentWriter {
     if (this.#segment?.sealed) this.release()
   }
 
-  /** Gives up the segment; the next one is larger if this one filled up, smaller if the table hardly used it. */
+  /** Gives up the segment. */
   release(): void {
     const segment = this.#segment
     if (!segment) return
-    const { rows } = segment
-    if (rows > 0) this.#variable.forEach((column, i) => (this.#usual[i] = segment.columns[column].ends[rows] / rows))
-    if (!segment.sealed) this.#step++
-    else if (rows < segment.capacity / 4) this.#step--
+    this.#growth.gaveUp(segment)
     this.#retired.add(segment)
     this.#segment = null
   }
@@ -150,44 +124,17 @@ export class SegmentWriter {
   /** A new segment. Returns 0, or `wait`, or `tooLarge` when the budget can never hold it. */
   #next(): number {
     this.release()
-    const most = segmentBudget(this.#parts)
-    let step = Math.min(Math.max(this.#step, 0), segmentCapacities.length - 1)
-    while (step > 0 && this.#bytes(segmentCapacities[step], this.#usualHeap(segmentCapacities[step])) > most) step--
-    if (this.#create(step, this.#usualHeap(segmentCapacities[step]))) return 0
-    // A row that needs much by itself may fit alone. Otherwise wait for the usual size: small segments cost everybody behind more.
-    const least = this.#needed.map((needed) => roundedUp(needed))
-    if (this.#oversized && this.#create(0, least)) return 0
-    return this.#bytes(segmentCapacities[0], least) > this.#parts.pool.budget / 2 ? refusal.tooLarge : refusal.wait
-  }
-
-  #create(step: number, heapBytes: readonly number[]): boolean {
-    const segment = Segment.create(this.#parts.pool, {
+    const segment = this.#growth.next({
       id: this.#parts.nextSegmentId(),
-      fields: this.fields,
-      capacity: segmentCapacities[step],
-      heapBytes,
-      deletable: this.#deletable,
       baseCommit: this.#parts.currentCommit(),
+      needed: this.#needed,
+      // A row that needs much by itself may fit alone. Otherwise wait for the usual size: small segments cost everybody behind more.
+      orSmall: this.#oversized,
     })
-    if (!segment) return false
+    if (segment === 'wait') return refusal.wait
+    if (segment === 'too-large') return refusal.tooLarge
     this.#segment = segment
-    this.#step = step
     this.#decoder.bind(segment.columns)
-    return true
+    return 0
   }
-
-  /** Heaps for as many usual rows, but no more than a segment may have; never less than the row at hand needs. */
-  #usualHeap(capacity: number): number[] {
-    const most = Math.min(this.#largestHeap, segmentBudget(this.#parts) / Math.max(this.#variable.length, 1))
-    return this.#usual.map((usual, i) => roundedUp(Math.max(Math.min(usual * capacity * roomForChange, most), this.#needed[i])))
-  }
-
-  #bytes(capacity: number, heaps: readonly number[]): number {
-    return heaps.reduce((sum, heap) => sum + heap + 4 * capacity, this.#fixedBytes * capacity)
-  }
-}
-
-/** Memory comes in powers of two, so that less would not be cheaper. The largest value and its length need no more than they are. */
-function roundedUp(bytes: number): number {
-  return bytes > maxValueBytes ? bytes : 2 ** Math.ceil(Math.log2(Math.max(bytes, 256)))
 }

@@ -1,5 +1,5 @@
 import { FrazilError } from '../../base/index.ts'
-import type { SourceTable } from '../../data/index.ts'
+import type { Field, SourceTable } from '../../data/index.ts'
 import type { SourceParts } from '../source.ts'
 import type { CodecOf, PlannedColumn } from './catalogue.ts'
 import { tupleDecoder } from './decoder.ts'
@@ -44,7 +44,11 @@ export interface BoundTable {
 export interface Shape {
   /** Names and types as the Relation message has them. */
   readonly signature: string
+  /** All that were made. */
+  readonly writers: readonly SegmentWriter[]
   readonly rows: SegmentWriter
+  /** For rows that come without their unchanged values: apart, because they are small and soon given up. Made when first needed. */
+  readonly partial: () => SegmentWriter
   readonly keys: SegmentWriter | null
   /** Places of the key's columns in a tuple; null when all of the row is the key. */
   readonly keyPlaces: readonly number[] | null
@@ -88,11 +92,19 @@ export function makeShape(table: BoundTable, relation: Relation, signature: stri
     return { codec: codec(place), target: keyColumns ? keyColumns.indexOf(place) : place, key: true }
   })
   const keyFields = keyColumns ? keyColumns.map((place) => fields[place]) : fields
-  const rowDecoder = make(rowColumns)
+  const writers: SegmentWriter[] = []
+  const writer = (columns: readonly WireColumn[], segmentFields: readonly Field[], of: SourceTable | null): SegmentWriter => {
+    const made = new SegmentWriter(segmentFields, of, make(columns), parts, retired)
+    writers.push(made)
+    return made
+  }
+  let partial: SegmentWriter | null = null
   return {
     signature,
-    rows: new SegmentWriter(fields, table.table, rowDecoder, parts, retired),
-    keys: key.kind === 'none' ? null : new SegmentWriter(keyFields, null, make(keyWire), parts, retired),
+    writers,
+    rows: writer(rowColumns, fields, table.table),
+    partial: () => (partial ??= writer(rowColumns, fields, null)),
+    keys: key.kind === 'none' ? null : writer(keyWire, keyFields, null),
     keyPlaces: keyColumns ? keyColumns.map((place) => places.indexOf(place)) : null,
     width: relation.columns.length,
   }

@@ -199,8 +199,9 @@ export class MapLake {
         this.log.push(`upsert ${event.to - event.from}`)
         each(event.segment, event.from, event.to, (values) =>
           this.#changes.push(() => {
-            if (event.mustExist && !table.rows.has(keyOf(table.source, values))) throw new Error('an update of no row')
-            table.rows.set(keyOf(table.source, values), { values, count: 1 })
+            const key = keyOf(table.source, values)
+            if (event.mustExist && !table.rows.has(key)) throw new Error('an update of no row')
+            table.rows.set(key, { values: completed(values, table.rows.get(key)?.values, event.unchanged), count: 1 })
           }),
         )
         return
@@ -213,8 +214,9 @@ export class MapLake {
             .map(show)
             .join(' ')
           this.#changes.push(() => {
+            const old = table.rows.get(key)?.values
             remove(table, key)
-            put(table, values)
+            put(table, completed(values, old, event.unchanged))
           })
         })
         return
@@ -254,6 +256,17 @@ export class MapLake {
 function each(segment: Segment, from: number, to: number, use: (values: readonly Value[], i: number) => void): void {
   if (from >= to || to > segment.rows) throw new Error('a run of no rows, or beyond its segment')
   for (let row = from; row < to; row++) use(readRow(segment, row), row - from)
+}
+
+/** A row with the values that did not change. */
+function completed(
+  values: readonly Value[],
+  old: readonly Value[] | undefined,
+  unchanged: readonly number[] = [],
+): readonly Value[] {
+  if (unchanged.some((i) => values[i] !== null)) throw new Error('a cell that was not sent has a value')
+  if (unchanged.length > 0 && !old) throw new Error('no row has the values that did not change')
+  return values.map((value, i) => (old && unchanged.includes(i) ? old[i] : value))
 }
 
 function keyOf(source: SourceTable, values: readonly Value[]): string {
