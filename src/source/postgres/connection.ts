@@ -14,19 +14,31 @@ export interface Endpoint {
 }
 
 const connectWithinMs = 15_000
+/** A peer that is gone without a word does not confirm these; the system then ends the connection within seconds. */
+const probeAfterMs = 10_000
+/** What keeps the connection but does not answer, on a connection for SQL. Moving a slot is what takes longest. */
+const answerWithinMs = 300_000
+const farewellMs = 1_000
 const readBufferBytes = 256 << 10
 
 /** A connection for SQL: catalogue queries and statements. Throws a FrazilError that says what to change. */
 export async function connectControl(endpoint: Endpoint): Promise<Client> {
-  const client = newClient(endpoint, {})
+  const client = newClient(endpoint, { query_timeout: answerWithinMs })
   try {
     await client.connect()
     await client.query(sessionSettings)
   } catch (error) {
-    void client.end().catch(() => {})
+    void disconnect(client)
     throw postgresError(error, placeOf(endpoint.url))
   }
   return client
+}
+
+/** Says goodbye, and does not wait long for a server that does not hear it. */
+export async function disconnect(client: Client): Promise<void> {
+  const timer = setTimeout(() => client.connection.stream.destroy(), farewellMs)
+  await client.end().catch(() => {})
+  clearTimeout(timer)
 }
 
 /** Nothing of a role's or database's settings may change what we read, or cut us off. */
@@ -76,7 +88,7 @@ export class RawConnection {
       await client.connect()
       await client.query(sessionSettings)
     } catch (error) {
-      void client.end().catch(() => {})
+      void disconnect(client)
       throw postgresError(error, placeOf(endpoint.url))
     }
     return new RawConnection(client, route)
@@ -112,7 +124,7 @@ export class RawConnection {
   }
 
   async close(): Promise<void> {
-    await this.client.end().catch(() => {})
+    await disconnect(this.client)
   }
 }
 
@@ -139,6 +151,7 @@ function newClient(endpoint: Endpoint, extra: ClientConfig & { replication?: str
     application_name: endpoint.applicationName,
     connectionTimeoutMillis: connectWithinMs,
     keepAlive: true,
+    keepAliveInitialDelayMillis: probeAfterMs,
     ...extra,
   }
   let client: Client

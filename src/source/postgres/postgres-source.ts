@@ -10,7 +10,7 @@ import type { Catalogue, TablePlan } from './catalogue.ts'
 import { ChangeDecoder } from './change-decoder.ts'
 import type { StreamTable } from './stream-table.ts'
 import { compareTables, notPublished } from './compared-tables.ts'
-import { RawConnection, connectControl, placeOf } from './connection.ts'
+import { RawConnection, connectControl, disconnect, placeOf } from './connection.ts'
 import type { Endpoint } from './connection.ts'
 import { errorCode, isRefusal, postgresError } from './errors.ts'
 import { TableCopy, takeSnapshot } from './initial-copy.ts'
@@ -405,6 +405,8 @@ class PostgresSource implements Source {
         if (decoder.position > from) retry = new Retry(this.#parts, this.#config.retryForMs)
         void this.#stream?.close()
         this.#stream = null
+        // What ended the stream may have silenced this connection too.
+        await this.#dropControl()
         again = true
         const events = decoder.reconnect()
         this.#retired.handOut()
@@ -512,7 +514,7 @@ class PostgresSource implements Source {
   async #dropControl(): Promise<void> {
     const client = this.#controlClient
     this.#controlClient = null
-    await client?.end().catch(() => {})
+    if (client) await disconnect(client)
   }
 
   /** Asks the server something, one question at a time; once more on a new connection if the old one has gone. */

@@ -129,8 +129,10 @@ export class ReplicationStream {
     for (;;) {
       await clock.sleep(every, signal)
       if (signal.aborted) return
-      if (decoder.started) this.#status(false)
-      if (this.#pump.reading && clock.monotonic() - this.#pump.lastReadMs > silence) {
+      const quietMs = this.#pump.reading ? clock.monotonic() - this.#pump.lastReadMs : 0
+      // As long as it hears from us the server says nothing of its own accord: ask, so that only one that is gone is silent.
+      if (decoder.started) this.#status(quietMs >= every)
+      if (quietMs > silence) {
         this.#pump.fail(new FrazilError('unavailable', 'silent-server', 'Postgres has said nothing for too long'))
       }
       if (this.#pump.ended) return

@@ -1,4 +1,5 @@
 import { SlabPool, systemClock } from '../../../src/base/index.ts'
+import type { Clock } from '../../../src/base/index.ts'
 import { readRow } from '../../../src/data/index.ts'
 import type { Position, Segment, SourceEvent, SourceTable, Value } from '../../../src/data/index.ts'
 import type { EngineEvent } from '../../../src/observe/index.ts'
@@ -45,7 +46,7 @@ export class MapLake {
 
   constructor(
     config: Partial<PostgresConfig> & { url: string; tables: readonly string[] },
-    options: { state?: SourceState | null; memory?: number; acknowledge?: boolean } = {},
+    options: { state?: SourceState | null; memory?: number; acknowledge?: boolean; clock?: Clock } = {},
   ) {
     this.pool = new SlabPool({ budget: options.memory ?? 64 << 20 })
     this.#acknowledging = options.acknowledge ?? true
@@ -54,7 +55,7 @@ export class MapLake {
       { name: 'shop', lakeId: 'lake-1', ...config },
       {
         pool: this.pool,
-        clock: systemClock,
+        clock: options.clock ?? systemClock,
         nextSegmentId: () => ++segments,
         currentCommit: () => this.commits,
         deletable: (table) => table.key.kind !== 'none',

@@ -1,0 +1,104 @@
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import { Client } from 'pg'
+import { seededRandom, systemClock } from '../../../src/base/index.ts'
+import type { Clock } from '../../../src/base/index.ts'
+import { startPostgres } from '../../support/postgres.ts'
+import type { EmbeddedPostgres } from '../../support/postgres.ts'
+import { TcpProxy } from '../../support/tcp-proxy.ts'
+import { MapLake } from './lake.ts'
+
+let server: EmbeddedPostgres
+let client: Client
+
+before(async () => {
+  server = await startPostgres()
+  client = new Client(server.url)
+  await client.connect()
+})
+after(async () => {
+  await client.end()
+  await server.stop()
+})
+
+/** The source's waits pass so many times faster; the server's do not. */
+function hurried(times: number): Clock {
+  return {
+    now: () => systemClock.now(),
+    monotonic: () => systemClock.monotonic() * times,
+    sleep: (ms, signal) => systemClock.sleep(ms / times, signal),
+  }
+}
+
+async function same(lake: MapLake, name: string): Promise<void> {
+  const { rows } = await client.query<{ id: number; v: string }>(`select id, v from ${name}`)
+  const expected = rows.map(({ id, v }) => `${id} ${JSON.stringify(v)}`).sort()
+  assert.deepEqual(lake.rows(`${name}.${name}`), expected)
+}
+
+test('postgres fault 4: connections cut at any byte, in messages and in transactions: nothing lost, nothing twice', async () => {
+  await client.query('create table bytes (id int primary key, v text)')
+  const proxy = await TcpProxy.before(server.port)
+  const config = { name: 'bytes', url: proxy.through(server.url), tables: ['bytes'], retryForMs: Number.POSITIVE_INFINITY }
+  await using lake = new MapLake(config, { clock: hurried(200) })
+  await lake.until(() => lake.streaming)
+  const random = seededRandom(4)
+  // Often in a message of a few kilobytes, sometimes in the login, sometimes after transactions.
+  proxy.cutAfter = () => Math.floor(2 ** (8 + 11 * random.next()))
+  proxy.cut()
+  for (let i = 0; proxy.cuts < 60; i++) {
+    const { cuts, commits } = { cuts: proxy.cuts, commits: lake.commits }
+    await client.query(
+      `begin; insert into bytes select g, repeat('v', g % 3000) from generate_series(${i * 40}, ${i * 40 + 39}) g;
+       update bytes set v = 'w' || v where id > ${i * 40 - 20}; delete from bytes where id = ${i * 40 - 3}; commit`,
+    )
+    await lake.until(() => proxy.cuts > cuts || lake.commits > commits, 'a cut or a commit')
+  }
+  proxy.cutAfter = null
+  await lake.caughtUp()
+  await same(lake, 'bytes')
+  assert.ok(lake.aborts > 5, `${lake.aborts} aborts`)
+  await lake.close()
+  await proxy.close()
+})
+
+test('postgres fault 4: connections that go silent without a word are given up, and nothing is missing', async () => {
+  await client.query('create table mute (id int primary key, v text)')
+  const proxy = await TcpProxy.before(server.port)
+  const config = { name: 'mute', url: proxy.through(server.url), tables: ['mute'], senderTimeoutMs: 1000 }
+  await using lake = new MapLake(config, { clock: hurried(30) })
+  await lake.until(() => lake.streaming)
+  await client.query("insert into mute values (1, 'heard')")
+  await lake.caughtUp()
+  proxy.silence()
+  await client.query("insert into mute values (2, 'not heard')")
+  await lake.until(() => lake.observed.some((event) => event.type === 'retry' && event.code === 'silent-server'), 'silence told')
+  await lake.until(() => lake.table('mute.mute').rows.size === 2, 'the second row')
+  await lake.caughtUp()
+  await same(lake, 'mute')
+  await lake.close()
+  await proxy.close()
+})
+
+test('a server that has nothing to say is not taken for one that is gone', async () => {
+  await client.query('create table calm (id int primary key)')
+  await using lake = new MapLake({ name: 'calm', url: server.url, tables: ['calm'] }, { clock: hurried(120) })
+  await lake.until(() => lake.streaming)
+  // Six minutes by the source's clock; it gives a silent server up after two.
+  await systemClock.sleep(3000)
+  assert.deepEqual(lake.observed, [])
+  assert.equal(lake.aborts, 0)
+})
+
+test('postgres fault 5: an event loop that stands still for longer than wal_sender_timeout: it connects again, nothing is missing', async () => {
+  await client.query('create table still (id int primary key, v text)')
+  await using lake = new MapLake({ name: 'still', url: server.url, tables: ['still'], senderTimeoutMs: 1000 })
+  await lake.until(() => lake.streaming)
+  await client.query("insert into still select g, repeat('x', 500) from generate_series(1, 40000) g")
+  const seen = lake.log.length
+  await lake.until(() => lake.log.length > seen, 'the first rows')
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3000)
+  await lake.caughtUp()
+  await same(lake, 'still')
+  assert.ok(lake.observed.some((event) => event.type === 'retry'))
+})
