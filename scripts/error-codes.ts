@@ -46,6 +46,7 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
   'daemon-gone': ['The daemon went away while it was asked.'],
   'daemon-running': ['The command needs the daemon to be stopped.'],
   'data-file-gone': ['Another writer removed a data file that a commit was planned on.'],
+  'default-value': ["A column's default (`initial-default`) is not a value of its type, or is one of a nested type."],
   'delete-files': [
     'The table has position or equality delete files of another writer.',
     'Rewrite its data files once with that engine.',
