@@ -176,6 +176,9 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
     'A table was truncated or rewritten just after the snapshot that it was copied from. It is copied from a new one.',
   ],
   'taken-over': ['Another process writes this lake now. This one stops.'],
+  'whole-needed': [
+    'A large transaction changes a table’s shape, or cannot be read, before it is known whether it happened: the stream is opened again so that it comes when it has ended. That happens by itself.',
+  ],
   'text-needed': [
     'The stream has to be opened again in text form for a type of which only the text is read; that happens by itself.',
   ],

@@ -11,6 +11,7 @@ import { corrupt, keyTuple, newTuple, oldTuple, tag } from './messages.ts'
 import { refusal } from './refusals.ts'
 import { readRelation } from './relation.ts'
 import type { SegmentWriter } from './segment-writer.ts'
+import { StreamedTransactions } from './streamed-transactions.ts'
 import { difference, makeShape, refusedColumn, refusedError } from './stream-table.ts'
 import type { BoundTable, ShapeOptions, StreamTable } from './stream-table.ts'
 import { sameKey, skipTuple } from './stream-tuple.ts'
@@ -21,9 +22,11 @@ export interface ChangeDecoderOptions extends ShapeOptions {
 }
 
 const epochMs = 946_684_800_000
+/** Bytes of the number that messages in a segment of a streamed transaction have after their first byte. */
+const streamedBytes = 4
 
 /**
- * Decodes a replication stream: pgoutput in binary or text form, protocol 1 to 4 without streaming of open transactions
+ * Decodes a replication stream: pgoutput in binary or text form, protocol 1 to 4, large transactions before they end
  * (PostgreSQL documentation, "Logical Replication Message Formats"). It lives for one source and several connections: after a
  * lost one, {@link reconnect}.
  */
@@ -38,6 +41,8 @@ export class ChangeDecoder implements FrameDecoder {
   started = false
   /** The stream is asked for values in binary form where their types have one. */
   binary = true
+  /** The stream is asked for large transactions before they end. */
+  streaming = true
   /** The server wants a status at once. */
   onReplyRequested: () => void = () => {}
   onStarted: () => void = () => {}
@@ -45,6 +50,9 @@ export class ChangeDecoder implements FrameDecoder {
   readonly #options: ChangeDecoderOptions
   readonly #tables = new Map<number, BoundTable>()
   readonly #runs = new ChangeRuns()
+  readonly #streamed = new StreamedTransactions(this.#runs)
+  /** The next connection is to give out whole transactions only. */
+  #wantsWhole = false
   #inTransaction = false
   /** Whether the open transaction has told anything. */
   #changed = false
@@ -69,6 +77,9 @@ export class ChangeDecoder implements FrameDecoder {
     const events = this.events()
     events.push({ type: 'abort' })
     this.#inTransaction = false
+    this.#streamed.clear()
+    this.streaming = !this.#wantsWhole
+    this.#wantsWhole = false
     this.started = false
     this.received = this.position
     return events
@@ -121,7 +132,7 @@ export class ChangeDecoder implements FrameDecoder {
   /** Between transactions: the server has nothing more before `end`. */
   reached(end: Lsn): void {
     if (end > this.received) this.received = end
-    if (!this.#inTransaction) this.#progress(end)
+    if (!this.#inTransaction && !this.#streamed.inSegment) this.#progress(end)
   }
 
   #progress(end: Lsn): void {
@@ -142,6 +153,7 @@ export class ChangeDecoder implements FrameDecoder {
 
   /** One message of pgoutput, bytes [at, to). False: it cannot go on now, and wants to be asked again with the same message. */
   change(bytes: Buffer, at: number, to: number): boolean {
+    if (this.#streamed.inSegment) return this.#streamedChange(bytes, at, to)
     switch (bytes[at]) {
       case tag.insert:
         return this.#skip || this.#insert(bytes, at, to)
@@ -161,14 +173,53 @@ export class ChangeDecoder implements FrameDecoder {
       case tag.truncate:
         if (!this.#skip) this.#truncate(bytes, at, to)
         return true
+      case tag.streamStart:
+        if (this.#inTransaction) throw corrupt('Stream Start', at, to)
+        this.#streamed.start(bytes, at, to)
+        return true
+      case tag.streamCommit:
+        this.#streamCommit(bytes, at, to)
+        return true
+      case tag.streamAbort:
+        this.#streamed.abort(bytes, at, to)
+        return true
       case tag.origin:
       case tag.type:
       case tag.message:
-      // Postgres 18 tells of aborted subtransactions also where no streaming was asked for; nothing of them was sent.
-      case tag.streamAbort:
         return true
       default:
-        throw new FrazilError('corrupt', 'bad-message', `the replication stream has a message of unknown kind ${bytes[at]}`)
+        throw unknownKind(bytes[at])
+    }
+  }
+
+  /** A message between Stream Start and Stream Stop: as others, but for the number of the subtransaction after its first byte. */
+  #streamedChange(bytes: Buffer, at: number, to: number): boolean {
+    const kind = bytes[at]
+    if (kind === tag.streamStop) {
+      this.#streamed.stop(at, to)
+      return true
+    }
+    this.#streamed.enter(bytes, at, to)
+    const from = at + streamedBytes
+    switch (kind) {
+      case tag.insert:
+        return this.#insert(bytes, from, to)
+      case tag.update:
+        return this.#update(bytes, from, to)
+      case tag.delete:
+        return this.#delete(bytes, from, to)
+      case tag.relation:
+        this.#relation(bytes, from, to)
+        return true
+      case tag.truncate:
+        this.#truncate(bytes, from, to)
+        return true
+      case tag.origin:
+      case tag.type:
+      case tag.message:
+        return true
+      default:
+        throw unknownKind(kind)
     }
   }
 
@@ -187,18 +238,30 @@ export class ChangeDecoder implements FrameDecoder {
     if (end > this.received) this.received = end
     this.#inTransaction = false
     if (this.#changed) {
-      const micros = bytes.readInt32BE(at + 18) * 4294967296 + bytes.readUInt32BE(at + 22)
       this.position = end
-      this.#runs.push({ type: 'commit', position: lsnToText(end), timeMs: Math.floor(micros / 1000) + epochMs })
+      this.#runs.push({ type: 'commit', position: lsnToText(end), timeMs: timeMs(bytes, at + 18) })
     } else {
       this.#progress(end)
     }
     this.#skip = false
   }
 
+  #streamCommit(bytes: Buffer, at: number, to: number): void {
+    if (this.#inTransaction) throw corrupt('Stream Commit', at, to)
+    const { transaction, end, commits } = this.#streamed.commit(bytes, at, to, this.position)
+    if (end > this.received) this.received = end
+    if (commits) {
+      this.position = end
+      this.#runs.push({ type: 'commit', position: lsnToText(end), timeMs: timeMs(bytes, at + 22), transaction })
+    } else {
+      this.#progress(end)
+    }
+  }
+
   /** The table of a change, or null when its changes are not wanted. */
   #wanted(bytes: Buffer, at: number, to: number): BoundTable | null {
-    if (to - at < 8 || !this.#inTransaction) throw corrupt('change', at, to)
+    const { inSegment } = this.#streamed
+    if (to - at < 8 || !(this.#inTransaction || inSegment)) throw corrupt('change', at, to)
     const oid = bytes.readUInt32BE(at + 1)
     let table = this.#last
     if (oid !== this.#lastOid) {
@@ -207,13 +270,14 @@ export class ChangeDecoder implements FrameDecoder {
       this.#lastOid = oid
     }
     if (table === null || table.failed) return null
-    if (!table.live) {
+    if (!table.live && !inSegment) {
       if (this.#finalLsn < table.floor) return null
       table.live = true
     }
     if (table.shape === null)
       throw new FrazilError('corrupt', 'no-relation', 'the replication stream has a change before its Relation')
-    this.#changed = true
+    if (inSegment) this.#streamed.changed(table)
+    else this.#changed = true
     return table
   }
 
@@ -284,14 +348,16 @@ export class ChangeDecoder implements FrameDecoder {
   }
 
   #truncate(bytes: Buffer, at: number, to: number): void {
-    if (to - at < 6 || !this.#inTransaction) throw corrupt('Truncate', at, to)
+    const { inSegment } = this.#streamed
+    if (to - at < 6 || !(this.#inTransaction || inSegment)) throw corrupt('Truncate', at, to)
     const count = bytes.readUInt32BE(at + 1)
     if (to - at !== 6 + count * 4) throw corrupt('Truncate', at, to)
     for (let i = 0; i < count; i++) {
       const table = this.#tables.get(bytes.readUInt32BE(at + 6 + i * 4))
-      if (!table || table.failed || (!table.live && this.#finalLsn < table.floor)) continue
-      this.#runs.push({ type: 'truncate', table: table.id })
-      this.#changed = true
+      if (!table || table.failed || (!table.live && !inSegment && this.#finalLsn < table.floor)) continue
+      this.#runs.truncate(table.id)
+      if (inSegment) this.#streamed.changed(table)
+      else this.#changed = true
     }
   }
 
@@ -309,11 +375,19 @@ export class ChangeDecoder implements FrameDecoder {
   }
 
   #failWith(table: BoundTable, error: FrazilError): boolean {
+    // It may never have happened: only whole transactions make a table fail, or change its shape.
+    if (this.#streamed.inSegment) throw this.#wholeNeeded(error)
     table.failed = true
     table.shape?.writers.forEach((writer) => writer.release())
     this.#changed = true
     this.#runs.push({ type: 'failed', table: table.id, error })
     return true
+  }
+
+  #wholeNeeded(cause: FrazilError): FrazilError {
+    this.#wantsWhole = true
+    const message = 'the stream is opened again for whole transactions, because an open one changes more than rows'
+    return new FrazilError('unavailable', 'whole-needed', message, { cause })
   }
 
   #relation(bytes: Buffer, at: number, to: number): void {
@@ -332,6 +406,15 @@ export class ChangeDecoder implements FrameDecoder {
     table.shape?.writers.forEach((writer) => writer.release())
     table.shape = makeShape(table, relation, signature, this.#options)
   }
+}
+
+function unknownKind(kind: number): FrazilError {
+  return new FrazilError('corrupt', 'bad-message', `the replication stream has a message of unknown kind ${kind}`)
+}
+
+/** Microseconds since 2000 as milliseconds since 1970. */
+function timeMs(bytes: Buffer, at: number): number {
+  return Math.floor((bytes.readInt32BE(at) * 4294967296 + bytes.readUInt32BE(at + 4)) / 1000) + epochMs
 }
 
 function needsText({ columns }: BoundTable): boolean {

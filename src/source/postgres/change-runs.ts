@@ -1,4 +1,4 @@
-import type { Segment, SourceEvent } from '../../data/index.ts'
+import type { Segment, SourceEvent, StreamedPart } from '../../data/index.ts'
 import type { SegmentWriter } from './segment-writer.ts'
 
 /** `put` and `remove`: `upsert` and `delete` of a row that need not be there. */
@@ -16,6 +16,7 @@ export class ChangeRuns {
   #keys: Segment | null = null
   #keysFrom = 0
   #unchanged: readonly number[] = []
+  #part: StreamedPart | null = null
 
   /**
    * Counts the row that `rows` decoded last, and the key that `keys` did (of updates that say which row they replace); they
@@ -51,6 +52,18 @@ export class ChangeRuns {
     return true
   }
 
+  /** What follows belongs to a part of a streamed transaction; null: to the plain one. */
+  enter(transaction: number | null, part: number): void {
+    const known = this.#part
+    if (transaction === null ? known === null : known?.transaction === transaction && known.part === part) return
+    this.#close()
+    this.#part = transaction === null ? null : { transaction, part }
+  }
+
+  truncate(table: string): void {
+    this.push({ type: 'truncate', table, ...this.#streamed() })
+  }
+
   push(event: SourceEvent): void {
     this.#close()
     this.#events.push(event)
@@ -71,10 +84,14 @@ export class ChangeRuns {
     return events
   }
 
+  #streamed(): { streamed?: StreamedPart } {
+    return this.#part ? { streamed: this.#part } : {}
+  }
+
   #close(): void {
     const segment = this.#segment
     if (this.#kind === null || segment === null) return
-    const run = { table: this.#table, from: this.#from, to: this.#to }
+    const run = { table: this.#table, from: this.#from, to: this.#to, ...this.#streamed() }
     const partial = this.#unchanged.length > 0 ? { unchanged: this.#unchanged } : null
     if (this.#kind === 'insert') this.#events.push({ type: 'insert', ...run, segment })
     else if (this.#kind === 'upsert' || this.#kind === 'put') {

@@ -12,6 +12,9 @@ export const tag = {
   delete: 0x44, // D
   truncate: 0x54, // T
   message: 0x4d, // M
+  streamStart: 0x53, // S
+  streamStop: 0x45, // E
+  streamCommit: 0x63, // c
   streamAbort: 0x41, // A
 } as const
 

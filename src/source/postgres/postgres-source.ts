@@ -412,7 +412,7 @@ class PostgresSource implements Source {
         this.#retired.handOut()
         yield events
         this.#retired.release()
-        if (failure.code === 'text-needed') this.#notice('info', failure.message)
+        if (failure.code === 'text-needed' || failure.code === 'whole-needed') this.#notice('info', failure.message)
         else await retry.after(failure, this.#closing.signal)
       }
     }

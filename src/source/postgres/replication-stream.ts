@@ -60,6 +60,7 @@ export class ReplicationStream {
     let stream: ReplicationStream
     try {
       const timeoutMs = await agreeTimeout(connection, options.senderTimeoutMs)
+      if (options.decoder.streaming) await streamEarly(connection)
       stream = new ReplicationStream(connection, options, timeoutMs)
     } catch (error) {
       await connection.close()
@@ -71,7 +72,7 @@ export class ReplicationStream {
     const at = lsnToText(decoder.position)
     stream.#pump.write(
       query(
-        `START_REPLICATION SLOT ${quoteName(slot)} LOGICAL ${at} (proto_version '${protocol}', publication_names ${names}, binary '${decoder.binary}')`,
+        `START_REPLICATION SLOT ${quoteName(slot)} LOGICAL ${at} (proto_version '${protocol}', publication_names ${names}, binary '${decoder.binary}'${decoder.streaming ? ", streaming 'on'" : ''})`,
       ),
     )
     return stream
@@ -175,4 +176,18 @@ async function agreeTimeout(connection: RawConnection, wanted: number | null): P
   const timeout = wanted ?? (set === 0 ? 0 : Math.max(set, generousTimeoutMs))
   if (timeout !== set) await connection.client.query(`SET wal_sender_timeout = ${timeout}`)
   return timeout
+}
+
+/**
+ * The server sends a transaction before it ends once those that are open take more memory than this. The less it keeps back, the
+ * sooner a large transaction is here after its commit; the more, the fewer are sent that are rolled back.
+ */
+const decodingMemoryKb = 8192
+
+/** Asks for large transactions earlier than by default (64 MB), unless the server does so already. */
+async function streamEarly(connection: RawConnection): Promise<void> {
+  const setting = "(select setting::int from pg_catalog.pg_settings where name = 'logical_decoding_work_mem')"
+  await connection.client.query(
+    `select pg_catalog.set_config('logical_decoding_work_mem', least(${setting}, ${decodingMemoryKb})::text, false)`,
+  )
 }

@@ -1,7 +1,7 @@
 import { SlabPool, systemClock } from '../../../src/base/index.ts'
 import type { Clock } from '../../../src/base/index.ts'
 import { readRow } from '../../../src/data/index.ts'
-import type { Position, Segment, SourceEvent, SourceTable, Value } from '../../../src/data/index.ts'
+import type { Change, Position, Segment, SourceEvent, SourceTable, Value } from '../../../src/data/index.ts'
 import type { EngineEvent } from '../../../src/observe/index.ts'
 import { createPostgresSource } from '../../../src/source/index.ts'
 import type { PostgresConfig, Source, SourceState } from '../../../src/source/index.ts'
@@ -40,7 +40,8 @@ export class MapLake {
   /** Set to make the consumer stop asking until it resolves. */
   stall: Promise<void> | null = null
   done: Promise<void>
-  #changes: (() => void)[] = []
+  /** By transaction; null is the plain one. */
+  readonly #changes = new Map<number | null, { readonly part: number; readonly table: string; readonly make: () => void }[]>()
   #waiters: (() => void)[] = []
   readonly #acknowledging: boolean
 
@@ -175,31 +176,42 @@ export class MapLake {
         this.log.push('streaming')
         return
       case 'progress':
-        if (this.#changes.length > 0) throw new Error('progress inside a transaction')
+        if (this.#changes.has(null)) throw new Error('progress inside a transaction')
         this.position = event.position
         return
       case 'abort':
-        this.#changes = []
+        this.#changes.clear()
         this.aborts++
         return
+      case 'rollback': {
+        const { transaction, part, table } = event
+        this.log.push(part === null ? 'rollback' : 'rollback of a part')
+        const left = (this.#changes.get(transaction) ?? []).filter(
+          (change) => (part !== null && change.part !== part) || (table !== null && change.table !== table),
+        )
+        if (left.length > 0) this.#changes.set(transaction, left)
+        else this.#changes.delete(transaction)
+        return
+      }
       case 'commit':
-        for (const change of this.#changes) change()
-        this.#changes = []
+        for (const { make } of this.#changes.get(event.transaction ?? null) ?? []) make()
+        this.#changes.delete(event.transaction ?? null)
         this.commits++
+        if (event.transaction !== undefined) this.log.push('streamed commit')
         if (this.position !== null && this.source.reached(this.position, event.position)) throw new Error('a commit came twice')
         this.position = event.position
         return
       case 'insert': {
         const table = this.#known(event.table)
         this.log.push(`insert ${event.to - event.from}`)
-        each(event.segment, event.from, event.to, (values) => this.#changes.push(() => put(table, values)))
+        each(event.segment, event.from, event.to, (values) => this.#later(event, () => put(table, values)))
         return
       }
       case 'upsert': {
         const table = this.#known(event.table)
         this.log.push(`upsert ${event.to - event.from}`)
         each(event.segment, event.from, event.to, (values) =>
-          this.#changes.push(() => {
+          this.#later(event, () => {
             const key = keyOf(table.source, values)
             if (event.mustExist && !table.rows.has(key)) throw new Error('an update of no row')
             table.rows.set(key, { values: completed(values, table.rows.get(key)?.values, event.unchanged), count: 1 })
@@ -214,7 +226,7 @@ export class MapLake {
           const key = readRow(event.keys, event.keysFrom + i)
             .map(show)
             .join(' ')
-          this.#changes.push(() => {
+          this.#later(event, () => {
             const old = table.rows.get(key)?.values
             remove(table, key)
             put(table, completed(values, old, event.unchanged))
@@ -227,7 +239,7 @@ export class MapLake {
         this.log.push(`delete ${event.to - event.from}`)
         each(event.keys, event.from, event.to, (values) => {
           const key = values.map(show).join(' ')
-          this.#changes.push(() => {
+          this.#later(event, () => {
             if (event.mustExist || table.rows.has(key)) remove(table, key)
           })
         })
@@ -236,7 +248,7 @@ export class MapLake {
       case 'truncate': {
         const table = this.#known(event.table)
         this.log.push(`truncate ${table.source.name}`)
-        this.#changes.push(() => table.rows.clear())
+        this.#later(event, () => table.rows.clear())
         return
       }
       case 'assigned':
@@ -244,6 +256,13 @@ export class MapLake {
       case 'lost':
         throw new Error('Postgres has no scopes')
     }
+  }
+
+  #later(change: Change, make: () => void): void {
+    const transaction = change.streamed?.transaction ?? null
+    const changes = this.#changes.get(transaction) ?? []
+    changes.push({ part: change.streamed?.part ?? 0, table: change.table, make })
+    this.#changes.set(transaction, changes)
   }
 
   #known(id: string): Table {
