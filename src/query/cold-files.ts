@@ -3,38 +3,25 @@ import { isNested } from '../data/index.ts'
 import type { Field } from '../data/index.ts'
 import type { ViewFile } from './contract.ts'
 import { distinctNames, duckType, foldCase, quoteName, quoteText } from './duck-types.ts'
+import { columnAs, fileColumns } from './file-schema.ts'
+import type { FileColumn, SchemaElement } from './file-schema.ts'
 
 /** What a data file's footer says of its columns, as far as queries care. Files with the same `key` are read together. */
 export interface FileLayout {
   readonly key: string
-  readonly columns: readonly { readonly name: string; readonly fieldId: number | null }[]
+  readonly columns: readonly FileColumn[]
 }
 
-/** One row of `parquet_schema`, in the order of the file: a parent comes before its children. */
-export interface SchemaElement {
-  readonly name: string
-  readonly type: string | null
-  readonly children: number
-  readonly fieldId: number | null
-}
-
-/** The statement that asks for the {@link SchemaElement}s of files: columns file_name, name, duckdb_type, num_children, field_id. */
+/** The statement that asks for the {@link SchemaElement}s of files: columns file_name, name, duckdb_type, num_children, field_id, repetition_type. */
 export function layoutQuery(paths: readonly string[]): string {
-  return `SELECT file_name, name, duckdb_type, num_children, field_id FROM parquet_schema(${pathList(paths)})`
+  return `SELECT file_name, name, duckdb_type, num_children, field_id, repetition_type FROM parquet_schema(${pathList(paths)})`
 }
 
 export function layoutOfFile(elements: readonly SchemaElement[]): FileLayout {
-  const columns: { name: string; fieldId: number | null }[] = []
-  let at = 1
-  const skip = (): void => {
-    const { children } = elements[at++]
-    for (let i = 0; i < children; i++) skip()
+  return {
+    key: JSON.stringify(elements.slice(1).map((e) => [e.name, e.type, e.children, e.fieldId])),
+    columns: fileColumns(elements),
   }
-  while (at < elements.length) {
-    columns.push({ name: elements[at].name, fieldId: elements[at].fieldId })
-    skip()
-  }
-  return { key: JSON.stringify(elements.slice(1).map((e) => [e.name, e.type, e.children, e.fieldId])), columns }
 }
 
 /** Rows that one branch of a view reads: files of one layout, either all without deletes or all with. */
@@ -109,7 +96,10 @@ export function branchQuery(fields: readonly Field[], names: readonly string[], 
     )
     const type = duckType(field.type)
     if (index < 0) return `CAST(${initialSql(field)} AS ${type}) AS ${quoteName(names[i])}`
-    return `CAST(${byId ? renamed(field.id) : quoteName(fileNames[index])} AS ${type}) AS ${quoteName(names[i])}`
+    const value = byId
+      ? `CAST(${renamed(field.id)} AS ${type})`
+      : columnAs(quoteName(fileNames[index]), layout.columns[index], field.type)
+    return `${value} AS ${quoteName(names[i])}`
   })
   const options = ['hive_partitioning = false']
   if (byId) options.push(`schema = ${schemaMap(fields, layout)}`)

@@ -2,7 +2,8 @@ import duckdb from '@duckdb/node-bindings'
 import type { Connection, PreparedStatement, Result } from '@duckdb/node-bindings'
 import { FrazilError, asError } from '../base/index.ts'
 import { branchQuery, coldBranches, layoutOfFile, layoutQuery } from './cold-files.ts'
-import type { ColdBranch, FileLayout, SchemaElement } from './cold-files.ts'
+import type { ColdBranch, FileLayout } from './cold-files.ts'
+import type { SchemaElement } from './file-schema.ts'
 import { typeName } from './type-name.ts'
 import { distinctNames, foldCase, quoteName, quoteText } from './duck-types.ts'
 import { HotTable, hotFunction } from './hot-scan.ts'
@@ -232,12 +233,13 @@ export class Session {
     if (layouts.size + unknown.length > maxLayouts) layouts.clear()
     const missing = view.files.filter((file) => !layouts.has(file.path)).map((file) => file.path)
     const elements = new Map<string, SchemaElement[]>()
-    for (const [path, name, type, children, fieldId] of await this.rows(layoutQuery(missing))) {
+    for (const [path, name, type, children, fieldId, repetition] of await this.rows(layoutQuery(missing))) {
       const element = {
         name: String(name),
         type: type as string | null,
         children: Number(children ?? 0),
         fieldId: fieldId as number | null,
+        repeated: repetition === 'REPEATED',
       }
       const ofFile = elements.get(String(path))
       if (ofFile) ofFile.push(element)

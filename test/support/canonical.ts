@@ -45,9 +45,29 @@ function fromText(type: ComparedType, raw: string): string {
     case 'timestamp':
     case 'timestamptz':
       return momentText(raw)
+    case 'nested':
+      return nestedText(parseExact(raw))
     default:
       return raw
   }
+}
+
+/** Structs and maps as their entries, sorted; some readers tell maps as lists of pairs. Numbers as their digits. */
+function nestedText(value: unknown): string {
+  return JSON.stringify(sorted(value))
+}
+
+function sorted(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return typeof value === 'number' ? String(value) : value
+  const entries =
+    Array.isArray(value) && !isPairs(value) ? null : Object.entries(isPairs(value) ? Object.fromEntries(value) : value)
+  if (entries === null) return Array.isArray(value) ? value.map(sorted) : value
+  return entries.toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([name, inner]) => [name, sorted(inner)])
+}
+
+/** An empty list and an empty map look the same. */
+function isPairs(value: unknown): value is [string, unknown][] {
+  return Array.isArray(value) && value.every((item) => Array.isArray(item) && item.length === 2 && typeof item[0] === 'string')
 }
 
 /** Postgres's own text, with extra_float_digits = 1 or more, UTC, ISO dates and hex bytes. */
@@ -58,6 +78,7 @@ export const fromPostgres: Decode = (type, raw) => {
 
 /** A value in JSON of ours (queries and look-ups), asked with numbers as strings. */
 export const fromAnswer: Decode = (type, raw) => {
+  if (type === 'nested') return nestedText(raw)
   if (type === 'bytea') return Buffer.from(String(raw), 'base64').toString('hex')
   if (typeof raw === 'number' && (type === 'float4' || type === 'float8'))
     return floatText(type === 'float4' ? Math.fround(raw) : raw)
@@ -79,6 +100,7 @@ const pythonFloats = new Map([
 
 /** A value as scripts/readers print it, read by {@link parseExact}: binary in base64, floats as Python prints them. */
 export const fromReader: Decode = (type, raw) => {
+  if (type === 'nested') return nestedText(raw)
   const text = String(raw)
   switch (type) {
     case 'bytea':

@@ -17,7 +17,7 @@ const rawText = { getTypeParser: () => (value: unknown) => value }
 /** What Postgres itself has. */
 export async function postgresRows(client: pg.ClientBase, table: WorkloadTable, where = ''): Promise<TableRows> {
   await client.query(`SET TimeZone = 'UTC'; SET DateStyle = 'ISO, MDY'; SET extra_float_digits = 3; SET bytea_output = 'hex'`)
-  const columns = table.columns.map(({ name }) => quoted(name))
+  const columns = table.columns.map(({ said }) => said)
   const answer = await client.query<unknown[]>({
     text: `SELECT ${columns.join(', ')} FROM ${table.sqlName} ${where}`,
     rowMode: 'array',

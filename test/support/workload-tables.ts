@@ -16,6 +16,8 @@ export type ComparedType =
   | 'time'
   | 'timestamp'
   | 'timestamptz'
+  /** Structs, maps and lists of them, with whole numbers, texts and booleans in them. */
+  | 'nested'
 
 export interface WorkloadColumn {
   readonly name: string
@@ -24,6 +26,8 @@ export interface WorkloadColumn {
   readonly compared: ComparedType
   readonly array: boolean
   readonly nullable: boolean
+  /** How SQL says a value, when not by its text. */
+  readonly said: string
   /** An SQL expression for a value, edge cases among them; for key columns never called. */
   readonly literal: (random: Random) => string
 }
@@ -109,6 +113,8 @@ const moods = ['sad', 'ok', 'happy', 'q"uote', 'größer', '']
 
 interface ScalarType {
   readonly compared: ComparedType
+  /** `$` stands for the column. */
+  readonly said?: string
   readonly literal: (random: Random) => string
 }
 
@@ -201,20 +207,63 @@ const scalars: Readonly<Record<string, ScalarType>> = {
   name: { compared: 'text', literal: (r) => text(pick(r, ['', 'pg_class', 'größe'])) },
   '"char"': { compared: 'text', literal: (r) => text(pick(r, ['', 'a', '~', '\\377'])) },
   mood: { compared: 'text', literal: (r) => text(pick(r, moods)) },
+  money: { compared: 'decimal', said: '$::numeric', literal: (r) => text(decimal(12, 2, ['0', '-0.01'])(r)) },
+  xid8: { compared: 'decimal', literal: (r) => text(pick(r, ['0', '18446744073709551615', digits(r, 19)])) },
+  'bit varying': { compared: 'text', literal: (r) => `B'${pick(r, ['', '1', '0'.repeat(9), r.below(1e6).toString(2)])}'` },
+  point: {
+    compared: 'text',
+    literal: (r) => text(pick(r, ['(0,0)', '(-0,1e300)', '(NaN,Infinity)', `(${r.next()},${r.next()})`])),
+  },
+  tsvector: { compared: 'text', literal: (r) => text(pick(r, ['', `'a b':1A,2 c:3`, 'größe'])) },
+  tsquery: { compared: 'text', literal: (r) => text(pick(r, ['', 'a & (b | !c)', 'a <2> b:*A'])) },
+  pg_lsn: { compared: 'text', literal: (r) => text(pick(r, ['0/0', 'FFFFFFFF/FFFFFFFF', '16/B374D848'])) },
   posint: { compared: 'integer', literal: (r) => String(1 + r.below(1000)) },
+}
+
+const ends = "'lower_inclusive', lower_inc($), 'upper_inclusive', upper_inc($), 'empty', isempty($)"
+const number = (r: Random): string => pick(r, ['0', '-2147483648', '2147483647', String(r.below(1000))])
+const pair = (r: Random): string =>
+  r.below(6) === 0
+    ? 'NULL::pair'
+    : `ROW(${r.below(5) === 0 ? 'NULL' : number(r)}, ${r.below(5) === 0 ? 'NULL' : text(randomText(r))}, ${pick(r, ['NULL', 'ARRAY[]::bigint[]', 'ARRAY[1, NULL, 9007199254740993]'])})::pair`
+
+/** Types that become structs, maps and lists of them. */
+const nested: Readonly<Record<string, ScalarType>> = {
+  int4range: {
+    compared: 'nested',
+    said: `CASE WHEN $ IS NOT NULL THEN json_build_object('lower', lower($), 'upper', upper($), ${ends}) END::text`,
+    literal: (r) => pick(r, ["'empty'", "'(,)'", "'[1,5]'", "'[,3)'", `int4range(-${r.below(100)}, ${r.below(100)})`]),
+  },
+  nummultirange: {
+    compared: 'nested',
+    said: `CASE WHEN $ IS NOT NULL THEN coalesce((SELECT json_agg(json_build_object('lower', lower(r)::text, 'upper', upper(r)::text, ${ends.replaceAll('$', 'r')})) FROM unnest($) r), '[]') END::text`,
+    literal: (r) => text(pick(r, ['{}', '{[1.50,2.0]}', '{(,-1),[0.10,7],(8,)}'])),
+  },
+  pair: { compared: 'nested', said: 'to_json($)::text', literal: pair },
+  'pair[]': {
+    compared: 'nested',
+    said: 'to_json($)::text',
+    literal: (r) => `ARRAY[${Array.from({ length: r.below(4) }, () => pair(r)).join(', ')}]::pair[]`,
+  },
+  hstore: {
+    compared: 'nested',
+    said: 'hstore_to_json($)::text',
+    literal: (r) => text(pick(r, ['', 'a=>1', 'a=>NULL, "b c"=>"x,y", ü=>""', '"q\\""=>"NULL", z=>1, "=>"=>"\\\\"'])),
+  },
 }
 
 function column(name: string, sqlType: string, nullable = true): WorkloadColumn {
   const array = sqlType.endsWith('[]')
-  const { compared, literal } = scalars[array ? sqlType.slice(0, -2) : sqlType]
+  const { compared, literal, said = '$' } = nested[sqlType] ?? scalars[array ? sqlType.slice(0, -2) : sqlType]
   const one = (random: Random): string => (nullable && random.below(6) === 0 ? 'NULL' : literal(random))
-  if (!array) return { name, sqlType, compared, array, nullable, literal: one }
+  const saying = said.replaceAll('$', () => quoted(name))
+  if (!array || sqlType in nested) return { name, sqlType, compared, array: false, nullable, said: saying, literal: one }
   const element = (random: Random): string => (random.below(5) === 0 ? 'NULL' : literal(random))
   const list = (random: Random): string => {
     if (random.below(6) === 0) return 'NULL'
     return `ARRAY[${Array.from({ length: random.below(5) }, () => element(random)).join(', ')}]`
   }
-  return { name, sqlType, compared, array, nullable, literal: list }
+  return { name, sqlType, compared, array, nullable, said: saying, literal: list }
 }
 
 interface Draft {
@@ -386,6 +435,19 @@ export const workloadTables: readonly WorkloadTable[] = [
     mostRows: 1500,
   }),
   table({
+    name: 'shapes',
+    columns: [
+      column('id', 'integer', false),
+      ...Object.keys(nested).map((type) => column(`c_${type.replaceAll(/\W+/g, '_')}`, type)),
+    ],
+    primaryKey: ['id'],
+    unique: [{ columns: [{ name: 'id', expression: (g) => `(${g} % 2000000000)::int` }] }],
+    after: (name) => [
+      `ALTER TABLE ${name} ALTER COLUMN c_pair SET STORAGE PLAIN, ALTER COLUMN c_pair_ SET STORAGE PLAIN, ALTER COLUMN c_hstore SET STORAGE PLAIN`,
+    ],
+    mostRows: 1500,
+  }),
+  table({
     // Apart, because Spark cannot read a table that has a column of this type.
     name: 'clocks',
     columns: [column('id', 'integer', false), column('at', 'time'), column('all_at', 'time[]')],
@@ -426,6 +488,8 @@ export function workloadSchema(tables: readonly WorkloadTable[] = workloadTables
     'SET search_path = public',
     `CREATE TYPE mood AS ENUM (${moods.map(text).join(', ')})`,
     'CREATE DOMAIN posint AS integer CHECK (VALUE > 0)',
+    'CREATE EXTENSION hstore',
+    'CREATE TYPE pair AS (a integer, "B b" text, c bigint[])',
     `CREATE SCHEMA ${quoted('Größe π')}`,
     ...tables.flatMap((one) => one.ddl),
   ]
