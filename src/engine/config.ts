@@ -159,7 +159,11 @@ const postgres = z
         .refine(isTableTemplate, 'must be namespace.table made of text, {source}, {schema} and {table}')
         .optional(),
       slot: replicationName('The replication slot. Default: `frazil_` and the name of the source.'),
-      publication: replicationName('The publication. Default: `frazil_` and the name of the source.'),
+      publication: text(
+        'The publication. Default: `frazil_` and the name of the source. One that exists and that frazil did not make is used as it is, with its row filters and column lists, and never changed or dropped.',
+      )
+        .refine((name) => Buffer.byteLength(name) <= 63 && !name.includes('\0'), 'must be at most 63 bytes')
+        .optional(),
       backlog: choice(
         ['sql', 'stream'],
         'How a slot that is 64 MiB or more of log behind is read: `sql` by SQL, several times as fast, from temporary copies of the slot, if the server allows it; `stream` as always.',

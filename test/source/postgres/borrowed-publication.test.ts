@@ -103,25 +103,26 @@ suite('a publication that somebody else made', () => {
   })
 
   test('inserts only: rows are appended, also without a key, and what is not sent is not seen', async () => {
+    const logs = `DBA's, "Log"`
     const filter = version >= 150_000 ? ' where (kind <> 3)' : ''
     await client.query(`
       create table log_lines (kind int, text text); insert into log_lines values (1, 'copied'), (3, 'filtered');
       create table keyed_log (id int primary key, v text); insert into keyed_log values (1, 'copied');
-      create publication dba_log for table log_lines${filter}, keyed_log with (publish = 'insert')`)
+      create publication "DBA's, ""Log""" for table log_lines${filter}, keyed_log with (publish = 'insert')`)
     const report = await checkPostgresSource(
-      { name: 'log', url: server.url, tables: ['log_lines', 'keyed_log'], publication: 'dba_log' },
+      { name: 'log', url: server.url, tables: ['log_lines', 'keyed_log'], publication: logs },
       { lakeId: null, running: false, memo: null },
     )
     assert.ok(report.findings.every(({ level }) => level !== 'error' && level !== 'warning'))
     assert.match(
       report.findings.find(({ code }) => code === 'partial-publication')?.message ?? '',
-      /^publication dba_log does not send UPDATE, DELETE, TRUNCATE, so the lake does not see them: rows are only appended$/,
+      /^publication DBA's, "Log" does not send UPDATE, DELETE, TRUNCATE, so the lake does not see them: rows are only appended$/,
     )
     assert.deepEqual(
       report.tables.map(({ key }) => key),
       ['none', 'none'],
     )
-    await using lake = new MapLake({ name: 'log', url: server.url, tables: ['log_lines', 'keyed_log'], publication: 'dba_log' })
+    await using lake = new MapLake({ name: 'log', url: server.url, tables: ['log_lines', 'keyed_log'], publication: logs })
     await lake.until(() => lake.streaming)
     await client.query(`
       insert into log_lines values (2, 'streamed'), (3, 'filtered'), (2, 'streamed'); update log_lines set text = 'unseen';

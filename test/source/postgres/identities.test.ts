@@ -7,11 +7,14 @@ import { MapLake, show } from './lake.ts'
 
 let server: EmbeddedPostgres
 let client: Client
+let version: number
 
 before(async () => {
   server = await startPostgres()
   client = new Client(server.url)
   await client.connect()
+  const { rows } = await client.query<{ version: number }>("select current_setting('server_version_num')::int as version")
+  version = rows[0].version
   // A value that is stored out of line, and still fits into an index.
   await client.query("create function long(n int) returns text language sql immutable as 'select repeat(md5(n::text), 70)'")
 })
@@ -219,7 +222,8 @@ suite('partitions and inheritance', () => {
     assert.equal(lake.rows('days.days').length, Number(held) + 1)
     await client.query("insert into days_2 (id, day, v) values (6000, '2024-02-02', 'on its own now')")
     await lake.caughtUp()
-    assert.equal(lake.rows('days.days').length, Number(held) + 1)
+    // Postgres 14 does not notice before it is connected to again.
+    assert.equal(lake.rows('days.days').length, Number(held) + (version < 150_000 ? 2 : 1))
   })
 
   test('a leaf that is named is a table; beside its root it is left out', async () => {
@@ -269,8 +273,7 @@ suite('partitions and inheritance', () => {
   })
 
   test('generated columns are not mirrored, stored or virtual, by copy and stream alike; what cannot be read is refused by name', async () => {
-    const { rows } = await client.query<{ version: number }>("select current_setting('server_version_num')::int as version")
-    const virtual = rows[0].version >= 180_000 ? ', w int generated always as (id + 1) virtual' : ''
+    const virtual = version >= 180_000 ? ', w int generated always as (id + 1) virtual' : ''
     await client.query(`
       create table computed (id int primary key, s int generated always as (id * 2) stored${virtual}, v text);
       insert into computed (id, v) values (1, 'a');
@@ -292,7 +295,7 @@ suite('partitions and inheritance', () => {
     const failed = lake.log.filter((line) => line.startsWith('failed')).join('\n')
     assert.match(failed, /unlogged-table: table public\.unlogged/)
     assert.match(failed, /no-identity: table public\.computed_key has a generated column in its key/)
-    if (rows[0].version >= 180_000) assert.match(failed, /generated-in-identity: table public\.computed_full/)
+    if (version >= 180_000) assert.match(failed, /generated-in-identity: table public\.computed_full/)
     // REPLICA IDENTITY FULL would contain a column that is not published, which Postgres 18 refuses at each UPDATE.
     await client.query(
       "insert into computed_full (id, v) values (1, 'x'); update computed_full set v = 'y'; delete from computed_full",

@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import type pg from 'pg'
+import { seededRandom } from '../../src/base/index.ts'
+import { dropSource, resolveConfig } from '../../src/engine/index.ts'
+import { open } from '../../src/index.ts'
+import type { ConfigInput } from '../../src/index.ts'
+import { walPosition } from '../support/compare.ts'
+import { startPostgres } from '../support/postgres.ts'
+import type { EmbeddedPostgres } from '../support/postgres.ts'
+import { connect } from '../support/workload.ts'
+
+let server: EmbeddedPostgres
+let client: pg.Client
+let folder: string
+
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'frazil-borrowed-'))
+  server = await startPostgres()
+  client = await connect(server.url)
+})
+after(async () => {
+  await client.end()
+  await server.stop()
+  await rm(folder, { recursive: true, force: true })
+})
+
+test('a publication of somebody else: hot and cold rows equal Postgres under the same filter, over restarts; drop leaves it', async (t) => {
+  const { rows: versions } = await client.query<{ version: number }>(
+    "SELECT current_setting('server_version_num')::int AS version",
+  )
+  if (versions[0].version < 150_000) return t.skip('row filters came with Postgres 15')
+  await client.query(`
+    CREATE TABLE people (region int, id int, secret text, note text, PRIMARY KEY (region, id));
+    INSERT INTO people SELECT i % 3, i, 'hidden', 'copied' FROM generate_series(1, 60) i;
+    CREATE TABLE entries (id int, note text);
+    INSERT INTO entries SELECT i, 'copied' FROM generate_series(1, 20) i;
+    CREATE PUBLICATION dba FOR TABLE people (region, id, note) WHERE (region <> 0);
+    CREATE PUBLICATION dba_inserts FOR TABLE entries WITH (publish = 'insert')`)
+  const source = { type: 'postgres' as const, url: server.url }
+  const input: ConfigInput = {
+    warehouse: join(folder, 'lake'),
+    local: join(folder, 'local'),
+    memory: '64MB',
+    commit: { every: '100ms' },
+    sources: {
+      people: { ...source, tables: ['people'], publication: 'dba' },
+      entries: { ...source, tables: ['entries'], publication: 'dba_inserts' },
+    },
+  }
+  const random = seededRandom(4)
+  let inserted = 20
+  for (let round = 0; round < 2; round++) {
+    const engine = await open(input)
+    try {
+      for (let step = 0; step < 8; step++) {
+        await client.query('BEGIN')
+        for (let n = random.below(6); n >= 0; n--) {
+          const [region, id, other] = [random.below(3), random.below(80), random.below(3)]
+          const kind = random.below(5)
+          if (kind === 0) await client.query(`DELETE FROM people WHERE id = ${id} AND region = ${region}`)
+          else if (kind === 1) await client.query(`UPDATE people SET note = 'step ${step}' WHERE id % 7 = ${id % 7}`)
+          else if (kind === 2)
+            await client.query(
+              `UPDATE people p SET region = ${other} WHERE id % 9 = ${id % 9} AND region = ${region} AND NOT EXISTS (SELECT FROM people q WHERE q.id = p.id AND q.region = ${other})`,
+            )
+          else await client.query(`INSERT INTO people VALUES (${region}, ${id}, 's', 'new') ON CONFLICT DO NOTHING`)
+        }
+        await client.query(
+          `COMMIT; INSERT INTO entries VALUES (${step}, 'streamed'), (${step}, 'streamed'); DELETE FROM entries WHERE id > 3`,
+        )
+        inserted += 2
+        if (random.below(2) === 0) await engine.engine.flush()
+        const at = await walPosition(client)
+        const answer = await engine.query('SELECT region, id, note FROM people.people ORDER BY region, id', {
+          wait: { people: at },
+        })
+        const expected = await client.query<unknown[]>({
+          text: 'SELECT region, id, note FROM people WHERE region <> 0 ORDER BY region, id',
+          rowMode: 'array',
+        })
+        assert.deepEqual(answer.rows, expected.rows, `round ${round}, step ${step}`)
+        assert.equal(answer.columns.length, 3)
+        const count = await engine.query('SELECT count(*)::int FROM entries.entries', { wait: { entries: at } })
+        assert.deepEqual(count.rows, [[inserted]])
+      }
+      const { tables } = await engine.status()
+      assert.deepEqual(
+        tables.map(({ health }) => health),
+        ['streaming', 'streaming'],
+      )
+    } finally {
+      await engine.close()
+    }
+  }
+  const config = resolveConfig(input, { env: {}, folder })
+  assert.deepEqual(await dropSource(config, 'people'), ['replication slot frazil_people'])
+  assert.deepEqual(await dropSource(config, 'entries'), ['replication slot frazil_entries'])
+  const left = await client.query<{ name: string }>(
+    'SELECT pubname::text AS name FROM pg_publication UNION ALL SELECT slot_name::text FROM pg_replication_slots ORDER BY 1',
+  )
+  assert.deepEqual(
+    left.rows.map(({ name }) => name),
+    ['dba', 'dba_inserts'],
+  )
+})
