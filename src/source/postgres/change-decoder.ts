@@ -288,7 +288,13 @@ export class ChangeDecoder implements FrameDecoder {
     const { rows } = table.shape
     const end = rows.decode(bytes, at + 6, to, -1, -1)
     if (end < 0) return this.#refused(table, rows, end)
-    if (end !== to || rows.outcome.unchangedCount > 0) throw corrupt('Insert', at, to)
+    if (end !== to) throw corrupt('Insert', at, to)
+    if (rows.outcome.unchangedCount > 0) {
+      // An UPDATE by which the row passes the filter of its publication; the values were never sent.
+      if (!table.loose) throw corrupt('Insert', at, to)
+      const column = rows.fields[rows.outcome.unchanged[0]].name
+      return this.#failWith(table, refusedError(table.table, column, refusal.unchanged))
+    }
     this.#runs.add(table.id, table.loose && table.table.key.kind === 'columns' ? 'put' : 'insert', rows, null)
     return true
   }
@@ -323,7 +329,7 @@ export class ChangeDecoder implements FrameDecoder {
     if (end < 0) return this.#refused(table, rows, end)
     if (end !== to) throw corrupt('Update', at, to)
     // A row that says which values it takes from the one before it has to find that one.
-    if (table.loose && !(keyed && rows.outcome.unchangedCount > 0)) {
+    if (table.loose && rows.outcome.unchangedCount === 0) {
       if (keyed) this.#runs.add(table.id, 'remove', keys, null)
       this.#runs.add(table.id, keyPlaces === null ? 'insert' : 'put', rows, null)
     } else if (keyed) this.#runs.add(table.id, 'update', rows, keys)
