@@ -5,6 +5,8 @@ import { isLoose } from './borrowed-publication.ts'
 import type { BorrowedPublication } from './borrowed-publication.ts'
 import { icebergName, parseColumnName, parseShownName, parseTablePattern, quoteName, showName } from './identifiers.ts'
 import type { TablePattern } from './identifiers.ts'
+import { writeShapeMemo } from './shape-memo.ts'
+import type { ShapeMemo } from './shape-memo.ts'
 import { readTypeContext } from './type-catalogue.ts'
 import { resolveType, textCodec } from './types/index.ts'
 import type { Codec, OutOfRange, Replaced, TypeContext } from './types/index.ts'
@@ -14,6 +16,8 @@ export type ColumnSetting = 'text' | OutOfRange
 
 /** A column as the catalogue has it, and how it is read. */
 export interface PlannedColumn {
+  /** Attribute number: given once in a table's life. */
+  readonly id: number
   readonly name: string
   readonly typeOid: number
   readonly modifier: number
@@ -35,6 +39,7 @@ export interface TablePlan {
   readonly filter: string | null
   /** Changes may speak of rows that the lake does not have, or has already. */
   readonly loose: boolean
+  readonly memo: ShapeMemo
   readonly source: SourceTable
 }
 
@@ -52,6 +57,10 @@ export interface Catalogue {
   readonly unknownColumns: readonly string[]
   /** The codec of any type, as far as this database's types are known. */
   readonly codecOf: CodecOf
+  /** What the settings say of a column of a table, both as the source names them; null for nothing. */
+  settingOf(sourceName: string, column: string): ColumnSetting | null
+  /** Asks for types that may have been made since. */
+  learnTypes(client: Client, typeOids: readonly number[]): Promise<void>
 }
 
 /** The codec of a type with its modifier, in a column with this setting; null when the type is not known. */
@@ -70,8 +79,13 @@ export interface CatalogueRequest extends ValueSettings {
   readonly into: string | null
   /** Ids of tables that are not read any more. */
   readonly detached: ReadonlySet<string>
-  /** Source names of tables that the lake has: when they are gone that is their failure, not a mistake in the settings. */
-  readonly known: ReadonlySet<string>
+  /**
+   * Tables that the lake has: id → the name that they had at the source. They are chosen by that name too, so that a table that was
+   * renamed is read on; when they are gone that is their failure, not a mistake in the settings.
+   */
+  readonly known: ReadonlyMap<string, string>
+  /** Types that the columns of those tables had. */
+  readonly knownTypes: readonly number[]
   /** Publication whose tables need no right to be added. */
   readonly publication: string
   /** What that one sends, if it is not ours. */
@@ -94,10 +108,13 @@ interface RelationRow {
   owned: boolean
   published: boolean
   role: string
+  highest: number
+  storage: string
 }
 
 interface ColumnRow {
   relation: number
+  id: number
   name: string
   type: number
   modifier: number
@@ -133,6 +150,11 @@ interface PartitionRow {
   primary: boolean
 }
 
+/** The files that hold a table's rows; `c` is its row of `pg_class`. */
+export const storageSql = `(select coalesce(string_agg(pg_catalog.pg_relation_filenode(s.id)::text, ',' order by s.id), '')
+   from (select c.oid as id where c.relkind <> 'p'
+         union all select p.relid from pg_catalog.pg_partition_tree(c.oid) p where c.relkind = 'p' and p.isleaf) s)`
+
 const relationsSql = `
 select c.oid::int8::text as oid, n.nspname as schema, c.relname as name, c.relkind as kind, c.relpersistence as persistence,
   c.relreplident as identity, c.relispartition as leaf,
@@ -141,14 +163,14 @@ select c.oid::int8::text as oid, n.nspname as schema, c.relname as name, c.relki
   pg_catalog.pg_has_role(c.relowner, 'USAGE') as owned,
   exists (select from pg_catalog.pg_publication_rel r join pg_catalog.pg_publication p on p.oid = r.prpubid
           where r.prrelid = c.oid and p.pubname = $1) as published,
-  current_user::text as role
+  current_user::text as role, c.relnatts::int4 as highest, ${storageSql} as storage
 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where c.relkind in ('r', 'p', 'v', 'm', 'f') and c.relpersistence <> 't'
   and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast')
 order by n.nspname, c.relname`
 
 const columnsSql = `
-select a.attrelid::int8::text as relation, a.attname as name, a.atttypid::int8::text as type, a.atttypmod as modifier,
+select a.attrelid::int8::text as relation, a.attnum::int4 as id, a.attname as name, a.atttypid::int8::text as type, a.atttypmod as modifier,
   a.attgenerated as generated, pg_catalog.format_type(a.atttypid, a.atttypmod) as shown
 from pg_catalog.pg_attribute a
 where a.attrelid::int8 = any($1::int8[]) and a.attnum > 0 and not a.attisdropped
@@ -196,13 +218,15 @@ export async function readCatalogue(client: Client, request: CatalogueRequest): 
   const indexes = await readIndexes(client, oids)
   const candidates = await readCandidates(client, oids)
   const partitions = await readPartitions(client, chosen)
-  const context = await readTypeContext(client, {
-    wanted: [...columns.values()].flat().map((column) => column.type),
+  const { context, learn: learnTypes } = await readTypeContext(client, {
+    wanted: [...[...columns.values()].flat().map((column) => column.type), ...request.knownTypes],
     outOfRange: request.outOfRange ?? 'error',
     replaced: request.replaced,
   })
   const codecOf = codecsFor(context)
   const settings = new Map(Object.entries(request.columns ?? {}).map(([name, setting]) => [parseColumnName(name), setting]))
+  const settingOf = (sourceName: string, column: string): ColumnSetting | null =>
+    settings.get(`${sourceName}.${quoteName(column)}`) ?? null
   const ancestors = await readAncestors(client, chosen)
   const server = await client.query<{ version: number }>("select current_setting('server_version_num')::int as version")
   const [{ version }] = server.rows
@@ -220,7 +244,7 @@ export async function readCatalogue(client: Client, request: CatalogueRequest): 
           mirroredRoot: ancestors.find(({ leaf }) => leaf === relation.oid) ?? null,
           version,
           codecOf,
-          settingOf: (column) => settings.get(`${showName(relation.schema, relation.name)}.${quoteName(column)}`) ?? null,
+          settingOf: (column) => settingOf(showName(relation.schema, relation.name), column),
           request,
         }),
       )
@@ -235,7 +259,7 @@ export async function readCatalogue(client: Client, request: CatalogueRequest): 
     ),
   )
   const unknownColumns = Object.keys(request.columns ?? {}).filter((name) => !columnNames.has(parseColumnName(name)))
-  return { plans: withoutDoubleNames(plans, request), leftOut, unknownColumns, codecOf }
+  return { plans: withoutDoubleNames(plans, request), leftOut, unknownColumns, codecOf, settingOf, learnTypes }
 }
 
 function codecsFor(context: TypeContext): CodecOf {
@@ -250,7 +274,7 @@ function chooseTables(
   patterns: readonly TablePattern[],
   request: CatalogueRequest,
 ): RelationRow[] {
-  const known = Array.from(request.known, parseShownName)
+  const known = Array.from(request.known.values(), parseShownName)
   for (const pattern of patterns) {
     const found = relations.filter((relation) => pattern.matches(relation.schema, relation.name))
     if (found.length === 0 && pattern.exact && !known.some(({ schema, table }) => pattern.matches(schema, table))) {
@@ -275,13 +299,16 @@ function chooseTables(
       mistake(request, new FrazilError('config', 'not-in-publication', message, { hint }))
     }
   }
-  return relations.filter(
-    (relation) =>
-      (relation.kind === 'r' || relation.kind === 'p') &&
-      !request.detached.has(String(relation.oid)) &&
-      isPublished(request, relation.oid) &&
-      patterns.some((pattern) => (pattern.exact || !relation.leaf) && pattern.matches(relation.schema, relation.name)),
-  )
+  return relations.filter((relation) => {
+    const id = String(relation.oid)
+    if ((relation.kind !== 'r' && relation.kind !== 'p') || request.detached.has(id)) return false
+    if (!isPublished(request, relation.oid)) return false
+    const name = request.known.get(id)
+    const names = [{ schema: relation.schema, table: relation.name }, ...(name === undefined ? [] : [parseShownName(name)])]
+    return patterns.some(
+      (pattern) => (pattern.exact || !relation.leaf) && names.some(({ schema, table }) => pattern.matches(schema, table)),
+    )
+  })
 }
 
 function isPublished({ borrowed }: CatalogueRequest, oid: number): boolean {
@@ -356,7 +383,7 @@ function planTable(relation: RelationRow, parts: PlanParts): TablePlan {
         // Only a type that was made or dropped between two of our questions.
         throw refuse('unsupported-type', `has column ${quoteName(column.name)} of unknown type ${column.shown}`, 'start again')
       }
-      return { name: column.name, typeOid: column.type, modifier: column.modifier, codec, setting }
+      return { id: column.id, name: column.name, typeOid: column.type, modifier: column.modifier, codec, setting }
     })
   // Each UPDATE would fail at the source ("Replica identity must not contain unpublished generated columns").
   const full = relation.kind === 'p' ? parts.partitions.some(({ identity }) => identity === 'f') : relation.identity === 'f'
@@ -381,6 +408,7 @@ function planTable(relation: RelationRow, parts: PlanParts): TablePlan {
     type: column.codec.type,
     required: required.has(i),
   }))
+  const memo: ShapeMemo = { storage: relation.storage, highest: relation.highest, ignored: [] }
   return {
     oid: relation.oid,
     schema: relation.schema,
@@ -390,7 +418,16 @@ function planTable(relation: RelationRow, parts: PlanParts): TablePlan {
     loose: borrowed && member ? isLoose(borrowed, member) : false,
     columns,
     shown: parts.columns.map(({ name, shown }) => ({ name, type: shown })),
-    source: { id: String(relation.oid), sourceName, ...target, fields, key },
+    memo,
+    source: {
+      id: String(relation.oid),
+      sourceName,
+      ...target,
+      fields,
+      key,
+      columnIds: columns.map(({ id }) => id),
+      memo: writeShapeMemo(memo, columns),
+    },
   }
 }
 

@@ -1,7 +1,7 @@
 import { Buffer } from 'node:buffer'
 import { FrazilError } from '../../base/index.ts'
 import type { SourceEvent } from '../../data/index.ts'
-import type { CodecOf } from './catalogue.ts'
+import type { CodecOf, ColumnSetting } from './catalogue.ts'
 import { ChangeRuns } from './change-runs.ts'
 import { readServerMessage, serverError } from './errors.ts'
 import type { FrameDecoder } from './event-pump.ts'
@@ -12,13 +12,21 @@ import { refusal } from './refusals.ts'
 import { readRelation } from './relation.ts'
 import type { SegmentWriter } from './segment-writer.ts'
 import { StreamedTransactions } from './streamed-transactions.ts'
-import { difference, makeShape, refusedColumn, refusedError } from './stream-table.ts'
-import type { BoundTable, ShapeOptions, StreamTable } from './stream-table.ts'
+import type { Relation } from './relation.ts'
+import { isAsKnown, settleShape } from './shape-change.ts'
+import type { KnownTable } from './shape-change.ts'
+import { makeShape, refusedColumn, refusedError } from './stream-table.ts'
+import type { Answer, BoundTable, ShapeOptions, StreamTable } from './stream-table.ts'
+import type { TableDescription } from './table-description.ts'
 import { sameKey, skipTuple } from './stream-tuple.ts'
 
 export interface ChangeDecoderOptions extends ShapeOptions {
   readonly tables: readonly StreamTable[]
   readonly codecOf: CodecOf
+  /** What the settings say of a column. */
+  settingOf(sourceName: string, column: string): ColumnSetting | null
+  /** Asks the catalogue for the table of a message as it is at the time of the question, but not before `transaction` is visible. */
+  describe(relation: Relation, transaction: number): Promise<TableDescription | null>
 }
 
 const epochMs = 946_684_800_000
@@ -32,7 +40,8 @@ const streamedBytes = 4
  */
 export class ChangeDecoder implements FrameDecoder {
   readonly finished = false
-  readonly waitsFor = null
+  /** An answer of the catalogue. */
+  waitsFor: Promise<void> | null = null
   /** End of the last transaction, or of the log, that was given out. */
   position: Lsn
   /** The furthest that the server has told of on this connection. */
@@ -58,6 +67,12 @@ export class ChangeDecoder implements FrameDecoder {
   #changed = false
   #skip = false
   #finalLsn: Lsn = 0
+  /** Number of the open transaction. */
+  #transaction = 0
+  /** What the catalogue says about the tables of a streamed transaction that ends. */
+  #checking: { readonly answers: Map<BoundTable, TableDescription | null>; isDone: boolean } | null = null
+  /** Tables whose shape the open transaction has changed. */
+  readonly #reshaped = new Set<BoundTable>()
   #lastOid = -1
   #last: BoundTable | null = null
 
@@ -66,8 +81,21 @@ export class ChangeDecoder implements FrameDecoder {
     this.received = start
     this.#options = options
     this.binary = !options.tables.some(({ columns }) => columns.some((column) => column.codec.textOnly))
-    for (const { table, columns, floor, loose = false } of options.tables) {
-      this.#tables.set(Number(table.id), { id: table.id, table, columns, floor, loose, live: false, failed: false, shape: null })
+    for (const { table, columns, memo, floor, loose = false } of options.tables) {
+      const known = { table, columns, memo }
+      const bound = {
+        id: table.id,
+        known,
+        settled: known,
+        floor,
+        loose,
+        live: false,
+        failed: false,
+        shape: null,
+        news: null,
+        answer: null,
+      }
+      this.#tables.set(Number(table.id), bound)
     }
   }
 
@@ -82,12 +110,27 @@ export class ChangeDecoder implements FrameDecoder {
     this.#wantsWhole = false
     this.started = false
     this.received = this.position
+    this.waitsFor = null
+    this.#checking = null
+    // The next connection sends a Relation before the first change of each table.
+    for (const table of this.#tables.values()) {
+      table.known = table.settled
+      table.news = null
+      table.answer = null
+      this.#dropShape(table)
+    }
+    this.#reshaped.clear()
     return events
   }
 
   /** Gives up all segments. */
   release(): void {
-    for (const { shape } of this.#tables.values()) shape?.writers.forEach((writer) => writer.release())
+    for (const table of this.#tables.values()) this.#dropShape(table)
+  }
+
+  #dropShape(table: BoundTable): void {
+    table.shape?.writers.forEach((writer) => writer.release())
+    table.shape = null
   }
 
   releaseSealed(): void {
@@ -178,8 +221,7 @@ export class ChangeDecoder implements FrameDecoder {
         this.#streamed.start(bytes, at, to)
         return true
       case tag.streamCommit:
-        this.#streamCommit(bytes, at, to)
-        return true
+        return this.#streamCommit(bytes, at, to)
       case tag.streamAbort:
         this.#streamed.abort(bytes, at, to)
         return true
@@ -226,6 +268,7 @@ export class ChangeDecoder implements FrameDecoder {
   #begin(bytes: Buffer, at: number, to: number): void {
     if (to - at !== 21 || this.#inTransaction) throw corrupt('Begin', at, to)
     this.#finalLsn = readLsn(bytes, at + 1)
+    this.#transaction = bytes.readUInt32BE(at + 17)
     this.#inTransaction = true
     this.#changed = false
     // The server repeats nothing before the position asked for; if it does, we do not.
@@ -240,14 +283,18 @@ export class ChangeDecoder implements FrameDecoder {
     if (this.#changed) {
       this.position = end
       this.#runs.push({ type: 'commit', position: lsnToText(end), timeMs: timeMs(bytes, at + 18) })
+      for (const table of this.#reshaped) table.settled = table.known
+      this.#reshaped.clear()
     } else {
       this.#progress(end)
     }
     this.#skip = false
   }
 
-  #streamCommit(bytes: Buffer, at: number, to: number): void {
+  #streamCommit(bytes: Buffer, at: number, to: number): boolean {
     if (this.#inTransaction) throw corrupt('Stream Commit', at, to)
+    const { xid, relations } = this.#streamed.ending(bytes, at, to, this.position)
+    if (!this.#checkStreamed(xid, relations)) return false
     const { transaction, end, commits } = this.#streamed.commit(bytes, at, to, this.position)
     if (end > this.received) this.received = end
     if (commits) {
@@ -256,6 +303,7 @@ export class ChangeDecoder implements FrameDecoder {
     } else {
       this.#progress(end)
     }
+    return true
   }
 
   /** The table of a change, or null when its changes are not wanted. */
@@ -274,7 +322,7 @@ export class ChangeDecoder implements FrameDecoder {
       if (this.#finalLsn < table.floor) return null
       table.live = true
     }
-    if (table.shape === null)
+    if (table.shape === null && table.news === null)
       throw new FrazilError('corrupt', 'no-relation', 'the replication stream has a change before its Relation')
     if (inSegment) this.#streamed.changed(table)
     else this.#changed = true
@@ -283,6 +331,7 @@ export class ChangeDecoder implements FrameDecoder {
 
   #insert(bytes: Buffer, at: number, to: number): boolean {
     const table = this.#wanted(bytes, at, to)
+    if (table && !this.#isReady(table)) return false
     if (!table?.shape) return true
     if (bytes[at + 5] !== newTuple) throw corrupt('Insert', at, to)
     const { rows } = table.shape
@@ -293,14 +342,15 @@ export class ChangeDecoder implements FrameDecoder {
       // An UPDATE by which the row passes the filter of its publication; the values were never sent.
       if (!table.loose) throw corrupt('Insert', at, to)
       const column = rows.fields[rows.outcome.unchanged[0]].name
-      return this.#failWith(table, refusedError(table.table, column, refusal.unchanged))
+      return this.#failWith(table, refusedError(table.known.table, column, refusal.unchanged))
     }
-    this.#runs.add(table.id, table.loose && table.table.key.kind === 'columns' ? 'put' : 'insert', rows, null)
+    this.#runs.add(table.id, table.loose && table.known.table.key.kind === 'columns' ? 'put' : 'insert', rows, null)
     return true
   }
 
   #update(bytes: Buffer, at: number, to: number): boolean {
     const table = this.#wanted(bytes, at, to)
+    if (table && !this.#isReady(table)) return false
     if (!table?.shape) return true
     const { keys, keyPlaces, width } = table.shape
     let next = at + 5
@@ -339,6 +389,7 @@ export class ChangeDecoder implements FrameDecoder {
 
   #delete(bytes: Buffer, at: number, to: number): boolean {
     const table = this.#wanted(bytes, at, to)
+    if (table && !this.#isReady(table)) return false
     if (!table?.shape) return true
     const { keys, keyPlaces } = table.shape
     const kind = bytes[at + 5]
@@ -370,12 +421,12 @@ export class ChangeDecoder implements FrameDecoder {
   /** False: wait for memory and come again. Otherwise the table cannot go on. */
   #refused(table: BoundTable, writer: SegmentWriter, code: number): boolean {
     if (code === refusal.wait) return false
-    const { column } = refusedColumn(table.table, writer)
-    return this.#failWith(table, refusedError(table.table, column, code))
+    const { column } = refusedColumn(table.known.table, writer)
+    return this.#failWith(table, refusedError(table.known.table, column, code))
   }
 
   #fail(table: BoundTable, kind: 'corrupt' | 'unsupported', code: string, what: string, hint?: string): boolean {
-    const { table: source } = table
+    const { table: source } = table.known
     const name = `${source.namespace}.${source.name}`
     return this.#failWith(table, new FrazilError(kind, code, `table ${source.sourceName} ${what}`, { table: name, hint }))
   }
@@ -384,7 +435,8 @@ export class ChangeDecoder implements FrameDecoder {
     // It may never have happened: only whole transactions make a table fail, or change its shape.
     if (this.#streamed.inSegment) throw this.#wholeNeeded(error)
     table.failed = true
-    table.shape?.writers.forEach((writer) => writer.release())
+    table.news = null
+    this.#dropShape(table)
     this.#changed = true
     this.#runs.push({ type: 'failed', table: table.id, error })
     return true
@@ -396,20 +448,103 @@ export class ChangeDecoder implements FrameDecoder {
     return new FrazilError('unavailable', 'whole-needed', message, { cause })
   }
 
+  /** What it means is asked when a change needs it: the position decides whether one does. */
   #relation(bytes: Buffer, at: number, to: number): void {
     const relation = readRelation(bytes, at, to)
     const table = this.#tables.get(relation.oid)
     if (!table || table.failed) return
-    const change = difference(table, relation, this.#options.codecOf)
-    if (change !== null) {
-      const hint = 'frazil resync the table: it is copied anew in its new shape'
-      this.#fail(table, 'unsupported', 'schema-changed', change, hint)
-      return
+    if (this.#streamed.inSegment) {
+      this.#streamedRelation(table, relation)
+    } else {
+      table.news = relation
+      table.answer = null
     }
-    const signature = JSON.stringify(relation.columns.map((column) => column.name))
-    if (table.shape?.signature === signature) return
+  }
+
+  /** The catalogue does not show yet what an open transaction did: {@link #checkStreamed} asks when it has ended. */
+  #streamedRelation(table: BoundTable, relation: Relation): void {
+    if (!isAsKnown(table.known, relation)) throw this.#reshapedWhileOpen(table)
+    this.#streamed.relation(table, relation)
     if (this.binary && needsText(table)) throw textNeeded(table)
-    table.shape?.writers.forEach((writer) => writer.release())
+    this.#makeShape(table, relation, false)
+  }
+
+  #reshapedWhileOpen({ known: { table } }: BoundTable): FrazilError {
+    const message = `table ${table.sourceName} is changed by a large transaction`
+    return this.#wholeNeeded(new FrazilError('unsupported', 'schema-changed', message))
+  }
+
+  /** Whether the tables of a streamed transaction are what its rows were read as. False: the catalogue has not answered yet. */
+  #checkStreamed(transaction: number, relations: ReadonlyMap<BoundTable, Relation>): boolean {
+    if (relations.size === 0) return true
+    if (this.#checking === null) {
+      const checking = { answers: new Map<BoundTable, TableDescription | null>(), isDone: false }
+      this.#checking = checking
+      const ask = async ([table, relation]: [BoundTable, Relation]): Promise<void> => {
+        checking.answers.set(table, await this.#options.describe(relation, transaction))
+      }
+      this.waitsFor = Promise.all(Array.from(relations, ask)).then(() => {
+        checking.isDone = true
+      })
+      return false
+    }
+    const { answers, isDone } = this.#checking
+    if (!isDone) return false
+    this.waitsFor = null
+    this.#checking = null
+    for (const [table, relation] of relations) {
+      if (table.failed) continue
+      let settled: KnownTable | null = null
+      try {
+        settled = settleShape(table.known, relation, answers.get(table) ?? null, this.#options)
+      } catch (error) {
+        if (!(error instanceof FrazilError) || error.kind !== 'unsupported') throw error
+      }
+      if (settled?.table !== table.known.table) throw this.#reshapedWhileOpen(table)
+    }
+    return true
+  }
+
+  /** Whether a change of the table can be read. False: the catalogue has not answered yet. */
+  #isReady(table: BoundTable): boolean {
+    return table.news === null || this.#streamed.inSegment || this.#learn(table, table.news)
+  }
+
+  /** Understands a table's last Relation message. False: the catalogue has not answered yet. */
+  #learn(table: BoundTable, relation: Relation): boolean {
+    if (table.answer === null) {
+      const answer: Answer = { description: 'awaited' }
+      table.answer = answer
+      this.waitsFor = this.#options.describe(relation, this.#transaction).then((description) => {
+        answer.description = description
+      })
+      return false
+    }
+    const { description } = table.answer
+    if (description === 'awaited') return false
+    this.waitsFor = null
+    table.news = null
+    table.answer = null
+    let known: KnownTable
+    try {
+      known = settleShape(table.known, relation, description, this.#options)
+    } catch (error) {
+      if (!(error instanceof FrazilError) || error.kind !== 'unsupported') throw error
+      return this.#failWith(table, error)
+    }
+    const isNew = known.table !== table.known.table
+    table.known = known
+    this.#reshaped.add(table)
+    if (this.binary && needsText(table)) throw textNeeded(table)
+    if (isNew) this.#runs.push({ type: 'table', table: known.table })
+    this.#makeShape(table, relation, isNew)
+    return true
+  }
+
+  #makeShape(table: BoundTable, relation: Relation, isNew: boolean): void {
+    const signature = JSON.stringify(relation.columns.map((column) => column.name))
+    if (!isNew && table.shape?.signature === signature) return
+    this.#dropShape(table)
     table.shape = makeShape(table, relation, signature, this.#options)
   }
 }
@@ -423,12 +558,12 @@ function timeMs(bytes: Buffer, at: number): number {
   return Math.floor((bytes.readInt32BE(at) * 4294967296 + bytes.readUInt32BE(at + 4)) / 1000) + epochMs
 }
 
-function needsText({ columns }: BoundTable): boolean {
-  return columns.some((column) => column.codec.textOnly)
+function needsText({ known }: BoundTable): boolean {
+  return known.columns.some((column) => column.codec.textOnly)
 }
 
 /** Binary or text is agreed on when a stream is opened: this one is opened again. */
-function textNeeded({ table }: BoundTable): FrazilError {
+function textNeeded({ known: { table } }: BoundTable): FrazilError {
   return new FrazilError(
     'unavailable',
     'text-needed',

@@ -91,7 +91,7 @@ export async function surveyPostgresSource(config: CheckedConfig): Promise<Surve
 function requestOf(config: CheckedConfig): CatalogueRequest {
   const { publication } = namesOf({ ...config, lakeId: '' })
   const { name, into, ...settings } = config
-  const nothing = { detached: new Set<string>(), known: new Set<string>(), replaced: { count: 0 } }
+  const nothing = { detached: new Set<string>(), known: new Map<string, string>(), knownTypes: [], replaced: { count: 0 } }
   return { ...settings, ...nothing, source: name, into: into ?? null, publication, borrowed: null }
 }
 

@@ -4,12 +4,20 @@ import { sameType } from '../../data/index.ts'
 import type { SourceState } from '../source.ts'
 import { publishedSignature } from './borrowed-publication.ts'
 import type { BorrowedPublication } from './borrowed-publication.ts'
-import type { Catalogue, TablePlan } from './catalogue.ts'
+import type { Catalogue, PlannedColumn, TablePlan } from './catalogue.ts'
 import type { Memo } from './memo.ts'
 import type { PublicationFacts } from './preflight.ts'
+import type { KnownTable } from './shape-change.ts'
+import { readShapeMemo } from './shape-memo.ts'
+
+/** A table of the lake that goes on: as it was when its last rows went into the lake, and what it is called now. */
+export interface GoingOn extends KnownTable {
+  readonly floor: Position
+  readonly plan: TablePlan
+}
 
 export interface ComparedTables {
-  readonly known: readonly { readonly table: SourceTable; readonly floor: Position; readonly plan: TablePlan }[]
+  readonly known: readonly GoingOn[]
   readonly toCopy: readonly TablePlan[]
   readonly failed: readonly SourceEvent[]
 }
@@ -17,7 +25,7 @@ export interface ComparedTables {
 /** Which tables go on, which begin, and which cannot: what the lake has beside what the server has now. */
 export function compareTables(catalogue: Catalogue, state: SourceState | null, source: string): ComparedTables {
   const failed: SourceEvent[] = catalogue.leftOut.map(({ id, error }) => ({ type: 'failed', table: id, error }))
-  const known: ComparedTables['known'][number][] = []
+  const known: GoingOn[] = []
   const byId = new Map(catalogue.plans.map((plan) => [plan.source.id, plan]))
   const taken = new Set<string>()
   for (const { table, floor } of state?.tables ?? []) {
@@ -32,19 +40,26 @@ export function compareTables(catalogue: Catalogue, state: SourceState | null, s
         error: new FrazilError('unsupported', code, message, { hint, table: name }),
       })
     }
-    if (!plan) {
+    const again = catalogue.plans.some(({ source: other }) => other.sourceName === table.sourceName && other.id !== table.id)
+    if (again) {
+      fail(
+        'table-recreated',
+        `table ${table.sourceName} was dropped or renamed at the source, and its name belongs to another one`,
+      )
+    } else if (!plan) {
       if (catalogue.leftOut.some(({ id }) => id === table.id)) continue
-      const again = catalogue.plans.some((other) => other.source.sourceName === table.sourceName)
-      if (again) fail('table-recreated', `table ${table.sourceName} was dropped and made again at the source`)
+      fail(
+        'table-gone',
+        `table ${table.sourceName} was dropped at the source, or is not among the tables of source ${source} any more`,
+      )
+    } else {
+      const before = asBefore(table, plan, catalogue)
+      if (before) known.push({ ...before, floor, plan })
       else
         fail(
-          'table-gone',
-          `table ${table.sourceName} was dropped at the source, or is not among the tables of source ${source} any more`,
+          'schema-changed',
+          `table ${table.sourceName} has other columns or another key than the lake has, or is read otherwise`,
         )
-    } else if (!sameTable(table, plan.source)) {
-      fail('schema-changed', `table ${table.sourceName} has other columns or another key than the lake has`)
-    } else {
-      known.push({ table, floor, plan })
     }
   }
   const had = new Set(state?.tables.map(({ table }) => table.id))
@@ -85,6 +100,29 @@ export function notPublished<T extends { readonly table: SourceTable; readonly p
     failed.set(entry, { type: 'failed', table: table.id, error })
   }
   return failed
+}
+
+/**
+ * The table as it was at the lake's position: the stream goes on from there, and tells of later changes in their place. Null when
+ * its values cannot be read any more as they were.
+ */
+function asBefore(table: SourceTable, plan: TablePlan, catalogue: Catalogue): KnownTable | null {
+  if (table.memo === undefined || table.columnIds === undefined) {
+    // From a version that did not remember what columns are.
+    if (!sameTable(table, plan.source)) return null
+    const { columnIds, memo } = plan.source
+    return { table: { ...table, columnIds, memo }, columns: plan.columns, memo: plan.memo }
+  }
+  const { memo, types } = readShapeMemo(table.memo)
+  const columns: PlannedColumn[] = []
+  for (const [i, id] of table.columnIds.entries()) {
+    const { name, type } = table.fields[i]
+    const setting = catalogue.settingOf(table.sourceName, name)
+    const codec = catalogue.codecOf(types[i].typeOid, types[i].modifier, setting)
+    if (!codec || !sameType(codec.type, type)) return null
+    columns.push({ id, name, ...types[i], codec, setting })
+  }
+  return { table, columns, memo }
 }
 
 function sameTable(a: SourceTable, b: SourceTable): boolean {

@@ -13,6 +13,9 @@ import { compareTables, notPublished } from './compared-tables.ts'
 import { RawConnection, connectControl, disconnect, placeOf } from './connection.ts'
 import type { Endpoint } from './connection.ts'
 import { errorCode, isRefusal, postgresError } from './errors.ts'
+import { describeTable, whenVisible } from './table-description.ts'
+import type { TableDescription } from './table-description.ts'
+import { typesOf } from './shape-memo.ts'
 import { TableCopy, takeSnapshot } from './initial-copy.ts'
 import type { Snapshot } from './initial-copy.ts'
 import { lsnToText, parseLsn } from './lsn.ts'
@@ -216,7 +219,8 @@ class PostgresSource implements Source {
       tables: this.#config.tables,
       into: this.#config.into ?? null,
       detached: new Set(state?.detached),
-      known: new Set(state?.tables.map(({ table }) => table.sourceName)),
+      known: new Map(state?.tables.map(({ table }) => [table.id, table.sourceName])),
+      knownTypes: (state?.tables ?? []).flatMap(({ table }) => typesOf(table)),
       publication: names.publication,
       borrowed,
       outOfRange: this.#config.outOfRange,
@@ -251,7 +255,13 @@ class PostgresSource implements Source {
       facts,
       catalogue,
       start,
-      known: known.map(({ table, floor, plan }) => ({ table, floor: parseLsn(floor), columns: plan.columns, loose: plan.loose })),
+      known: known.map(({ table, columns, memo, floor, plan }) => ({
+        table,
+        columns,
+        memo,
+        floor: parseLsn(floor),
+        loose: plan.loose,
+      })),
       toCopy: tables.toCopy,
       failed,
       head: facts.flushed,
@@ -287,7 +297,14 @@ class PostgresSource implements Source {
         for (const table of waiting) {
           const copied = yield* this.#copyOne(table, snapshot)
           if (this.#closing.signal.aborted) return
-          if (copied) tables.push({ table: table.source, columns: table.columns, floor: snapshot.floor, loose: table.loose })
+          if (copied)
+            tables.push({
+              table: table.source,
+              columns: table.columns,
+              memo: table.memo,
+              floor: snapshot.floor,
+              loose: table.loose,
+            })
           waiting = waiting.filter((other) => other !== table)
           retry = new Retry(this.#parts, this.#config.retryForMs)
         }
@@ -348,6 +365,15 @@ class PostgresSource implements Source {
       parts: this.#parts,
       retired: this.#retired,
       codecOf: plan.catalogue.codecOf,
+      settingOf: (sourceName, column) => plan.catalogue.settingOf(sourceName, column),
+      describe: (relation, transaction) => {
+        const types = relation.columns.map(({ typeOid }) => typeOid)
+        const ask = async (client: Client): Promise<TableDescription | 'too early' | null> => {
+          await plan.catalogue.learnTypes(client, types)
+          return describeTable(client, { oid: relation.oid, types, transaction })
+        }
+        return whenVisible(() => this.#asking(ask), this.#parts.clock, this.#closing.signal)
+      },
     })
     this.#decoder = decoder
     // A table that was copied joins when the stream has reached its floor, also when nothing happens.

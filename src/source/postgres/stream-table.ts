@@ -1,20 +1,19 @@
 import { FrazilError } from '../../base/index.ts'
 import type { Field, SourceTable } from '../../data/index.ts'
 import type { SourceParts } from '../source.ts'
-import type { CodecOf, PlannedColumn } from './catalogue.ts'
 import { tupleDecoder } from './decoder.ts'
 import type { TupleDecoder, WireColumn } from './decoder.ts'
 import type { Lsn } from './lsn.ts'
 import { refusal, refusalHint, refusalText } from './refusals.ts'
 import type { Relation } from './relation.ts'
+import type { KnownTable } from './shape-change.ts'
+import type { TableDescription } from './table-description.ts'
 import { SegmentWriter } from './segment-writer.ts'
 import type { RetiredSegments } from './segment-writer.ts'
 import type { Codec } from './types/index.ts'
 
 /** A table of the stream: its changes count in transactions that end at or after `floor`. */
-export interface StreamTable {
-  readonly table: SourceTable
-  readonly columns: readonly PlannedColumn[]
+export interface StreamTable extends KnownTable {
   readonly floor: Lsn
   /** Changes may speak of rows that the lake does not have, or has already. Default: no. */
   readonly loose?: boolean
@@ -30,14 +29,23 @@ export interface ShapeOptions {
 /** A table with what its changes are written by; made at its Relation message. */
 export interface BoundTable {
   readonly id: string
-  readonly table: SourceTable
-  readonly columns: readonly PlannedColumn[]
+  /** As its rows are now, and as they were at the end of the last transaction that was given out. */
+  known: KnownTable
+  settled: KnownTable
   readonly floor: Lsn
   readonly loose: boolean
   /** True once a transaction at or past the floor has come: all later ones are. */
   live: boolean
   failed: boolean
   shape: Shape | null
+  /** A Relation message that no change has needed yet: what it means is asked when one does. */
+  news: Relation | null
+  answer: Answer | null
+}
+
+/** What the catalogue says about {@link BoundTable.news}, once it has. */
+export interface Answer {
+  description: TableDescription | null | 'awaited'
 }
 
 /** How a table's tuples look since its last Relation message, and what writes them. */
@@ -55,36 +63,15 @@ export interface Shape {
   readonly width: number
 }
 
-/** How the table at the source differs from the one we know, as the rest of a sentence. */
-export function difference(table: BoundTable, relation: Relation, codecOf: CodecOf): string | null {
-  const known = new Map(table.columns.map((column) => [column.name, column]))
-  for (const { name, typeOid, modifier } of relation.columns) {
-    const column = known.get(name)
-    if (!column) return `has a new column "${name}"`
-    const same = typeOid === column.typeOid && modifier === column.modifier
-    if (!same && codecOf(typeOid, modifier, column.setting)?.signature !== column.codec.signature) {
-      return `has another type for column "${name}"`
-    }
-    known.delete(name)
-  }
-  const [gone] = known.keys()
-  if (gone !== undefined) return `does not have column "${gone}" any more`
-  const { key, fields } = table.table
-  const flagged = relation.columns.filter((column) => column.key).map((column) => column.name)
-  if (key.kind !== 'columns' || relation.identity === 'f') return null
-  const names = key.columns.map((i) => fields[i].name)
-  const same = flagged.length === names.length && names.every((name) => flagged.includes(name))
-  return same ? null : 'has another replica identity'
-}
-
 /** The writers for a table's rows and keys, as its tuples look from this Relation on. */
 export function makeShape(table: BoundTable, relation: Relation, signature: string, options: ShapeOptions): Shape {
   const { parts, retired } = options
-  const { fields, key } = table.table
+  const { fields, key } = table.known.table
   const make = options.makeDecoder ?? ((columns: readonly WireColumn[]) => tupleDecoder('stream', columns))
   const places = relation.columns.map((column) => fields.findIndex((field) => field.name === column.name))
   const keyColumns = key.kind === 'columns' ? key.columns : null
-  const codec = (place: number): Codec => table.columns[place].codec
+  // Columns that are passed over (place −1) need none; any will do.
+  const codec = (place: number): Codec => table.known.columns[Math.max(place, 0)].codec
   const rowColumns = places.map((place): WireColumn => {
     return { codec: codec(place), target: place, key: keyColumns?.includes(place) ?? true }
   })
@@ -102,7 +89,7 @@ export function makeShape(table: BoundTable, relation: Relation, signature: stri
   return {
     signature,
     writers,
-    rows: writer(rowColumns, fields, table.table),
+    rows: writer(rowColumns, fields, table.known.table),
     partial: () => (partial ??= writer(rowColumns, fields, null)),
     keys: key.kind === 'none' ? null : writer(keyWire, keyFields, null),
     keyPlaces: keyColumns ? keyColumns.map((place) => places.indexOf(place)) : null,

@@ -4,6 +4,7 @@ import type { ChangeRuns } from './change-runs.ts'
 import { readLsn } from './lsn.ts'
 import type { Lsn } from './lsn.ts'
 import { corrupt } from './messages.ts'
+import type { Relation } from './relation.ts'
 import type { BoundTable } from './stream-table.ts'
 
 interface OpenTransaction {
@@ -12,6 +13,8 @@ interface OpenTransaction {
   changed: boolean
   /** Tables of which only the end can tell whether its changes are in their copy already. */
   readonly doubtful: Set<BoundTable>
+  /** The last Relation message of each table in it. */
+  readonly relations: Map<BoundTable, Relation>
 }
 
 /** How a streamed transaction has ended. */
@@ -58,7 +61,8 @@ export class StreamedTransactions {
     const known = this.#open.get(xid)
     if (!isFirst && !known) throw corrupt('Stream Start', at, to)
     if (isFirst && known) this.#forget(known)
-    const transaction = isFirst || !known ? { xid, changed: false, doubtful: new Set<BoundTable>() } : known
+    const fresh = { xid, changed: false, doubtful: new Set<BoundTable>(), relations: new Map<BoundTable, Relation>() }
+    const transaction = isFirst || !known ? fresh : known
     this.#open.set(xid, transaction)
     this.#segment = transaction
   }
@@ -74,6 +78,19 @@ export class StreamedTransactions {
   enter(bytes: Buffer, at: number, to: number): void {
     if (to - at < 5 || !this.#segment) throw corrupt('change', at, to)
     this.#runs.enter(this.#segment.xid, bytes.readUInt32BE(at + 1))
+  }
+
+  /** A Relation message is in the open segment. */
+  relation(table: BoundTable, relation: Relation): void {
+    this.#segment?.relations.set(table, relation)
+  }
+
+  /** The transaction of a Stream Commit, and what its tables looked like in it; none when it is not wanted any more. */
+  ending(bytes: Buffer, at: number, to: number, position: Lsn): { xid: number; relations: ReadonlyMap<BoundTable, Relation> } {
+    if (to - at !== 30 || this.#segment) throw corrupt('Stream Commit', at, to)
+    const xid = bytes.readUInt32BE(at + 1)
+    const isOld = readLsn(bytes, at + 6) < position
+    return { xid, relations: isOld ? new Map() : (this.#open.get(xid)?.relations ?? new Map()) }
   }
 
   /** A change of a table is in the open segment. */

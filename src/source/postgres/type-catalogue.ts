@@ -23,10 +23,9 @@ interface TypeSqlRow {
   attributes: [name: string, type: number, modifier: number][]
 }
 
-/** The rows of these types and of those that they are made of. */
-async function readTypes(client: Client, wanted: readonly number[]): Promise<Map<number, TypeRow>> {
-  const types = new Map<number, TypeRow>()
-  let next = [...new Set(wanted)]
+/** Adds the rows of these types and of those that they are made of. */
+async function readTypes(client: Client, types: Map<number, TypeRow>, wanted: readonly number[]): Promise<void> {
+  let next = [...new Set(wanted)].filter((oid) => !types.has(oid))
   while (next.length > 0) {
     const { rows } = await client.query<TypeSqlRow>(typesSql, [next])
     for (const row of rows) {
@@ -47,7 +46,6 @@ async function readTypes(client: Client, wanted: readonly number[]): Promise<Map
     const parts = rows.flatMap((row) => [row.base, row.element, row.bound, ...row.attributes.map(([, oid]) => oid)])
     next = [...new Set(parts.map(Number))].filter((oid) => oid > 0 && !types.has(oid))
   }
-  return types
 }
 
 export interface TypeRequest {
@@ -56,9 +54,13 @@ export interface TypeRequest {
   readonly replaced: Replaced
 }
 
-/** What the codecs of these types depend on, asked from the database. */
-export async function readTypeContext(client: Client, request: TypeRequest): Promise<TypeContext> {
-  const types = await readTypes(client, request.wanted)
+/** What the codecs of these types depend on, asked from the database; `learn` adds other types later. */
+export async function readTypeContext(
+  client: Client,
+  request: TypeRequest,
+): Promise<{ context: TypeContext; readonly learn: (client: Client, wanted: readonly number[]) => Promise<void> }> {
+  const types = new Map<number, TypeRow>()
+  await readTypes(client, types, request.wanted)
   // Digits of money after the point, by lc_monetary.
   const { rows } = await client.query<{ encoding: string; scale: number }>(
     `select pg_catalog.current_setting('server_encoding') as encoding,
@@ -66,5 +68,6 @@ export async function readTypeContext(client: Client, request: TypeRequest): Pro
   )
   const [{ encoding, scale }] = rows
   const { outOfRange, replaced } = request
-  return { types, checkText: encoding === 'SQL_ASCII', moneyScale: scale, outOfRange, replaced }
+  const context = { types, checkText: encoding === 'SQL_ASCII', moneyScale: scale, outOfRange, replaced }
+  return { context, learn: (asked, wanted) => readTypes(asked, types, wanted) }
 }

@@ -14,7 +14,7 @@ export function show(value: Value): string {
 }
 
 interface Table {
-  readonly source: SourceTable
+  source: SourceTable
   /** Rows by key; under key kind `row` each row's text with its count. */
   rows: Map<string, { values: readonly Value[]; count: number }>
   copied: { floor: Position; rows: number } | null
@@ -152,10 +152,14 @@ export class MapLake {
 
   #take(event: SourceEvent): void {
     switch (event.type) {
-      case 'table':
-        this.#addTable(event.table)
+      case 'table': {
         this.log.push(`table ${event.table.name}`)
+        const known = this.tables.get(event.table.id)
+        // Another shape: rows that are there stay as they are.
+        if (known?.copied) this.#later({ type: 'truncate', table: known.source.id }, () => (known.source = event.table))
+        else this.#addTable(event.table)
         return
+      }
       case 'copy': {
         const table = this.#known(event.table)
         each(event.segment, event.from, event.to, (values) => put(table, values))

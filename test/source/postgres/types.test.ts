@@ -175,7 +175,7 @@ test('both forms of a value are stored as the same bytes; damaged ones are refus
     )
     const [{ oid, modifier, send }] = types
     const wanted = [Number(oid)]
-    const context = await readTypeContext(client, { wanted, outOfRange: 'error', replaced: { count: 0 } })
+    const { context } = await readTypeContext(client, { wanted, outOfRange: 'error', replaced: { count: 0 } })
     const codec = resolveType(Number(oid), modifier, context)
     assert.ok(codec, type)
     const { rows } = await client.query<{ id: number; binary: Buffer; text: Buffer }>(

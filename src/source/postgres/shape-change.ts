@@ -1,0 +1,217 @@
+import { Buffer } from 'node:buffer'
+import { FrazilError } from '../../base/index.ts'
+import { decodeValue, defaultText, isPromotion, sameType } from '../../data/index.ts'
+import type { Field, SourceTable, TableKey } from '../../data/index.ts'
+import type { CodecOf, ColumnSetting, PlannedColumn } from './catalogue.ts'
+import { matchColumns } from './column-match.ts'
+import type { Relation } from './relation.ts'
+import { writeShapeMemo } from './shape-memo.ts'
+import type { ShapeMemo } from './shape-memo.ts'
+import type { OldRows, TableDescription } from './table-description.ts'
+import type { Codec } from './types/index.ts'
+
+/** A table as the stream had it last. */
+export interface KnownTable {
+  readonly table: SourceTable
+  readonly columns: readonly PlannedColumn[]
+  readonly memo: ShapeMemo
+}
+
+/** How columns are read. */
+export interface ColumnRules {
+  readonly codecOf: CodecOf
+  settingOf(sourceName: string, column: string): ColumnSetting | null
+}
+
+/**
+ * What a Relation message means, with what the catalogue says when it has arrived: the table as it is from here on, the same
+ * object when nothing changed that matters. Throws `unsupported` when rows that were sent before cannot be told as they are now at
+ * the source: the table has to be copied anew.
+ */
+export function settleShape(
+  known: KnownTable,
+  relation: Relation,
+  description: TableDescription | null,
+  rules: ColumnRules,
+): KnownTable {
+  const cannot = (
+    why: string,
+    code = 'schema-changed',
+    hint = 'frazil resync the table: it is copied anew in its new shape',
+  ): never => {
+    const { sourceName, namespace, name } = known.table
+    throw new FrazilError('unsupported', code, `table ${sourceName} ${why}`, { table: `${namespace}.${name}`, hint })
+  }
+  if (description === null) {
+    // Dropped at the source by now: rows from before are read as long as they look as they did.
+    return looksAsBefore(known, relation) ? known : cannot('was changed and then dropped at the source', 'table-gone')
+  }
+  const ids = matchColumns(
+    { columns: known.columns, highest: known.memo.highest, ignored: known.memo.ignored },
+    relation.columns.map((column) => ({ ...column, length: description.lengthOf(column.typeOid) })),
+    description.attributes,
+  )
+  if (!ids) return cannot('was changed while this was not being read, in a way that can be understood as two things')
+  const before = new Map(known.columns.map((column, place) => [column.id, { column, field: known.table.fields[place] }]))
+  const attributes = new Map(description.attributes.map((attribute) => [attribute.id, attribute]))
+  const wasRewritten = description.storage !== known.memo.storage
+
+  const columns: PlannedColumn[] = []
+  const fields: Omit<Field, 'required'>[] = []
+  const ignored: number[] = []
+  for (const [i, seen] of relation.columns.entries()) {
+    const id = ids[i]
+    const now = attributes.get(id)
+    const prior = before.get(id)
+    if (!prior && (!now || now.dropped)) {
+      // It came and went: what older rows had in it nobody can say any more, and nobody will ask.
+      ignored.push(id)
+      continue
+    }
+    const { name, typeOid, modifier } = seen
+    const setting = prior ? prior.column.setting : rules.settingOf(known.table.sourceName, name)
+    const codec =
+      rules.codecOf(typeOid, modifier, setting) ?? cannot(`has column "${name}" of a type that is not known`, 'unsupported-type')
+    columns.push({ id, name, typeOid, modifier, codec, setting })
+    if (prior) {
+      if (!keepsValues(prior.column, seen, codec, wasRewritten))
+        cannot(`has another type for column "${name}", by which its values may be others`)
+      const { initialDefault } = prior.field
+      fields.push({ id: 0, name, type: codec.type, ...(initialDefault === undefined ? {} : { initialDefault }) })
+    } else {
+      const isSame = now && !now.dropped && now.typeOid === typeOid && now.modifier === modifier
+      const old: OldRows = isSame ? description.oldRows(id, known.memo.storage) : { kind: 'unknown' }
+      const initial = old.kind === 'value' ? defaultOf(codec, old.bytes) : undefined
+      if (old.kind === 'unknown' || initial === null) {
+        cannot(`has a new column "${name}" with a value of its own in each row that was there, which the stream does not tell`)
+      }
+      fields.push({
+        id: 0,
+        name,
+        type: codec.type,
+        ...(typeof initial === 'string' ? { initialDefault: initial, writeDefault: initial } : {}),
+      })
+    }
+  }
+  const key = keyOf(known, relation, description, ids, columns)
+  if (!key)
+    return cannot(
+      'has no replica identity any more',
+      'no-identity',
+      'give it a primary key or REPLICA IDENTITY FULL, then frazil resync it',
+    )
+  const required = new Set(key.kind === 'columns' ? key.columns : [])
+
+  const isCurrent = isDescribed(relation, ids, description)
+  const memo: ShapeMemo = {
+    // Later files may be those of a change that is still to come.
+    storage: isCurrent ? description.storage : known.memo.storage,
+    highest: isCurrent ? description.highest : Math.max(known.memo.highest, ...ids),
+    ignored,
+  }
+  const isUnchanged =
+    columns.length === known.columns.length &&
+    columns.every((column, i) => isSameColumn(column, known.columns[i])) &&
+    JSON.stringify(key) === JSON.stringify(known.table.key) &&
+    JSON.stringify(ignored) === JSON.stringify(known.memo.ignored)
+  if (isUnchanged) return isCurrent ? { ...known, memo } : known
+  const table: SourceTable = {
+    ...known.table,
+    fields: fields.map((field, i) => ({ ...field, required: required.has(i) })),
+    key,
+    columnIds: columns.map(({ id }) => id),
+    memo: writeShapeMemo(memo, columns),
+  }
+  return { table, columns, memo }
+}
+
+/** Whether a message tells of the columns and of the key that are known, as far as it can tell. */
+export function isAsKnown(known: KnownTable, relation: Relation): boolean {
+  if (!looksAsBefore(known, relation)) return false
+  const { key } = known.table
+  if (key.kind !== 'columns' || relation.identity === 'f') return key.kind !== 'row' || relation.identity === 'f'
+  return relation.columns.every((column, i) => column.key === key.columns.includes(i))
+}
+
+function looksAsBefore({ columns }: KnownTable, relation: Relation): boolean {
+  return (
+    relation.columns.length === columns.length &&
+    relation.columns.every((seen, i) => isSameColumn({ ...columns[i], ...seen }, columns[i]))
+  )
+}
+
+function isSameColumn(a: PlannedColumn, b: PlannedColumn): boolean {
+  return a.id === b.id && a.name === b.name && a.typeOid === b.typeOid && a.modifier === b.modifier
+}
+
+/** Whether the catalogue still has the very columns of the message. */
+function isDescribed(relation: Relation, ids: readonly number[], { attributes }: TableDescription): boolean {
+  const live = attributes.filter((attribute) => !attribute.dropped && (!attribute.generated || ids.includes(attribute.id)))
+  return (
+    live.length === relation.columns.length &&
+    live.every((now, i) => {
+      const seen = relation.columns[i]
+      if (now.dropped) return false
+      const { id, name, typeOid, modifier } = now
+      return id === ids[i] && name === seen.name && typeOid === seen.typeOid && modifier === seen.modifier
+    })
+  )
+}
+
+const varchar = 1043
+const text = 25
+
+/** Whether rows that were read with the old type have the values that the source now has. */
+function keepsValues(
+  before: PlannedColumn,
+  after: { readonly typeOid: number; readonly modifier: number },
+  codec: Codec,
+  wasRewritten: boolean,
+): boolean {
+  if (before.typeOid === after.typeOid && before.modifier === after.modifier) return true
+  // What the lake cannot follow is said where the lake's types are compared.
+  if (isPromotion(before.codec.type, codec.type) || !sameType(before.codec.type, codec.type)) return true
+  // Only what Postgres does without touching a row leaves every value as it is.
+  if (!wasRewritten && before.codec.signature === codec.signature) return true
+  if (codec.type.kind === 'int') return true
+  const isText = (oid: number): boolean => oid === varchar || oid === text
+  return (
+    isText(before.typeOid) &&
+    isText(after.typeOid) &&
+    (after.modifier < 0 || (before.modifier >= 0 && after.modifier >= before.modifier))
+  )
+}
+
+/** The value of older rows as a field's default; null when Iceberg cannot say it. */
+function defaultOf(codec: Codec, bytes: Buffer): string | null {
+  if (codec.textOnly) return null
+  const stored = new Uint8Array(codec.binary.bound(bytes, 0, bytes.length))
+  const end = codec.binary.store(bytes, 0, bytes.length, stored, 0)
+  if (end < 0) return null
+  const value = decodeValue(codec.type, stored, 0, end)
+  return value === null ? null : defaultText(codec.type, value)
+}
+
+/** By which columns changes name their row from here on; null when they cannot. */
+function keyOf(
+  { table, columns: before }: KnownTable,
+  relation: Relation,
+  { primaryKey }: TableDescription,
+  ids: readonly number[],
+  columns: readonly PlannedColumn[],
+): TableKey | null {
+  const place = new Map(columns.map(({ id }, i) => [id, i]))
+  const known = table.key.kind === 'columns' ? table.key.columns.map((i) => before[i].id) : []
+  const byIds = (wanted: readonly number[]): TableKey | null => {
+    const places = wanted.flatMap((id) => place.get(id) ?? [])
+    return places.length === wanted.length && places.length > 0 ? { kind: 'columns', columns: places } : null
+  }
+  const isKnown = (wanted: readonly number[]): boolean =>
+    wanted.length === known.length && wanted.every((id) => known.includes(id))
+  if (relation.identity === 'f') {
+    // All old values come: any key will do, as long as it was unique for all rows that are there.
+    return (primaryKey && isKnown(primaryKey) ? byIds(known) : null) ?? { kind: 'row' }
+  }
+  const flagged = relation.columns.flatMap((column, i) => (column.key ? [ids[i]] : []))
+  return byIds(isKnown(flagged) ? known : flagged)
+}

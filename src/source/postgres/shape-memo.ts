@@ -1,0 +1,30 @@
+/** What is remembered of a table's shape beside its columns, to understand the next one. */
+export interface ShapeMemo {
+  /** The files that held its rows, see `TableDescription.storage`. */
+  readonly storage: string
+  /** Highest attribute number that had been given. */
+  readonly highest: number
+  /** Attribute numbers of columns that are sent and not wanted. */
+  readonly ignored: readonly number[]
+}
+
+interface TypedColumn {
+  readonly typeOid: number
+  readonly modifier: number
+}
+
+/** As kept in the state record, with the types of the columns. */
+export function writeShapeMemo({ storage, highest, ignored }: ShapeMemo, columns: readonly TypedColumn[]): string {
+  return JSON.stringify({ storage, highest, ignored, types: columns.map(({ typeOid, modifier }) => [typeOid, modifier]) })
+}
+
+export function readShapeMemo(text: string): { readonly memo: ShapeMemo; readonly types: readonly TypedColumn[] } {
+  // Ours: kept in the state record, whose format version was checked.
+  const { types, ...memo } = JSON.parse(text) as ShapeMemo & { types: [number, number][] }
+  return { memo, types: types.map(([typeOid, modifier]) => ({ typeOid, modifier })) }
+}
+
+/** The types that a table's columns had, as far as they were remembered. */
+export function typesOf({ memo }: { readonly memo?: string }): number[] {
+  return memo === undefined ? [] : readShapeMemo(memo).types.map(({ typeOid }) => typeOid)
+}

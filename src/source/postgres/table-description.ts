@@ -1,0 +1,146 @@
+import { Buffer } from 'node:buffer'
+import type { Client } from 'pg'
+import { FrazilError } from '../../base/index.ts'
+import type { Clock } from '../../base/index.ts'
+import { storageSql } from './catalogue.ts'
+import type { Attribute } from './column-match.ts'
+
+/** What rows that are older than a column have in it. */
+export type OldRows =
+  /** Nothing. */
+  | { readonly kind: 'null' }
+  /** This value, in the binary form of its type. */
+  | { readonly kind: 'value'; readonly bytes: Buffer }
+  /** Something else in each: they were written anew without being sent. */
+  | { readonly kind: 'unknown' }
+
+/** A table as the catalogue has it at the moment of the question, later than what the stream tells of. */
+export interface TableDescription {
+  /** Ascending. */
+  readonly attributes: readonly Attribute[]
+  /** Highest attribute number. */
+  readonly highest: number
+  /** The files that hold the rows: other ones when the table was written anew or truncated. */
+  readonly storage: string
+  /** Attribute numbers of an immediate primary key; null for none. */
+  readonly primaryKey: readonly number[] | null
+  /** Length of a type that was asked for, negative when it varies; null for one that does not exist any more. */
+  lengthOf(typeOid: number): number | null
+  /** What older rows have in the column with this attribute number, for a table whose files were `storage` when it came. */
+  oldRows(id: number, storage: string): OldRows
+}
+
+interface AttributeRow {
+  id: number
+  name: string
+  type: string
+  modifier: number
+  dropped: boolean
+  length: number
+  generated: boolean
+  required: boolean
+  /** Has a default of now, or is an identity: values that are made row by row. */
+  filled: boolean
+  missing: boolean
+}
+
+const attributesSql = `
+select a.attnum::int4 as id, a.attname as name, a.atttypid::int8::text as type, a.atttypmod as modifier,
+  a.attisdropped as dropped, a.attlen::int4 as length, a.attgenerated <> '' as generated, a.attnotnull as required,
+  (a.atthasdef or a.attidentity <> '') as filled, a.atthasmissing as missing
+from pg_catalog.pg_attribute a where a.attrelid = $1::oid and a.attnum > 0 order by a.attnum`
+
+const tableSql = `
+select c.relnatts::int4 as highest, ${storageSql} as storage,
+  (select i.indkey[0:i.indnkeyatts - 1]::int2[] from pg_catalog.pg_index i
+   where i.indrelid = c.oid and i.indisprimary and i.indimmediate and i.indisvalid) as key
+from pg_catalog.pg_class c where c.oid = $1::oid`
+
+// The stream has the lower half of a transaction's number; it lies less than 2^31 from the next one.
+const visibleSql = `
+select pg_catalog.pg_visible_in_snapshot((n.id + case when n.id > n.next + 2147483648 then -4294967296 when n.id < n.next - 2147483648 then 4294967296 else 0 end)::text::xid8, n.now) as visible
+from (select s.now, s.next, (s.next >> 32 << 32) + $1::int8 as id
+      from (select pg_catalog.pg_current_snapshot() as now,
+                   pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::int8 as next) s) n`
+
+const typesSql = 'select oid::int8::text as oid, typlen::int4 as length from pg_catalog.pg_type where oid::int8 = any($1::int8[])'
+
+// The array of one element in its binary form.
+const missingSql = `
+select a.attnum::int4 as id, pg_catalog.array_send(a.attmissingval) as value
+from pg_catalog.pg_attribute a where a.attrelid = $1::oid and a.attnum > 0 and a.atthasmissing and not a.attisdropped`
+
+/**
+ * Asks the catalogue for a table, and for what it knows of some types; null when the table does not exist any more. Too early: the
+ * catalogue does not show yet what `transaction` did.
+ */
+export async function describeTable(
+  client: Client,
+  { oid, types: typeOids, transaction }: { oid: number; types: readonly number[]; transaction: number },
+): Promise<TableDescription | 'too early' | null> {
+  // One moment for all of it.
+  await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY')
+  try {
+    const seen = await client.query<{ visible: boolean }>(visibleSql, [transaction])
+    if (!seen.rows[0].visible) return 'too early'
+    const tables = await client.query<{ highest: number; storage: string; key: number[] | null }>(tableSql, [oid])
+    if (tables.rows.length === 0) return null
+    const { rows } = await client.query<AttributeRow>(attributesSql, [oid])
+    const missing = rows.some((row) => row.missing) ? await readMissing(client, oid) : new Map<number, Buffer>()
+    const [{ highest, storage, key }] = tables.rows
+    const types = await client.query<{ oid: string; length: number }>(typesSql, [typeOids])
+    const lengths = new Map(types.rows.map((row) => [Number(row.oid), row.length]))
+    const byId = new Map(rows.map((row) => [row.id, row]))
+    return {
+      attributes: rows.map(({ id, name, type, modifier, dropped, generated, length }): Attribute =>
+        dropped ? { id, dropped, modifier, length } : { id, dropped, generated, name, typeOid: Number(type), modifier },
+      ),
+      highest,
+      storage,
+      primaryKey: key,
+      lengthOf: (typeOid) => lengths.get(typeOid) ?? null,
+      oldRows(id, before) {
+        const row = byId.get(id)
+        if (!row || row.dropped) return { kind: 'unknown' }
+        const bytes = missing.get(id)
+        if (row.missing) return bytes ? { kind: 'value', bytes } : { kind: 'unknown' }
+        // Without a value for older rows either they have none, or all rows were written anew, each with one of its own.
+        return storage === before || (!row.filled && !row.required) ? { kind: 'null' } : { kind: 'unknown' }
+      },
+    }
+  } finally {
+    await client.query('ROLLBACK')
+  }
+}
+
+const longestWaitMs = 1_000
+
+/** Asks again until it is not too early: the server sends a commit from the log a moment before it ends for others. */
+export async function whenVisible<T>(ask: () => Promise<T | 'too early'>, clock: Clock, signal: AbortSignal): Promise<T> {
+  for (let waitMs = 1; ; waitMs = Math.min(waitMs * 2, longestWaitMs)) {
+    const answer = await ask()
+    if (answer !== 'too early') return answer
+    await clock.sleep(waitMs, signal)
+    if (signal.aborted) throw new FrazilError('unavailable', 'closed', 'the source is closing')
+  }
+}
+
+async function readMissing(client: Client, oid: number): Promise<Map<number, Buffer>> {
+  const values = new Map<number, Buffer>()
+  await client.query('SAVEPOINT missing')
+  try {
+    const { rows } = await client.query<{ id: number; value: Buffer }>(missingSql, [oid])
+    for (const { id, value } of rows) values.set(id, onlyElement(value))
+  } catch (error) {
+    // A type without a binary form: what older rows have is then unknown, which is said where it matters.
+    await client.query('ROLLBACK TO SAVEPOINT missing')
+    if (!(error instanceof Error && 'code' in error && error.code === '42883')) throw error
+  }
+  return values
+}
+
+/** The element of an array of one dimension and one element: behind five words and its own length. */
+function onlyElement(array: Buffer): Buffer {
+  const start = 24
+  return array.subarray(start, start + array.readInt32BE(start - 4))
+}

@@ -1,0 +1,355 @@
+import assert from 'node:assert/strict'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import type pg from 'pg'
+import { open } from '../../src/index.ts'
+import { agree, answeredRows, walPosition } from '../support/compare.ts'
+import { startPostgres } from '../support/postgres.ts'
+import type { EmbeddedPostgres } from '../support/postgres.ts'
+import { connect } from '../support/workload.ts'
+import { quoted } from '../support/workload-tables.ts'
+import type { ComparedType, WorkloadTable } from '../support/workload-tables.ts'
+
+type Lake = Awaited<ReturnType<typeof open>>
+
+let server: EmbeddedPostgres
+let client: pg.Client
+
+before(async () => {
+  server = await startPostgres()
+  client = await connect(server.url)
+  await client.query("SET TimeZone = 'UTC'; SET bytea_output = 'hex'")
+})
+
+after(async () => {
+  await client.end()
+  await server.stop()
+})
+
+/** The server may need a moment to see that nobody reads it any more. */
+async function dropSlot(name: string): Promise<void> {
+  for (;;) {
+    const { rows } = await client.query<{ active: boolean }>('SELECT active FROM pg_replication_slots WHERE slot_name = $1', [
+      name,
+    ])
+    if (rows.length === 0) return
+    if (rows[0].active) await new Promise((resolve) => setTimeout(resolve, 5))
+    else await client.query('SELECT pg_drop_replication_slot($1)', [name]).catch(() => undefined)
+  }
+}
+
+/** One table under DDL: whatever was done to it, its lake has the columns and the rows of Postgres. */
+class Case {
+  readonly #name: string
+  readonly #folder: string
+  lake: Lake | null = null
+
+  constructor(name: string, folder: string) {
+    this.#name = name
+    this.#folder = folder
+  }
+
+  async start(): Promise<void> {
+    this.lake = await open({
+      warehouse: join(this.#folder, 'lake'),
+      local: join(this.#folder, 'local'),
+      memory: '64MB',
+      commit: { every: '5s' },
+      sources: {
+        shop: { type: 'postgres', url: server.url, tables: [`public.${this.#name}`], slot: this.#name, publication: this.#name },
+      },
+    })
+    await this.lake.query('SELECT 1', { wait: 'now' })
+  }
+
+  async stop(): Promise<void> {
+    await this.lake?.close()
+    this.lake = null
+  }
+
+  async run(sql: string): Promise<void> {
+    await client.query(sql.replaceAll(/\bT\b/g, this.#name))
+  }
+
+  get engine(): Lake {
+    assert.ok(this.lake)
+    return this.lake
+  }
+
+  /** The lake has the columns of Postgres, in their order, and all of its rows. */
+  async agree(): Promise<void> {
+    const wait = { shop: await walPosition(client) }
+    const table = await describe(this.#name)
+    const { columns } = await this.engine.query(`SELECT * FROM shop.${this.#name} LIMIT 0`, { wait })
+    const [{ reason }] = (await this.engine.status()).tables
+    assert.equal(reason, null)
+    assert.deepEqual(
+      columns.map(({ name }) => name),
+      table.columns.map(({ name }) => name),
+    )
+    await agree(client, [table], 'our SQL', (one) =>
+      answeredRows(async (sql) => {
+        const answer = await this.engine.engine.execute(sql, { numbersAsStrings: true })
+        return { columns: answer.columns, rows: JSON.parse(Buffer.from(answer.body).toString()) as unknown[][] }
+      }, one),
+    )
+  }
+
+  async everywhere(): Promise<void> {
+    await this.agree()
+    await this.engine.flush()
+    await this.agree()
+    await this.stop()
+    await this.start()
+    await this.agree()
+  }
+}
+
+/** The table as it is now, for comparing. */
+async function describe(name: string): Promise<WorkloadTable> {
+  const { rows } = await client.query<{ name: string; type: string }>(
+    `SELECT attname AS name, t.typname AS type FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+     WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = '' ORDER BY attnum`,
+    [name],
+  )
+  const columns = rows.map(({ name: column, type }) => {
+    const compared = comparedAs[type]
+    assert.ok(compared, type)
+    return { name: column, sqlType: type, compared, array: false, nullable: true, said: quoted(column), literal: () => '' }
+  })
+  return { schema: 'public', name, sqlName: name, lakeName: name, columns, unique: [], ddl: [], mostRows: 0 }
+}
+
+const comparedAs: Readonly<Record<string, ComparedType>> = {
+  int2: 'integer',
+  int4: 'integer',
+  int8: 'integer',
+  float4: 'float4',
+  float8: 'float8',
+  numeric: 'decimal',
+  text: 'text',
+  varchar: 'text',
+  bool: 'boolean',
+  bytea: 'bytea',
+  uuid: 'uuid',
+  date: 'date',
+  timestamptz: 'timestamptz',
+}
+
+/** What is done to the table, each after the one before: statements of one step are one transaction. */
+interface Script {
+  readonly what: string
+  readonly create?: string
+  readonly steps: readonly string[]
+}
+
+const scripts: readonly Script[] = [
+  {
+    what: 'columns come, with and without a value for the rows that are there',
+    steps: [
+      'ALTER TABLE T ADD b int; INSERT INTO T VALUES (10, NULL, 1)',
+      "ALTER TABLE T ADD c text DEFAULT 'hé ''q'''; ALTER TABLE T ADD d numeric(12,3) DEFAULT -0.5, ADD e timestamptz DEFAULT '2024-02-29 12:34:56.789+02'; UPDATE T SET b = id WHERE id < 104",
+      "ALTER TABLE T ADD f bytea DEFAULT '\\x00ff', ADD g uuid DEFAULT '00000000-0000-0000-0000-0000000000ff', ADD h bool DEFAULT true, ADD i date DEFAULT '0001-01-01', ADD j float8 DEFAULT 0.1, ADD k bigint DEFAULT 9223372036854775807; DELETE FROM T WHERE id = 102",
+      "ALTER TABLE T ALTER c SET DEFAULT 'other', ALTER b SET DEFAULT 9; INSERT INTO T (id) VALUES (11)",
+      'ALTER TABLE T ADD l int; ALTER TABLE T ALTER l SET DEFAULT 5; INSERT INTO T (id) VALUES (12)',
+    ],
+  },
+  {
+    what: 'columns go, also those that came a moment ago',
+    steps: [
+      'ALTER TABLE T ADD b int DEFAULT 7; INSERT INTO T VALUES (10)',
+      'ALTER TABLE T DROP a; UPDATE T SET b = 8 WHERE id = 130',
+      'ALTER TABLE T ADD c bigint DEFAULT 5, ADD d int; INSERT INTO T VALUES (11, 1, 6)',
+      'ALTER TABLE T DROP d; INSERT INTO T VALUES (14); ALTER TABLE T ADD e uuid, DROP b; INSERT INTO T VALUES (15)',
+    ],
+  },
+  {
+    what: 'a column goes and another one of its name and another type comes',
+    steps: ['ALTER TABLE T DROP a; ALTER TABLE T ADD a int DEFAULT 3; INSERT INTO T VALUES (10, 1)'],
+  },
+  {
+    what: 'columns are renamed, swapped, and moved on while rows change between',
+    steps: [
+      "ALTER TABLE T RENAME a TO b; INSERT INTO T VALUES (10, 'b')",
+      "ALTER TABLE T ADD a text DEFAULT 'z'; INSERT INTO T VALUES (11, 'x', 'y')",
+      "ALTER TABLE T RENAME a TO c; ALTER TABLE T RENAME b TO a; ALTER TABLE T RENAME c TO b; INSERT INTO T VALUES (12, 'x', 'y')",
+      "ALTER TABLE T RENAME id TO key; UPDATE T SET b = 'q' WHERE key < 103",
+    ],
+  },
+  {
+    what: 'types grow',
+    create: 'CREATE TABLE T (id int PRIMARY KEY, a smallint, b real, c numeric(9,2), d varchar(5), e int)',
+    steps: [
+      "INSERT INTO T VALUES (-1, -32768, 0.1, -9999999.99, 'abcde', 2147483647), (1, 32767, 'NaN', 1, NULL, -1)",
+      'ALTER TABLE T ALTER a TYPE int, ALTER d TYPE varchar(20); INSERT INTO T VALUES (2, 100000)',
+      "ALTER TABLE T ALTER a TYPE bigint, ALTER b TYPE float8, ALTER c TYPE numeric(18,2), ALTER d TYPE text, ALTER e TYPE bigint; INSERT INTO T VALUES (3, 4294967296, 0.1, 1e15, 'long enough', 5)",
+      'ALTER TABLE T ALTER c TYPE numeric(38,2); INSERT INTO T VALUES (4, 1, 1, 1e35)',
+      'ALTER TABLE T ALTER id TYPE bigint; INSERT INTO T VALUES (4294967296); UPDATE T SET a = 0 WHERE id = -1; DELETE FROM T WHERE id = 2',
+    ],
+  },
+  {
+    what: 'the key is another one',
+    create: 'CREATE TABLE T (id int, a text NOT NULL, b int, CONSTRAINT "T pk" PRIMARY KEY (id))',
+    steps: [
+      "INSERT INTO T SELECT i, 'k' || i, i FROM generate_series(1, 100) i",
+      'ALTER TABLE T DROP CONSTRAINT "T pk", ADD CONSTRAINT "T pk" PRIMARY KEY (a); UPDATE T SET b = 0 WHERE id < 10; DELETE FROM T WHERE id BETWEEN 20 AND 30',
+      "UPDATE T SET a = 'x' || a WHERE id BETWEEN 40 AND 45; INSERT INTO T VALUES (20, 'k20', 1)",
+      'ALTER TABLE T DROP CONSTRAINT "T pk", ADD CONSTRAINT "T pk" PRIMARY KEY (id, a); UPDATE T SET b = 1 WHERE id > 90',
+      'ALTER TABLE T REPLICA IDENTITY FULL; UPDATE T SET b = 2 WHERE id > 95; ALTER TABLE T DROP CONSTRAINT "T pk"; INSERT INTO T VALUES (1, \'dup\', 1)',
+      'ALTER TABLE T ADD c int DEFAULT 4; DELETE FROM T WHERE id = 60; UPDATE T SET c = 5 WHERE id = 61',
+    ],
+  },
+]
+
+/** A table of 200 rows: some in files, some in memory. */
+const usual = 'CREATE TABLE T (id int PRIMARY KEY, a text)'
+const rows = "INSERT INTO T SELECT i, 'a' || i FROM generate_series(100, 300) i"
+
+for (const [number, script] of scripts.entries()) {
+  for (const mode of ['one by one', 'in one transaction', 'while away'] as const) {
+    test(`${script.what}, ${mode}`, { timeout: 60_000 }, async () => {
+      const folder = await mkdtemp(join(tmpdir(), 'frazil-schema-'))
+      const name = `case_${number}_${mode.replaceAll(' ', '_')}`
+      const one = new Case(name, folder)
+      try {
+        await one.run(script.create ?? usual)
+        if (!script.create) await one.run(rows)
+        await one.start()
+        await one.agree()
+        if (!script.create) await one.run("UPDATE T SET a = 'changed' WHERE id < 120")
+        if (mode === 'one by one') {
+          for (const step of script.steps) {
+            await one.run(`BEGIN; ${step}; COMMIT`)
+            await one.agree()
+          }
+        } else if (mode === 'in one transaction') {
+          await one.run(`BEGIN; ${script.steps.join('; ')}; COMMIT`)
+        } else {
+          await one.stop()
+          for (const step of script.steps) await one.run(`BEGIN; ${step}; COMMIT`)
+          await one.start()
+        }
+        await one.everywhere()
+      } finally {
+        await one.stop()
+        await one.run('DROP TABLE T')
+        await dropSlot(name)
+        await client.query(`DROP PUBLICATION IF EXISTS ${name}`)
+        await rm(folder, { recursive: true, force: true })
+      }
+    })
+  }
+}
+
+/** What cannot be followed from the stream alone: the table says so, and keeps what it has. */
+const unclear = [
+  {
+    what: 'a value of its own for each row',
+    ddl: 'ALTER TABLE T ADD b uuid DEFAULT gen_random_uuid()',
+    reason: /new column "b" with a value of its own in each row/,
+  },
+  { what: 'numbers in order', ddl: 'ALTER TABLE T ADD b serial', reason: /new column "b" with a value of its own in each row/ },
+  {
+    what: 'a default that is not a number',
+    ddl: "ALTER TABLE T ADD b float8 DEFAULT 'NaN'",
+    reason: /new column "b" with a value/,
+  },
+  { what: 'another type', ddl: 'ALTER TABLE T ALTER a TYPE int USING 1', reason: /column "a" changed from string to int/ },
+  { what: 'another type of the same form', ddl: 'ALTER TABLE T ALTER a TYPE char(8)', reason: /another type for column "a"/ },
+  {
+    what: 'a column dropped and made again',
+    ddl: 'ALTER TABLE T DROP a; ALTER TABLE T ADD a text',
+    reason: /can be understood as two things/,
+  },
+  { what: 'no key any more', ddl: 'ALTER TABLE T DROP CONSTRAINT "T_pkey"', reason: /has no replica identity any more/ },
+] as const
+
+test('what the stream does not tell stops the table, and the others go on', { timeout: 60_000 }, async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'frazil-schema-'))
+  const names = unclear.map((_, i) => `unclear_${i}`)
+  for (const name of names) {
+    await client.query(`CREATE TABLE ${name} (id int PRIMARY KEY, a text); INSERT INTO ${name} VALUES (1, '1')`)
+  }
+  await client.query('CREATE TABLE clear (id int PRIMARY KEY)')
+  const engine = await open({
+    warehouse: join(folder, 'lake'),
+    local: join(folder, 'local'),
+    memory: '64MB',
+    sources: {
+      shop: {
+        type: 'postgres',
+        url: server.url,
+        tables: [...names, 'clear'].map((name) => `public.${name}`),
+        slot: 'unclear',
+        publication: 'unclear',
+      },
+    },
+  })
+  try {
+    await engine.query('SELECT 1', { wait: 'now' })
+    for (const [i, { ddl }] of unclear.entries()) {
+      const sql = ddl.replaceAll('"T_pkey"', `unclear_${i}_pkey`).replaceAll(/\bT\b/g, names[i])
+      await client.query(`${sql}; INSERT INTO ${names[i]} (id) VALUES (2)`)
+    }
+    await client.query('INSERT INTO clear VALUES (1)')
+    const wait = { shop: await walPosition(client) }
+    assert.deepEqual((await engine.query('SELECT * FROM shop.clear', { wait })).rows, [[1]])
+    const { tables } = await engine.status()
+    for (const [i, { what, reason }] of unclear.entries()) {
+      const status = tables.find(({ table }) => table === names[i])
+      assert.equal(status?.health, 'detached', what)
+      assert.match(status.reason ?? '', reason, what)
+    }
+    assert.equal(tables.find(({ table }) => table === 'clear')?.health, 'streaming')
+  } finally {
+    await engine.close()
+    await dropSlot('unclear')
+    await rm(folder, { recursive: true, force: true })
+  }
+})
+
+test('a table that gets another name or schema is the same one in the lake', { timeout: 60_000 }, async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'frazil-schema-'))
+  await client.query("CREATE SCHEMA other; CREATE TABLE moving (id int PRIMARY KEY, a text); INSERT INTO moving VALUES (1, '1')")
+  const start = async (): Promise<Lake> =>
+    open({
+      warehouse: join(folder, 'lake'),
+      local: join(folder, 'local'),
+      memory: '64MB',
+      sources: { shop: { type: 'postgres', url: server.url, tables: ['public.moving'], slot: 'moving', publication: 'moving' } },
+    })
+  let engine = await start()
+  await engine.query('SELECT 1', { wait: 'now' })
+  const rows = async (): Promise<unknown> =>
+    (await engine.query('SELECT * FROM shop.moving ORDER BY 1', { wait: { shop: await walPosition(client) } })).rows
+  try {
+    await client.query("ALTER TABLE moving RENAME TO moved; INSERT INTO moved VALUES (2, '2')")
+    assert.deepEqual(await rows(), [
+      [1, '1'],
+      [2, '2'],
+    ])
+    await engine.close()
+    await client.query(
+      "ALTER TABLE moved SET SCHEMA other; ALTER TABLE other.moved ADD b int; INSERT INTO other.moved VALUES (3, '3', 3)",
+    )
+    engine = await start()
+    assert.deepEqual(await rows(), [
+      [1, '1', null],
+      [2, '2', null],
+      [3, '3', 3],
+    ])
+    // Its old name belongs to another table now: which one is meant is not ours to say.
+    await engine.close()
+    await client.query('CREATE TABLE moving (id int PRIMARY KEY)')
+    engine = await start()
+    await engine.query('SELECT 1', { wait: 'now' })
+    const [{ reason }] = (await engine.status()).tables
+    assert.match(reason ?? '', /its name belongs to another one/)
+  } finally {
+    await engine.close()
+    await dropSlot('moving')
+    await rm(folder, { recursive: true, force: true })
+  }
+})
