@@ -1,6 +1,12 @@
 import { createServer, connect } from 'node:net'
 import type { AddressInfo, Server, Socket } from 'node:net'
 
+/** Hears both directions of one connection. */
+export interface Tap {
+  fromClient(bytes: Buffer): void
+  fromServer(bytes: Buffer): void
+}
+
 interface Pair {
   readonly client: Socket
   readonly server: Socket
@@ -12,10 +18,10 @@ export class TcpProxy {
   readonly port: number
   /** How many bytes of the server's a connection made from now on lets through before it is reset; null: all. */
   cutAfter: (() => number) | null = null
+  /** Listens to each connection made from now on. */
+  tap: (() => Tap) | null = null
   /** Connections that were cut. */
   cuts = 0
-  /** Bytes that clients have sent. */
-  sent = 0
   readonly #listener: Server
   readonly #pairs = new Set<Pair>()
 
@@ -57,14 +63,16 @@ export class TcpProxy {
   #join(client: Socket, server: Socket): void {
     const pair: Pair = { client, server, silent: false }
     this.#pairs.add(pair)
+    const tap = this.tap?.()
     let left = this.cutAfter?.() ?? Number.POSITIVE_INFINITY
     client.on('data', (bytes) => {
-      this.sent += bytes.length
+      tap?.fromClient(bytes)
       if (!pair.silent) server.write(bytes)
     })
     server.on('data', (bytes) => {
       if (pair.silent) return
       const part = bytes.subarray(0, left)
+      tap?.fromServer(part)
       left -= part.length
       // At the very byte: the rest of the message never comes.
       if (left === 0) client.write(part, () => this.#reset(pair))

@@ -115,6 +115,8 @@ class PostgresSource implements Source {
     } finally {
       this.#copy?.copy.close()
       if (!this.#closing.signal.aborted || this.#closed) await this.#stream?.close()
+      // However it ended, nothing of it goes on asking the server.
+      this.#closing.abort()
       this.#decoder?.release()
       this.#retired.releaseAll()
       await this.#dropControl()
