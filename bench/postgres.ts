@@ -38,6 +38,7 @@ try {
   if (wanted('stream') || wanted('update')) rawRate = await stream()
   if (wanted('backlog')) await backlog()
   if (wanted('update')) await updates(rawRate)
+  if (wanted('transaction')) await transaction()
   if (wanted('latency')) await latency()
   const about = { ...surroundings(), postgres: postgres.version, 'postgres fsync': 'off', 'frazil memory': memory, scale }
   publish({ question: 'postgres', surroundings: about, figures }, options.only === undefined && scale === 1 && !options.profile)
@@ -213,6 +214,29 @@ async function updates(rawRate: number): Promise<void> {
   })
   note("update : pg_recvlogical's inserts", rows / seconds / rawRate, '×', { at: 'least', value: 2 })
   await postgres.client.query('DROP TABLE u')
+}
+
+/** From the return of COMMIT until another process sees the rows of one large transaction. */
+async function transaction(): Promise<void> {
+  const rows = Math.round(1e6 * scale)
+  await postgres.client.query(`CREATE TABLE l (${columns})`)
+  const frazil = await ready('transaction', 'l')
+  const seconds: number[] = []
+  for (let i = 0; i < 3; i++) {
+    await postgres.client.query(
+      `BEGIN; INSERT INTO l SELECT ${row('g')} FROM generate_series(${i * rows + 1}::bigint, ${(i + 1) * rows}) AS g; COMMIT`,
+    )
+    const committed = performance.now()
+    const last = String((i + 1) * rows)
+    while ((await frazil.query('SELECT id FROM bench.l WHERE id = $1', undefined, [last])).rows.length === 0);
+    seconds.push((performance.now() - committed) / 1000)
+  }
+  seconds.sort((a, b) => a - b)
+  note(`a transaction of ${rows / 1e6} M rows, from COMMIT until seen`, seconds[1], 's', { at: 'most', value: 1 }, 'median of 3')
+  await sameRows(frazil, 'l')
+  await stop(frazil, 'transaction')
+  await forget()
+  await postgres.client.query('DROP TABLE l')
 }
 
 async function latency(): Promise<void> {
