@@ -29,7 +29,7 @@ describe('a whole pipeline', () => {
     await underSeeds(3, async (seed) => {
       const random = seededRandom(seed)
       using world = new World(newHistory(random, random.below(30)), random)
-      const process = await world.start(new Gate(), { source: { lostConnection: 0.2 } })
+      const process = await world.start(new Gate(), { source: { lostConnection: 0.2, streamed: seed % 2 === 0 ? 0 : 0.6 } })
       for (let round = 0; round < 6; round++) {
         for (let i = random.below(12); i >= 0; i--) world.history.add(someTransaction(world.history, random))
         await process.checkViews().catch((error: unknown) => {
@@ -54,7 +54,7 @@ describe('a whole pipeline', () => {
       for (let life = 0; life < 6; life++) {
         for (let i = random.below(10); i >= 0; i--) world.history.add(someTransaction(world.history, random))
         const gate = new Gate(random.below(2) === 0 ? 'dies-before' : 'dies-after', 1 + random.below(40))
-        const process = await world.start(gate, { source: { lostConnection: 0.1, batch: 1 + random.below(20) } })
+        const process = await world.start(gate, { source: { lostConnection: 0.1, streamed: 0.3, batch: 1 + random.below(20) } })
         await process.catchUp()
         assert.equal(process.failure, null)
         process.die()
@@ -126,7 +126,7 @@ describe('a whole pipeline', () => {
     await underSeeds(3, async (seed) => {
       const random = seededRandom(seed)
       using world = new World(newHistory(random, 3), random)
-      const process = await world.start(new Gate(), { memory: 500_000, onEvent, source: { batch: 3 } })
+      const process = await world.start(new Gate(), { memory: 500_000, onEvent, source: { batch: 3, streamed: 0.5 } })
       assert.ok(await process.catchUp(), process.failure?.stack)
       for (let i = 0; i < 40; i++) {
         if (i % 4 === 0) world.history.add(someTransaction(world.history, random))
@@ -142,6 +142,49 @@ describe('a whole pipeline', () => {
       assert.equal(await world.check('at the end'), Number(world.history.head))
     })
     assert.ok(pressed > 0, 'memory was short')
+  })
+
+  it('applies a transaction that is much larger than memory, and readers see what was before it meanwhile', async () => {
+    const random = seededRandom(firstSeed)
+    using world = new World(newHistory(random, 3), random)
+    const actions = new Set<string>()
+    const gate = new Gate()
+    const process = await world.start(gate, {
+      memory: 1_500_000,
+      source: { capacity: 1023, streamed: 0.5 },
+      onEvent: (event) => void (event.type === 'pressure' && actions.add(event.action)),
+    })
+    assert.ok(await process.catchUp(), process.failure?.stack)
+    const key = (i: number): bigint => BigInt(i) + 1000n
+    const rows = 40_000
+    const all = Array.from({ length: rows }, (_, i) => i)
+    world.history.add([
+      ...all.map((i): SimulatedChange => ({ op: 'insert', table: 'long', row: ['new', key(i), i] })),
+      ...all.map((i): SimulatedChange => {
+        const row = ['changed', key(i), 1]
+        if (i % 3 === 0) return { op: 'delete', table: 'long', old: row, mustExist: true }
+        return { op: 'upsert', table: 'long', row, mustExist: true }
+      }),
+      ...manyInserts(random, 1000),
+    ])
+    const before = Number(world.history.head) - 1
+    let seen = 0
+    const caughtUp = process.catchUp()
+    const isOver = caughtUp.then(() => true)
+    const turn = (): Promise<false> => new Promise((resolve) => setImmediate(resolve, false))
+    while (!(await Promise.race([isOver, turn()]))) {
+      if (process.failure) break
+      const { source } = await process.pipeline.status()
+      if (source.position !== String(before) || seen > 20) continue
+      await process.checkViews()
+      seen++
+    }
+    assert.ok(await caughtUp, process.failure?.stack)
+    assert.ok(seen > 0)
+    assert.deepEqual([...actions].sort(), ['spilling', 'staging'])
+    await process.checkViews()
+    process.die()
+    assert.equal(await world.check('at the end'), Number(world.history.head))
   })
 
   it('commits nothing past rows that are still on their way to a staged file', async () => {

@@ -184,7 +184,7 @@ export interface ProcessSettings {
   readonly commitEveryMs?: number
   /** Folder of key runs; processes that come one after another share one. */
   readonly local?: string
-  readonly source?: Partial<Pick<SimulatedOptions, 'capacity' | 'lostConnection' | 'batch'>>
+  readonly source?: Partial<Pick<SimulatedOptions, 'capacity' | 'lostConnection' | 'batch' | 'streamed'>>
   /** One lane to a file worker each. */
   readonly workers?: readonly (HeldWorker | null)[]
   readonly onEvent?: (event: EngineEvent) => void

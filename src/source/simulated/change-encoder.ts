@@ -110,6 +110,7 @@ function keyFieldsOf(table: SourceTable): readonly Field[] {
 /** `next` joined to `last` when it goes on with the same rows, else null. */
 export function joined(last: Change, next: Change): Change | null {
   if (last.type === 'truncate' || next.type === 'truncate' || last.table !== next.table) return null
+  if (last.streamed?.transaction !== next.streamed?.transaction || last.streamed?.part !== next.streamed?.part) return null
   if (last.type === 'insert' && next.type === 'insert') {
     return last.segment === next.segment && last.to === next.from ? { ...last, to: next.to } : null
   }

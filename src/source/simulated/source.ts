@@ -1,7 +1,9 @@
 import { FrazilError, assert } from '../../base/index.ts'
 import type { Random } from '../../base/index.ts'
-import type { Change, Position, SourceEvent, SourceTable, Value } from '../../data/index.ts'
+import type { Change, Position, SourceEvent, SourceTable, StreamedPart, Value } from '../../data/index.ts'
 import type { Source, SourceParts, SourceState } from '../source.ts'
+import { Ahead } from './ahead.ts'
+import type { Piece } from './ahead.ts'
 import { ChangeEncoder, joined } from './change-encoder.ts'
 import type { SimulatedChange, SimulatedHistory } from './history.ts'
 
@@ -14,6 +16,8 @@ export interface SimulatedOptions {
   readonly capacity: number
   /** Chance that the connection is lost within a transaction. */
   readonly lostConnection?: number
+  /** Chance, at each transaction, that some are given out in pieces before their turn, and some that never happened. */
+  readonly streamed?: number
   /** Most transactions in one array of events. */
   readonly batch?: number
 }
@@ -38,6 +42,7 @@ export class SimulatedSource implements Source {
   readonly name: string
   readonly #options: SimulatedOptions
   readonly #parts: SourceParts
+  readonly #ahead: Ahead
   readonly #encoders = new Map<string, ChangeEncoder>()
   /** By table: the position from which its changes are wanted; absent while it is copied. */
   readonly #floors = new Map<string, number>()
@@ -55,6 +60,7 @@ export class SimulatedSource implements Source {
     this.name = options.name
     this.#options = options
     this.#parts = parts
+    this.#ahead = new Ahead(options.history, options.random)
   }
 
   async *open(state: SourceState | null): AsyncIterableIterator<readonly SourceEvent[]> {
@@ -149,27 +155,57 @@ export class SimulatedSource implements Source {
 
   /** Some transactions, not beyond the snapshot of a table that is still copied. */
   async *#stream(): AsyncIterableIterator<readonly SourceEvent[]> {
-    const { history, random, lostConnection = 0, batch = 8 } = this.#options
+    const { history, random, lostConnection = 0, streamed = 0, batch = 8 } = this.#options
     const end = Math.min(history.transactions.length, ...this.#copies.map(({ floor }) => floor))
     for (let left = 1 + random.below(batch); left > 0 && this.#position < end; left--) {
+      if (random.next() < streamed) {
+        for (const piece of this.#ahead.pieces(this.#position, end)) yield* this.#piece(piece)
+      }
+      if (this.#closed) return
+      const open = this.#ahead.finish(this.#position)
+      if (open) {
+        for (const piece of open.rest) yield* this.#piece(piece)
+        if (this.#closed) return
+        this.#position++
+        this.#events.push(this.#commit(open.transaction))
+        continue
+      }
       const isLost = random.next() < lostConnection
       const changes = history.transactions[this.#position]
       for (const change of changes.slice(0, isLost ? random.below(changes.length + 1) : changes.length)) {
-        yield* this.#change(change)
+        yield* this.#change(change, this.#position)
         if (this.#closed) return
       }
       if (isLost) {
+        this.#ahead.clear()
         this.#events.push({ type: 'abort' })
         continue
       }
       this.#position++
-      this.#events.push({ type: 'commit', position: String(this.#position), timeMs: this.#parts.clock.now() })
+      this.#events.push(this.#commit())
     }
   }
 
-  async *#change(change: SimulatedChange): AsyncIterableIterator<readonly SourceEvent[]> {
+  #commit(transaction?: number): SourceEvent {
+    const commit = { type: 'commit', position: String(this.#position), timeMs: this.#parts.clock.now() } as const
+    return transaction === undefined ? commit : { ...commit, transaction }
+  }
+
+  async *#piece(piece: Piece): AsyncIterableIterator<readonly SourceEvent[]> {
+    if ('rollback' in piece) {
+      const { transaction, part } = piece.rollback
+      this.#events.push({ type: 'rollback', transaction, part, table: null })
+      return
+    }
+    for (const change of piece.changes) {
+      if (!this.#closed) yield* this.#change(change, piece.place, piece.streamed)
+    }
+  }
+
+  /** @param place of its transaction in the history */
+  async *#change(change: SimulatedChange, place: number, streamed?: StreamedPart): AsyncIterableIterator<readonly SourceEvent[]> {
     const floor = this.#floors.get(change.table)
-    if (this.#failed.has(change.table) || floor === undefined || this.#position < floor) return
+    if (this.#failed.has(change.table) || floor === undefined || place < floor) return
     const table = this.#options.history.tables.find(({ id }) => id === change.table)
     assert(table, 'a table of the history')
     if (change.op === 'fail') {
@@ -184,6 +220,7 @@ export class SimulatedSource implements Source {
       if (this.#closed) return
       next = this.#encoder(table).encode(change)
     }
+    if (streamed) next = { ...next, streamed }
     const last = this.#events.at(-1)
     const both = last && isChange(last) ? joined(last, next) : null
     if (both) this.#replaceLast(both)
