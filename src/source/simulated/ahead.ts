@@ -46,7 +46,7 @@ export class Ahead {
   *pieces(place: number, end: number): Generator<Piece, void> {
     const random = this.#random
     if (random.below(2) === 0) this.#begin(place, end)
-    for (const open of [...this.#open]) {
+    for (const open of this.#open.slice()) {
       if (random.below(2) === 0) yield* this.#piece(open, 1 + random.below(longestPiece))
       if (open.place !== null || random.below(4) > 0) continue
       this.#open.splice(this.#open.indexOf(open), 1)
