@@ -520,6 +520,22 @@ test('a streamed transaction that ended before the copy of a table began is none
   assert.deepEqual((await feed(decoder, streamedTransaction(150))).at(-1)?.type, 'commit')
 })
 
+test('postgres faults 34 and 35: a flood of keepalives is one progress; what is unknown is passed over or refused', async () => {
+  const decoder = changeDecoder()
+  const keepalives = Array.from({ length: 10_000 }, (_, i) =>
+    Buffer.concat([Buffer.from('k'), int32(0), int32(i + 1), Buffer.alloc(9)]),
+  )
+  assert.deepEqual(await feed(decoder, keepalives), [{ type: 'progress', position: '0/2710' }])
+  assert.deepEqual(await feed(decoder, [Buffer.from('s-of-a-newer-protocol')]), [])
+  // Positions of frames are 0/0 here, and nothing depends on them.
+  for (const which of [0, 1, 2, 7]) {
+    const messages = transaction()
+    messages[which] = Buffer.concat([messages[which], Buffer.from([0])])
+    await assert.rejects(feed(changeDecoder(), messages), { kind: 'corrupt' }, `a byte too much in message ${which}`)
+  }
+  await assert.rejects(feed(changeDecoder(), [xlog(Buffer.from('?'))]), { kind: 'corrupt', code: 'bad-message' })
+})
+
 test('a damaged stream ends with `corrupt` or stops the table, and nothing else', async () => {
   const property = fc.asyncProperty(
     fc.integer({ min: 0, max: 20 }),
