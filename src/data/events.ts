@@ -101,19 +101,29 @@ export type SourceEvent =
   /** Nothing happened up to `position`, and no transaction is open. */
   | { readonly type: 'progress'; readonly position: Position }
   /**
-   * A table exists now; or, for one that is copied already, has changed its shape: an event of the open transaction, before its
-   * first rows of that shape. What came before, in this transaction too, has the old shape.
+   * The copy of a table begins (`copying`), or begins again: what changes until `copied` is kept by whoever takes the events. Or, without
+   * it, a table that is copied has changed its shape: an event of the open transaction, before its first rows of that shape. What came
+   * before, in this transaction too, has the old shape.
    */
-  | { readonly type: 'table'; readonly table: SourceTable; readonly streamed?: StreamedPart }
+  | {
+      readonly type: 'table'
+      readonly table: SourceTable
+      readonly streamed?: StreamedPart
+      /** `estimatedRows`: about how many rows will be copied, null where nobody knows. */
+      readonly copying?: { readonly estimatedRows: number | null }
+    }
   /** Rows of an initial copy, outside transactions: no look-ups, not visible before `copied`. */
   | { readonly type: 'copy'; readonly table: string; readonly segment: Segment; readonly from: number; readonly to: number }
-  /** The copy is complete; the table joins the views with the first commit at or past `floor`. */
+  /**
+   * The copy is complete, with all that was committed up to `floor`: changes of transactions at or before it are forgotten. The table
+   * joins the views with the first commit at or past `floor`.
+   */
   | { readonly type: 'copied'; readonly table: string; readonly floor: Position; readonly rows: number }
-  /** This table cannot go on; the others do. */
-  | { readonly type: 'failed'; readonly table: string; readonly error: FrazilError }
+  /** This table cannot go on; the others do. `copying`: only its copy cannot; rows that the lake has from before are not affected. */
+  | { readonly type: 'failed'; readonly table: string; readonly error: FrazilError; readonly copying?: boolean }
   /** A scope (a Kafka partition; Postgres has one) is ours, goes away within the deadline, or is gone. */
   | { readonly type: 'assigned'; readonly scope: string }
   | { readonly type: 'revoked'; readonly scope: string; readonly deadlineMs: number }
   | { readonly type: 'lost'; readonly scope: string }
-  /** Configured tables are copied and the stream is open. */
+  /** The stream is open. Tables may still be copied. */
   | { readonly type: 'streaming' }

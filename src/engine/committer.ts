@@ -167,6 +167,12 @@ export class Committer {
     )
   }
 
+  /** Remembers which tables were asked to be copied again, so that a later start goes on with it. */
+  async rememberAgain(): Promise<void> {
+    const again = [...this.#parts.mirror.arrivals.again]
+    await this.exclusively(() => this.#land({ ...this.#record, again }, (states) => swap(this.#parts, [], states)))
+  }
+
   /** Whether a commit is under way. */
   get busy(): boolean {
     return this.#commits > 0
@@ -246,7 +252,9 @@ export class Committer {
     const { live } = mirror
     const fresh = live.filter(({ iceberg }) => iceberg.metadataLocation === null)
     const dirty = live.filter(({ table }) => table.dirty)
-    if (dirty.length === 0 && fresh.length === 0 && mirror.detached.length === this.#record.detached.length) {
+    const same =
+      mirror.detached.length === this.#record.detached.length && mirror.arrivals.again.size === (this.#record.again ?? []).length
+    if (dirty.length === 0 && fresh.length === 0 && same) {
       const recent = !demanded && clock.monotonic() - this.#lastCommitAt < idlePositionMs
       if (position === this.#record.position || recent) return
     }
@@ -270,10 +278,9 @@ export class Committer {
         .filter((mirrored) => mirrored.iceberg.metadataLocation !== null || entries.some((entry) => entry.mirrored === mirrored))
         .map(({ table, floor }) => ({ table: table.shapeAt(commit).source, floor: floor ?? position })),
       detached: mirror.detached,
-      // Whatever is not in the catalog with this commit: still copied, waiting for its floor, or joined a moment ago.
-      copying: [...mirror.tables]
-        .filter((mirrored) => mirrored.iceberg.metadataLocation === null && !entries.some((entry) => entry.mirrored === mirrored))
-        .map(({ iceberg }) => iceberg.location),
+      // Whatever is in no snapshot with this commit: still copied, waiting for its floor, or joined a moment ago.
+      copying: mirror.unfinished((mirrored) => entries.some((entry) => entry.mirrored === mirrored)),
+      again: [...mirror.arrivals.again],
     }
     const result = await this.#land(record, (states) =>
       commitToLake(this.#parts, {
@@ -293,6 +300,7 @@ export class Committer {
     for (const [i, { mirrored, plan }] of entries.entries()) {
       mirrored.iceberg = result.tables[i]
       mirrored.committed = position
+      mirrored.copiedTo = null
       files += plan.added.length
       rows += plan.added.reduce((sum, file) => sum + file.recordCount, 0)
       deletes += plan.vectors.reduce((sum, vector) => sum + vector.cardinality, 0)

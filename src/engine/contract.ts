@@ -20,8 +20,16 @@ export interface TableStatus {
   readonly dataFiles: number
   /** Rows of data files marked deleted, committed or not. */
   readonly deletedRows: number
-  /** Rows copied so far and the estimated total while copying. */
-  readonly copy: { readonly rows: number; readonly estimated: number | null } | null
+  /**
+   * While its rows are copied: how many so far, bytes of data files made of them, about how many there will be and how much longer it
+   * will take, as far as that is known. A table that is copied again shows the rows that it had until then.
+   */
+  readonly copy: {
+    readonly rows: number
+    readonly bytes: number
+    readonly estimated: number | null
+    readonly leftMs: number | null
+  } | null
 }
 
 export interface SourceStatus {

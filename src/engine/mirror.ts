@@ -1,22 +1,22 @@
-import { AssertionError, FrazilError, assert } from '../base/index.ts'
+import { FrazilError, assert } from '../base/index.ts'
 import type { Clock, Random } from '../base/index.ts'
-import type { Position, Segment, SourceEvent, SourceTable } from '../data/index.ts'
+import type { Position, SourceEvent, SourceTable } from '../data/index.ts'
 import { encodeJson } from '../format/json/index.ts'
 import type { Catalog } from '../iceberg/catalog/index.ts'
-import { createTable, loadTable, schemaToJson } from '../iceberg/index.ts'
+import { loadTable, schemaToJson } from '../iceberg/index.ts'
 import type { DataFile, IcebergTable } from '../iceberg/index.ts'
 import type { EngineEvent } from '../observe/index.ts'
-import { locationSegment } from '../storage/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
-import { ColdFile, KeyRun, Table, isPartial, keySpecOf, keyTag, keyWords } from '../table/index.ts'
+import { KeyRun, Table, isPartial, keySpecOf, keyTag, keyWords } from '../table/index.ts'
 import type { ChangeLog, ChangeLogParts, FilePool, FileWriter, LoggedChange, TableShape, TableWork } from '../table/index.ts'
+import { Arrivals } from './arrivals.ts'
+import type { ArrivingTable, Reached } from './arriving-table.ts'
 import type { TableStatus } from './contract.ts'
-import { fullName } from './mirrored-table.ts'
+import { fullName, shapeOf } from './mirrored-table.ts'
 import type { MirroredTable } from './mirrored-table.ts'
 import { OpenTransactions } from './open-transactions.ts'
 import { recoverTable, runPathOf } from './recovery.ts'
 import type { DetachedTable, SourceRecord } from './state-record.ts'
-import { TableCopy } from './table-copy.ts'
 
 export interface MirrorParts {
   /** Name of the source. */
@@ -41,6 +41,8 @@ interface Hands {
   insist<T>(work: () => Promise<T>): Promise<T>
 }
 
+type Sick = (id: string, error: FrazilError) => void
+
 /** Rows after which a long transaction lets other work have a turn. */
 const yieldRows = 16_384
 /** Readers do not wait for a transaction with more rows: they see what was before it. Fewer take some 20 ms. */
@@ -62,12 +64,14 @@ export class Mirror {
   #held = false
   /** Rows of the source commit that is being applied are on their way to files. */
   #staging: Promise<void> | null = null
-  /** Copied tables that wait for the position from which they are whole. */
-  readonly #joining = new Set<MirroredTable>()
+  /** Tables that are being copied; one that is copied again is in `#tables` as well. */
+  readonly arrivals: Arrivals
+  #sinceYield = 0
 
   constructor(parts: MirrorParts) {
     this.#parts = parts
     this.#open = new OpenTransactions(parts.memory)
+    this.arrivals = new Arrivals({ ...parts, openFile: (iceberg, shape, folder) => this.openFile(iceberg, shape, folder) })
   }
 
   get tables(): Iterable<MirroredTable> {
@@ -81,11 +85,6 @@ export class Mirror {
   /** Tables that are in the views and take changes. */
   get live(): (MirroredTable & { table: Table })[] {
     return [...this.#tables.values()].filter(isLive)
-  }
-
-  /** Whether rows of an initial copy are on their way to files. */
-  get copying(): boolean {
-    return [...this.#tables.values()].some(({ copy }) => copy !== null)
   }
 
   // ---- coming --------------------------------------------------------------------------------------------------------------
@@ -107,7 +106,6 @@ export class Mirror {
         source,
         iceberg,
         table,
-        copy: null,
         health: 'streaming',
         reason: null,
         floor,
@@ -129,7 +127,9 @@ export class Mirror {
    * It is then remembered as one that is not read.
    */
   async nameTaken(source: SourceTable): Promise<boolean> {
-    if (this.#tables.has(source.id) || !(await this.#parts.catalog.load(source))) return false
+    if (this.#tables.has(source.id) || this.arrivals.get(source.id)) return false
+    if (this.arrivals.again.has(fullName(source)) && this.#formerOf(source)) return false
+    if (!(await this.#parts.catalog.load(source))) return false
     const { id, namespace, name } = source
     this.#detached.set(id, {
       id,
@@ -141,92 +141,92 @@ export class Mirror {
     return true
   }
 
-  /** Starts the initial copy of a table. Returns the location of its files, or null when the table is here already. */
-  async beginCopy(source: SourceTable): Promise<string | null> {
-    const known = this.#tables.get(source.id)
-    if (known && known.health !== 'copying') return null
-    const { store, clock, random } = this.#parts
-    if (known) {
-      // It begins again: what it wrote so far is nobody's.
-      await known.copy?.abort()
-      await deleteAll(store, known.iceberg.location)
+  /**
+   * Starts the copy of a table, or starts it again. A table that was asked to be copied again keeps its rows until the copy is complete.
+   * Returns the folder of the copy's files, or null when the table is here and nobody has asked.
+   */
+  async beginCopy(source: SourceTable, estimatedRows: number | null): Promise<string | null> {
+    const begun = this.arrivals.get(source.id)
+    const former = begun?.replaces === false ? null : this.#formerOf(source)
+    if (!begun && (former ? !this.arrivals.again.has(fullName(source)) : this.#tables.has(source.id))) return null
+    const { next, folder } = await this.arrivals.begin(source, former, estimatedRows)
+    if (!former) {
+      this.#tables.set(source.id, next)
+      this.#setHealth(next, 'copying', null)
     }
-    const folder = `${locationSegment(source.namespace)}/${locationSegment(source.name)}-${random.uuid().slice(0, 8)}`
-    const iceberg = createTable(
-      { store, clock, random },
-      {
-        namespace: source.namespace,
-        name: source.name,
-        location: `${store.root}/${folder}`,
-        fields: source.fields,
-        key: source.key.kind === 'columns' ? source.key.columns : [],
-        properties: { 'frazil.source': this.#parts.source },
-      },
-    )
-    const mirrored: MirroredTable = {
-      source,
-      iceberg,
-      table: null,
-      copy: new TableCopy(source, iceberg, () => this.openFile(iceberg, shapeOf(source, iceberg))),
-      health: 'copying',
-      reason: null,
-      floor: null,
-      joined: false,
-      committed: null,
-    }
-    this.#tables.set(source.id, mirrored)
-    this.#setHealth(mirrored, 'copying', null)
-    return iceberg.location
+    return folder
   }
 
-  copyRows(id: string, segment: Segment, from: number, to: number): void {
-    const copy = this.#tables.get(id)?.copy
-    if (!copy) return
-    copy.add(segment, from, to)
-    this.#parts.emit({ type: 'copying', source: this.#parts.source, table: fullName(copy.source), rows: to - from })
+  /** The table of the same name that is in the lake, healthy or not. */
+  #formerOf(source: SourceTable): MirroredTable | null {
+    const name = fullName(source)
+    return [...this.#tables.values()].find((other) => other.health !== 'copying' && fullName(other.source) === name) ?? null
   }
 
-  /** The initial copy is complete: the table waits for `floor`, see {@link join}. */
-  async endCopy(id: string, floor: Position, rows: number): Promise<void> {
-    const mirrored = this.#tables.get(id)
-    const copy = mirrored?.copy
-    if (!mirrored || !copy) return
-    const files = await copy.finish()
-    assert(copy.rows === rows, `the copy of ${copy.source.sourceName} has all its rows`)
-    const table = new Table(shapeOf(mirrored.source, mirrored.iceberg), this.#parts.memory)
-    for (const { file, runPath } of files) {
-      const run =
-        runPath !== null && table.keySpec ? KeyRun.open(runPath, keyWords(table.keySpec), file.recordCount, false) : null
-      table.adopt(new ColdFile(file, run, { since: 0 }))
+  /**
+   * Lets copied tables into the views whose floor `position` has reached: applies what has changed since as source commit `commit`.
+   * Works like {@link apply}. With `holds` nothing else was changed by this source commit, so that readers need not wait. Not while a
+   * lake commit is under way if one takes the place of former rows.
+   */
+  *enter(
+    commit: number,
+    at: { readonly position: Position; readonly holds: boolean },
+    reached: Reached,
+    hands: Hands,
+    sick: Sick,
+  ): Generator<Promise<void> | null, number> {
+    const entering = this.arrivals.due(at.position, reached)
+    let rows = 0
+    this.#held = at.holds
+    for (const arriving of entering) {
+      // The former rows' table has marked in its segments what died since; segments that are read back are new.
+      if (arriving.replaces) yield arriving.held.spill().then(() => undefined)
+      rows += yield* this.#applyLog(arriving.next, commit, arriving.held, hands, sick)
     }
-    mirrored.table = table
-    mirrored.copy = null
-    mirrored.floor = floor
-    this.#joining.add(mirrored)
-    this.#parts.emit({ type: 'copied', source: this.#parts.source, table: fullName(copy.source), rows })
+    this.#held = false
+    for (const arriving of entering) if (this.arrivals.get(arriving.next.source.id) === arriving) this.#place(arriving, commit)
+    return rows
   }
 
-  /** Lets copied tables into the views whose floor `position` has reached. Returns whether there were any. */
-  join(position: Position, reached: (a: Position, b: Position) => boolean): boolean {
-    let joined = false
-    for (const mirrored of this.#joining) {
-      if (mirrored.floor === null || !reached(position, mirrored.floor)) continue
-      this.#joining.delete(mirrored)
-      mirrored.joined = true
-      joined = true
-      this.#setHealth(mirrored, 'streaming', null)
+  /** In one step: no reader sees less than the former rows or more than the new ones. */
+  #place(arriving: ArrivingTable, commit: number): void {
+    const { next } = arriving
+    const { source, table } = next
+    this.arrivals.entered(arriving)
+    if (!table) return
+    const former = arriving.replaces ? this.#formerOf(source) : null
+    if (former) {
+      if (former.iceberg.metadataLocation !== null) {
+        next.iceberg = former.iceberg
+        next.copiedTo = arriving.folder
+        next.committed = former.committed
+        table.replace(former.table, shapeOf(source, former.iceberg), commit)
+      }
+      if (former.table) this.#foreseeing.delete(former.table)
+      former.table?.close()
+      former.table = null
+      this.#tables.delete(former.source.id)
+      this.#detached.delete(former.source.id)
     }
-    return joined
+    this.#tables.set(source.id, next)
+    next.joined = true
+    this.#setHealth(next, 'streaming', null)
   }
 
-  /** Rows that a copy holds back for a fuller part go to a file worker now. */
-  handOverCopies(): void {
-    for (const { copy } of this.#tables.values()) copy?.handOver()
+  /** Folders with files that are in no snapshot, when a lake commit has these tables. */
+  unfinished(committed: (mirrored: MirroredTable) => boolean): string[] {
+    const joined = [...this.#tables.values()].filter((mirrored) => mirrored.joined && !committed(mirrored))
+    const fresh = joined.filter(({ iceberg }) => iceberg.metadataLocation === null).map(({ iceberg }) => iceberg.location)
+    return [...this.arrivals.folders, ...fresh, ...joined.flatMap(({ copiedTo }) => copiedTo ?? [])]
   }
 
   /** A new data file of a table and, for keyed tables, where its key run goes. */
-  openFile(iceberg: IcebergTable, { source, fields }: TableShape): { writer: FileWriter; runPath: string | null } {
-    const uri = `${iceberg.location}/data/${this.#parts.random.uuid()}.parquet`
+  openFile(
+    iceberg: IcebergTable,
+    { source, fields }: TableShape,
+    folder = `${iceberg.location}/data`,
+  ): { writer: FileWriter; runPath: string | null } {
+    const uri = `${folder}/${this.#parts.random.uuid()}.parquet`
     const key = keySpecOf(fields, source.key)
     const runPath = key ? runPathOf(this.#parts.local, iceberg.uuid, uri, keyTag(key, fields)) : null
     const writer = this.#parts.files.open({
@@ -242,18 +242,12 @@ export class Mirror {
 
   // ---- changes -------------------------------------------------------------------------------------------------------------
 
-  /** Whether the table is here and past its copy: a description of it tells of another shape then, not of a table to copy. */
-  isCopied(id: string): boolean {
-    const mirrored = this.#tables.get(id)
-    return mirrored !== undefined && (mirrored.table !== null || mirrored.health === 'detached')
-  }
-
   /** Keeps a change of an open source transaction. */
   change(change: LoggedChange): void {
-    const mirrored = this.#tables.get(change.type === 'table' ? change.table.id : change.table)
-    if (!mirrored || mirrored.health === 'detached') return
-    if (!mirrored.table) throw new AssertionError(`changes of ${mirrored.source.sourceName} came before its copy was complete`)
-    this.#open.add(change)
+    const id = change.type === 'table' ? change.table.id : change.table
+    this.arrivals.change(id, change)
+    const mirrored = this.#tables.get(id)
+    if (mirrored?.health === 'streaming') this.#open.add(change)
   }
 
   /** Tells the tables of changes that come next, so that they can read ahead for several transactions at once. */
@@ -274,6 +268,7 @@ export class Mirror {
   /** Forgets a streamed transaction, or a part of it, or what it changed in one table. */
   rollback(transaction: number, part: number | null, table: string | null): void {
     this.#open.rollback(transaction, part, table)
+    this.arrivals.rollback(transaction, part, table)
   }
 
   /** Whether readers of all tables see what was before the source commit that is being applied. */
@@ -281,16 +276,20 @@ export class Mirror {
     return this.#held
   }
 
-  /** Bytes of the pool that open transactions take. */
+  /** Bytes of the pool that open transactions take, and what is kept for tables that are being copied. */
   get pending(): number {
-    return this.#open.logs.reduce((sum, log) => sum + log.memory, 0)
+    return this.#logs.reduce((sum, log) => sum + log.memory, 0)
   }
 
-  /** Writes changes of open transactions to disk, the largest logs first, until they take little memory. Resolves with the bytes freed. */
+  get #logs(): ChangeLog[] {
+    return [...this.#open.logs, ...this.arrivals.logs]
+  }
+
+  /** Writes such changes to disk, the largest logs first, until they take little memory. Resolves with the bytes freed. */
   async spill(): Promise<number> {
     let left = this.pending
     let freed = 0
-    for (const log of this.#open.logs.sort((a, b) => b.memory - a.memory)) {
+    for (const log of this.#logs.sort((a, b) => b.memory - a.memory)) {
       if (freed > 0 && left < this.#parts.memory.pool.budget * spillShare) break
       left -= log.memory
       freed += await log.spill()
@@ -301,57 +300,69 @@ export class Mirror {
   /** Forgets all open source transactions. */
   abort(): void {
     this.#open.abort()
+    this.arrivals.abort()
   }
 
   /**
-   * Applies a transaction (null: the plain one) to every table that it touched. Yields after each few milliseconds of work, with
-   * what has to be waited for if anything. A table whose changes do not fit is given to `sick`, which condemns it or throws.
-   * Returns the rows.
+   * Applies a transaction (null: the plain one) to every table that it touched; for those that are being copied it is kept. Yields
+   * after each few milliseconds of work, with what has to be waited for if anything. A table whose changes do not fit is given to
+   * `sick`, which condemns it or throws. Returns the rows.
    */
   *apply(
     commit: number,
-    transaction: number | null,
+    { position, transaction }: { readonly position: Position; readonly transaction?: number },
+    reached: Reached,
     hands: Hands,
-    sick: (id: string, error: FrazilError) => void,
+    sick: Sick,
   ): Generator<Promise<void> | null, number> {
     let rows = 0
-    let sinceYield = 0
-    const logs = this.#open.end(transaction)
+    const logs = this.#open.end(transaction ?? null)
     if (logs.some(isLong)) this.#hold(logs, commit - 1)
     try {
       for (const log of logs) {
         const mirrored = this.#tables.get(log.table)
-        const table = mirrored?.table
-        if (!mirrored || !table) continue
-        const work: TableWork = {
-          stage: (at) => hands.stageOne(mirrored, at),
-          readCells: ({ path: uri, fileSize }, wanted, mostBytes) =>
-            hands.insist(() =>
-              this.#parts.files.readCells({ warehouse: this.#parts.warehouse, uri, fileSize, wanted, mostBytes }),
-            ),
-          rebuildRun: (file) => hands.insist(() => this.#rebuildRun(mirrored.iceberg, table.shape, file)),
-        }
-        try {
-          for (const applied of table.apply(commit, log, work)) {
-            if (typeof applied === 'number') {
-              rows += applied
-              sinceYield += applied
-              if (sinceYield < yieldRows) continue
-            }
-            sinceYield = 0
-            yield typeof applied === 'number' ? this.#stageBeside(mirrored, table, commit, hands) : applied
-          }
-          mirrored.source = table.shape.source
-        } catch (error) {
-          // Cut short by the end of the pipeline: that is not the table's fault.
-          if (!(error instanceof FrazilError) || error.code === 'closed') throw error
-          sick(log.table, error)
-        }
+        if (mirrored) rows += yield* this.#applyLog(mirrored, commit, log, hands, sick)
       }
+      yield* this.arrivals.keep(transaction ?? null, position, reached)
     } finally {
       for (const log of logs) log.clear()
       for (const { table } of this.#tables.values()) table?.unhold()
       this.#held = false
+    }
+    return rows
+  }
+
+  *#applyLog(
+    mirrored: MirroredTable,
+    commit: number,
+    log: ChangeLog,
+    hands: Hands,
+    sick: Sick,
+  ): Generator<Promise<void> | null, number> {
+    const { table } = mirrored
+    if (!table) return 0
+    const work: TableWork = {
+      stage: (at) => hands.stageOne(mirrored, at),
+      readCells: ({ path: uri, fileSize }, wanted, mostBytes) =>
+        hands.insist(() => this.#parts.files.readCells({ warehouse: this.#parts.warehouse, uri, fileSize, wanted, mostBytes })),
+      rebuildRun: (file) => hands.insist(() => this.#rebuildRun(mirrored.iceberg, table.shape, file)),
+    }
+    let rows = 0
+    try {
+      for (const applied of table.apply(commit, log, work)) {
+        if (typeof applied === 'number') {
+          rows += applied
+          this.#sinceYield += applied
+          if (this.#sinceYield < yieldRows) continue
+        }
+        this.#sinceYield = 0
+        yield typeof applied === 'number' ? this.#stageBeside(mirrored, table, commit, hands) : applied
+      }
+      mirrored.source = table.shape.source
+    } catch (error) {
+      // Cut short by the end of the pipeline: that is not the table's fault.
+      if (!(error instanceof FrazilError) || error.code === 'closed') throw error
+      sick(log.table, error)
     }
     return rows
   }
@@ -396,17 +407,14 @@ export class Mirror {
   condemn(id: string, error: FrazilError): void {
     const mirrored = this.#tables.get(id)
     if (!mirrored || mirrored.health === 'detached') return
-    const { source, copy, table } = mirrored
+    const { source, table } = mirrored
     const reason = error.hint ? `${error.message} ${error.hint}` : error.message
     this.#detached.set(id, { id, namespace: source.namespace, name: source.name, position: mirrored.committed, reason })
-    this.#joining.delete(mirrored)
     this.#open.forget(id)
     mirrored.joined = false
     mirrored.table = null
-    mirrored.copy = null
     this.#setHealth(mirrored, 'detached', reason)
     table?.close()
-    copy?.abort().catch(() => undefined)
   }
 
   /** Makes a condemned table readable again as of its last lake commit. Not while one is under way. */
@@ -437,7 +445,6 @@ export class Mirror {
       source,
       iceberg,
       table: await recoverTable(this.#parts, source, iceberg),
-      copy: null,
       health: 'detached',
       reason: entry.reason,
       floor: null,
@@ -449,12 +456,13 @@ export class Mirror {
   /** Gives up what is not finished: open transaction and copies. */
   async stop(): Promise<void> {
     this.abort()
-    for (const { copy } of this.#tables.values()) await copy?.abort()
+    await this.arrivals.stop()
   }
 
   /** Lets go of all memory and files. */
   close(): void {
-    this.#open.abort()
+    this.abort()
+    this.arrivals.close()
     for (const { table } of this.#tables.values()) table?.close()
     this.#tables.clear()
   }
@@ -477,7 +485,7 @@ export class Mirror {
 
   status(visible: Position | null, committed: Position | null): TableStatus[] {
     return [...this.#tables.values()].map((mirrored) => {
-      const { source, table, health, reason, copy } = mirrored
+      const { source, table, health, reason } = mirrored
       const files = table?.files ?? []
       const live = (committed: boolean): number =>
         files.filter((file) => file.committed === committed).reduce((sum, file) => sum + file.rows - file.deleted, 0)
@@ -495,7 +503,7 @@ export class Mirror {
         coldRows: live(true),
         dataFiles: files.length,
         deletedRows: files.reduce((sum, file) => sum + file.deleted, 0),
-        copy: copy ? { rows: copy.rows, estimated: null } : null,
+        copy: this.arrivals.progressOf(fullName(source)),
       }
     })
   }
@@ -505,17 +513,6 @@ export class Mirror {
     mirrored.reason = reason
     this.#parts.emit({ type: 'table', source: this.#parts.source, table: fullName(mirrored.source), health, reason })
   }
-}
-
-/** Removes everything under a location that no table has. */
-export async function deleteAll(store: ObjectStore, location: string): Promise<void> {
-  const uris: string[] = []
-  for await (const { uri } of store.list(`${location}/`)) uris.push(uri)
-  await store.delete(uris)
-}
-
-function shapeOf(source: SourceTable, iceberg: IcebergTable): TableShape {
-  return { source, fields: iceberg.schema.fields, lastFieldId: iceberg.lastColumnId }
 }
 
 function isLive(mirrored: MirroredTable): mirrored is MirroredTable & { table: Table } {

@@ -1,8 +1,7 @@
 import type { Position, SourceTable } from '../data/index.ts'
 import type { IcebergTable } from '../iceberg/index.ts'
-import type { Table } from '../table/index.ts'
+import type { Table, TableShape } from '../table/index.ts'
 import type { TableHealth } from './contract.ts'
-import type { TableCopy } from './table-copy.ts'
 
 /** One table of a source as the pipeline keeps it, from the first row of its copy to its end. */
 export interface MirroredTable {
@@ -12,13 +11,14 @@ export interface MirroredTable {
   iceberg: IcebergTable
   /** Live rows; null while it is copied for the first time. */
   table: Table | null
-  copy: TableCopy | null
   health: TableHealth
   reason: string | null
   /** Changes before this position are in the copy; the table joins the views with the first position at or past it. */
   floor: Position | null
   /** True once the table is in the views. */
   joined: boolean
+  /** Folder of its copy's files, when no snapshot has them yet and it is not the table's own. */
+  copiedTo?: string | null
   /** The last position in the lake that contains changes of this table. */
   committed: Position | null
 }
@@ -26,4 +26,9 @@ export interface MirroredTable {
 /** `namespace.table`, for messages. */
 export function fullName(table: { readonly namespace: string; readonly name: string }): string {
   return `${table.namespace}.${table.name}`
+}
+
+/** The shape of a table that was not changed since it was loaded or made. */
+export function shapeOf(source: SourceTable, iceberg: IcebergTable): TableShape {
+  return { source, fields: iceberg.schema.fields, lastFieldId: iceberg.lastColumnId }
 }

@@ -74,6 +74,8 @@ export interface PipelineHandle {
   head(): Promise<Position>
   /** Resolves when `position` is visible; `request` for text that is no position, code `wait-timeout` after `timeoutMs`. */
   wait(position: Position, timeoutMs: number): Promise<void>
+  /** Has a table copied again; resolves when that has begun or waits for its turn. `request` when there is no such table. */
+  resync(namespace: string, name: string): Promise<void>
   /** Commits what is applied; resolves with the position that is in the lake. */
   flush(): Promise<Position | null>
   close(): Promise<void>

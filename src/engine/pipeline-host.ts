@@ -14,7 +14,7 @@ import type {
 } from './pipeline-contract.ts'
 
 /** Methods that are asked by message and answered. `release` and the rest of the protocol have messages of their own. */
-type Method = 'status' | 'names' | 'views' | 'keyColumns' | 'lookup' | 'head' | 'wait' | 'flush' | 'close'
+type Method = 'status' | 'names' | 'views' | 'keyColumns' | 'lookup' | 'head' | 'wait' | 'resync' | 'flush' | 'close'
 
 type ToThread =
   | { readonly op: 'call'; readonly id: number; readonly method: Method; readonly args: readonly unknown[] }
@@ -161,6 +161,10 @@ export class WorkerPipeline implements PipelineHandle {
 
   wait(position: Position, timeoutMs: number): Promise<void> {
     return this.#call('wait', position, timeoutMs) as Promise<void>
+  }
+
+  resync(namespace: string, name: string): Promise<void> {
+    return this.#call('resync', namespace, name) as Promise<void>
   }
 
   flush(): Promise<Position | null> {

@@ -14,8 +14,10 @@ import { Committer } from './committer.ts'
 import { Freshness } from './freshness.ts'
 import { FileReaper } from './file-reaper.ts'
 import { readKeyedRow } from './lookup.ts'
-import { Mirror, deleteAll } from './mirror.ts'
+import { deleteAll } from './arrivals.ts'
+import { Mirror } from './mirror.ts'
 import { fullName } from './mirrored-table.ts'
+import type { MirroredTable } from './mirrored-table.ts'
 import type {
   LookupAnswer,
   PipelineHandle,
@@ -24,6 +26,7 @@ import type {
   PipelineStatus,
   PipelineViews,
 } from './pipeline-contract.ts'
+import { Room } from './room.ts'
 import { Visibility } from './visibility.ts'
 
 /** Share of `memory` that the slab pool may hand out; the rest is for what lies outside it (runs, bitmaps, messages). */
@@ -32,12 +35,8 @@ const poolShare = 0.75
 const commitShare = 1 / 3
 /** Longest a view may keep its pins; longer than any query may run. */
 const maxViewAgeMs = 15 * 60_000
-/** While memory is short: how long until we look whether something has freed any. */
-const roomCheckMs = 100
 /** How long a transaction may still be applied when the pipeline is to end. */
 const longestEndMs = 5000
-/** How long until a lake or a disk that did not take what was to make room is tried again. */
-const roomRetryMs = 1000
 /** Views at one time. */
 const maxViews = 1000
 
@@ -70,16 +69,12 @@ export class Pipeline implements PipelineHandle {
   readonly #visible: Visibility
   readonly #mirror: Mirror
   readonly #committer: Committer
+  readonly #room: Room
   #nextSegment = 1
   #state: PipelineStatus['source']['state'] = 'starting'
   readonly #freshness: Freshness
   /** Set while a long transaction is being applied: resolves when the tables are whole again. */
   #applying: Promise<void> | null = null
-  /** Lets the source commit that is being applied go over the budget. */
-  #exceed: (() => void) | null = null
-  #makingRoom = false
-  /** An allocation was refused since the last round of {@link #makeRoom} began. */
-  #pressed = false
   readonly #views = new Map<number, { rows: readonly TableRows[]; expires: number }>()
   #nextView = 1
   #closing: Promise<void> | null = null
@@ -99,7 +94,7 @@ export class Pipeline implements PipelineHandle {
     const emit = (event: EngineEvent): void => this.#emit(event)
     this.#freshness = new Freshness(clock)
     this.#pool = new SlabPool({ budget: Math.floor(options.memory * poolShare) })
-    this.#pool.onPressure = () => this.#onPressure()
+    this.#pool.onPressure = () => this.#room.press()
     this.#source = parts.openSource({
       pool: this.#pool,
       clock,
@@ -124,7 +119,7 @@ export class Pipeline implements PipelineHandle {
         pool: this.#pool,
         space: this.#spill,
         nextSegmentId: () => this.#nextSegment++,
-        room: () => this.#room(),
+        room: () => this.#room.wait(),
       },
     })
     this.#committer = new Committer(
@@ -149,6 +144,22 @@ export class Pipeline implements PipelineHandle {
         emit,
       },
     )
+    this.#room = new Room({
+      source: options.name,
+      memory: options.memory,
+      clock,
+      pool: this.#pool,
+      mirror: this.#mirror,
+      committer: this.#committer,
+      ending: this.#ending.signal,
+      applying: () => this.#applying !== null,
+      dropOldViews: () => {
+        this.#dropOldViews()
+        return this.#views.size
+      },
+      emit,
+      fail: (error) => this.#fail(asError(error)),
+    })
   }
 
   /** Reads the lake's state of the source and brings its tables back. Resolves when the source has given its first events. */
@@ -187,7 +198,17 @@ export class Pipeline implements PipelineHandle {
     for (const location of record.copying) await deleteAll(this.#parts.store, location)
     await this.#mirror.recover(record)
     if (record.position !== null) this.#visible.advance(0, record.position)
-    return { position: record.position, memo: record.memo, tables: record.tables, detached: record.detached.map(({ id }) => id) }
+    const again = record.again ?? []
+    for (const name of again) this.#mirror.arrivals.again.add(name)
+    return {
+      position: record.position,
+      memo: record.memo,
+      tables: record.tables,
+      detached: record.detached.filter((table) => !again.includes(fullName(table))).map(({ id }) => id),
+      again: [...record.tables.map(({ table }) => table), ...record.detached]
+        .filter((table) => again.includes(fullName(table)))
+        .map(({ namespace, name }) => ({ namespace, name })),
+    }
   }
 
   // ---- intake --------------------------------------------------------------------------------------------------------------
@@ -200,7 +221,7 @@ export class Pipeline implements PipelineHandle {
       let rows = 0
       this.#mirror.foresee(events)
       for (const event of events) {
-        if (isChange(event) || (event.type === 'table' && this.#mirror.isCopied(event.table.id))) {
+        if (isChange(event) || (event.type === 'table' && !event.copying)) {
           this.#mirror.change(event)
         } else if (event.type === 'commit') {
           rows += await this.#apply(event)
@@ -226,7 +247,7 @@ export class Pipeline implements PipelineHandle {
         return
       case 'progress':
         this.#freshness.complete()
-        this.#advance(this.#visible.commit, event.position)
+        await this.#reach(event.position)
         return
       case 'table': {
         if (await this.#mirror.nameTaken(event.table)) {
@@ -239,23 +260,31 @@ export class Pipeline implements PipelineHandle {
           this.#committer.want()
           return
         }
-        const location = await this.#mirror.beginCopy(event.table)
+        const location = await this.#mirror.beginCopy(event.table, event.copying?.estimatedRows ?? null)
         if (location === null) return
-        this.#setState('copying')
+        if (this.#state === 'starting') this.#setState('copying')
         await this.#committer.rememberCopy(location)
         return
       }
       case 'copy':
-        this.#mirror.copyRows(event.table, event.segment, event.from, event.to)
+        this.#mirror.arrivals.copyRows(event.table, event.segment, event.from, event.to)
         return
       case 'copied':
-        await this.#mirror.endCopy(event.table, event.floor, event.rows)
-        if (this.#visible.position !== null) this.#advance(this.#visible.commit, this.#visible.position)
+        await this.#mirror.arrivals.end(event.table, event.floor, event.rows, this.#reached)
+        if (this.#visible.position !== null) await this.#reach(this.#visible.position)
         return
-      case 'failed':
+      case 'failed': {
+        const spared = event.copying === true && this.#mirror.arrivals.get(event.table)?.replaces === true
+        await this.#mirror.arrivals.cancel(event.table)
+        if (spared) {
+          this.#tellError(event.table, event.error)
+          this.#committer.want()
+          return
+        }
         this.#condemn(event.table, event.error)
         await this.#reopen(event.table)
         return
+      }
       case 'streaming':
         this.#setState('streaming')
         return
@@ -268,37 +297,70 @@ export class Pipeline implements PipelineHandle {
   }
 
   /** Applies a transaction to every table that it touched, then makes it visible at once. Returns its rows. */
-  async #apply({ position, timeMs, transaction }: SourceEvent & { type: 'commit' }): Promise<number> {
-    const number = this.#visible.commit + 1
+  #apply(commit: SourceEvent & { type: 'commit' }): Promise<number> {
+    return this.#change(
+      commit.position,
+      () => this.#freshness.applied(commit.timeMs),
+      (number, sick) => this.#mirror.apply(number, commit, this.#reached, this.#committer, sick),
+    )
+  }
+
+  /** Nothing has happened up to `position`, but copied tables may enter the views there. */
+  async #reach(position: Position): Promise<void> {
+    if (this.#mirror.arrivals.due(position, this.#reached).length === 0) this.#visible.advance(this.#visible.commit, position)
+    else await this.#change(position, () => undefined, noWork)
+  }
+
+  readonly #reached = (a: Position, b: Position): boolean => this.#source.reached(a, b)
+
+  /** Does work on the tables and lets those in that are due at `position`; then makes all of it visible at once. */
+  async #change(position: Position, done: () => void, work: Work): Promise<number> {
+    let rows = 0
     const sick: string[] = []
-    const work = this.#mirror.apply(number, transaction ?? null, this.#committer, (id, error) => {
+    const change = async (): Promise<void> => {
+      rows = await this.#changeAlone(position, done, work, sick)
+    }
+    // What is being committed may be what goes.
+    if (this.#mirror.arrivals.due(position, this.#reached).some(({ replaces }) => replaces))
+      await this.#committer.exclusively(change)
+    else await change()
+    for (const id of sick) {
+      await this.#mirror.arrivals.cancel(id)
+      await this.#reopen(id)
+    }
+    return rows
+  }
+
+  async #changeAlone(position: Position, done: () => void, work: Work, sick: string[]): Promise<number> {
+    const number = this.#visible.commit + 1
+    const condemn = (id: string, error: FrazilError): void => {
       this.#condemn(id, error)
       sick.push(id)
-    })
+    }
+    const steps = this.#steps(position, number, condemn, work)
     let finish: (() => void) | null = null
     let rows: number
     try {
-      let step = work.next()
+      let step = steps.next()
       while (step.done !== true) {
         // A long transaction: queries and timers get a turn, but nobody sees what is half done.
         if (!finish) this.#applying = new Promise((resolve) => (finish = resolve))
         await (step.value ?? new Promise((resolve) => setImmediate(resolve)))
-        step = work.next()
+        step = steps.next()
         if (this.#isCutShort()) throw new FrazilError('unavailable', 'closed', 'the engine is closing')
       }
       rows = step.value
-      this.#freshness.applied(timeMs)
-      this.#advance(number, position)
+      done()
+      this.#visible.advance(number, position)
     } catch (error) {
       // Before anybody else has a turn: half of this transaction must not reach the lake.
       this.#fail(asError(error))
-      work.return(0)
+      steps.return(0)
       throw error
     } finally {
       this.#applying = null
       ;(finish as (() => void) | null)?.()
     }
-    for (const id of sick) await this.#reopen(id)
     return rows
   }
 
@@ -310,109 +372,26 @@ export class Pipeline implements PipelineHandle {
     return now - this.#endingSince > longestEndMs
   }
 
-  #advance(commit: number, position: Position): void {
-    if (this.#mirror.join(position, (a, b) => this.#source.reached(a, b))) this.#committer.want()
-    this.#visible.advance(commit, position)
-  }
-
-  /** The pool has refused an allocation: whatever is applied goes to files. */
-  #onPressure(): void {
-    this.#mirror.handOverCopies()
-    this.#pressed = true
-    if (this.#makingRoom || this.#closing || this.#failure) return
-    this.#makingRoom = true
-    this.#makeRoom()
-      .catch((error: unknown) => this.#fail(asError(error)))
-      .finally(() => {
-        this.#makingRoom = false
-      })
-  }
-
-  /** For the source commit that is being applied: resolves when memory may be asked for again, with true when there will be none. */
-  #room(): Promise<boolean> {
-    if (this.#ending.signal.aborted) return Promise.resolve(true)
-    const exceeded = new Promise<boolean>((resolve) => (this.#exceed = () => resolve(true)))
-    return Promise.race([exceeded, this.#pool.freed().then(() => false)])
-  }
-
-  /** Spills and stages until nobody waits for memory any more. */
-  async #makeRoom(): Promise<void> {
-    let committed = false
-    let attempt = 0
-    while ((this.#pressed || this.#pool.waiting) && !this.#closing && !this.#failure) {
-      this.#pressed = false
-      this.#dropOldViews()
-      const { used } = this.#pool
-      let freed = 0
-      try {
-        // What takes most goes first: a large open transaction must not make small files of everything else, nor the other way round.
-        const isPendingFirst = this.#mirror.pending * 2 > used
-        if (isPendingFirst) freed = await this.#spilled(used)
-        if (freed === 0 || this.#pool.used >= used) freed += await this.#staged(used)
-        if (freed === 0 && !isPendingFirst) freed = await this.#spilled(used)
-      } catch (error) {
-        if (!(error instanceof FrazilError) || error.kind !== 'unavailable') throw error
-        // A full disk, a store that does not answer: the commit loop tries again as well.
-        this.#committer.want()
-        attempt++
-        const { code, message } = error
-        this.#emit({ type: 'retry', what: 'lake', attempt, delayMs: roomRetryMs, code, message })
-        await this.#parts.clock.sleep(roomRetryMs, this.#ending.signal)
-        continue
-      }
-      if (!this.#pool.waiting || this.#pool.used < used) continue
-      if (freed > 0 || this.#committer.busy || this.#mirror.copying || this.#views.size > 0) {
-        // Something is on its way that will free memory, or may: look again.
-        await this.#parts.clock.sleep(roomCheckMs, this.#ending.signal)
-        continue
-      }
-      if (this.#applying) {
-        // It cannot wait for what only its end will free, and asks for no more than a segment at a time.
-        this.#exceed?.()
-        await this.#parts.clock.sleep(roomCheckMs, this.#ending.signal)
-        continue
-      }
-      if (!committed) {
-        // An acknowledgement makes the source give up what it keeps for replay and for quiet tables.
-        committed = true
-        await this.#committer.flush().catch(() => undefined)
-        continue
-      }
-      throw new FrazilError(
-        'config',
-        'memory-too-small',
-        `what the source ${this.name} needs at one time does not fit into memory`,
-        {
-          hint: `Raise memory (now ${Math.round(this.#options.memory / 1e6)}MB): each table with changes under way needs a segment, with its largest row.`,
-        },
-      )
+  *#steps(position: Position, number: number, sick: Sick, work: Work): Generator<Promise<void> | null, number> {
+    let rows = yield* work(number, sick)
+    if (this.#mirror.arrivals.due(position, this.#reached).length > 0) {
+      const at = { position, holds: work === noWork }
+      rows += yield* this.#mirror.enter(number, at, this.#reached, this.#committer, sick)
+      this.#committer.want()
     }
+    return rows
   }
 
-  async #spilled(used: number): Promise<number> {
-    const freed = await this.#mirror.spill()
-    if (freed > 0) this.#emit({ type: 'pressure', action: 'spilling', used })
-    return freed
-  }
-
-  async #staged(used: number): Promise<number> {
-    const staged = await this.#committer.stage()
-    if (staged > 0) this.#emit({ type: 'pressure', action: 'staging', used })
-    return staged
+  #tellError(id: string, { kind, code, message, hint }: FrazilError): MirroredTable | undefined {
+    const table = [...this.#mirror.tables].find(({ source }) => source.id === id)
+    const name = table ? fullName(table.source) : id
+    this.#emit({ type: 'error', kind, code, message, hint: hint ?? null, source: this.name, table: name })
+    return table
   }
 
   /** Ends a table with a reason: the others go on, unless the user wants everything to stop (then it throws). */
   #condemn(id: string, error: FrazilError): void {
-    const table = [...this.#mirror.tables].find(({ source }) => source.id === id)
-    this.#emit({
-      type: 'error',
-      kind: error.kind,
-      code: error.code,
-      message: error.message,
-      hint: error.hint ?? null,
-      source: this.name,
-      table: table ? fullName(table.source) : id,
-    })
+    const table = this.#tellError(id, error)
     // A table that was left out from the start has nothing to end.
     if (!table) return
     if (this.#options.onError === 'stop') throw error
@@ -494,6 +473,23 @@ export class Pipeline implements PipelineHandle {
     await this.#visible.wait(wanted, timeoutMs)
   }
 
+  async resync(namespace: string, name: string): Promise<void> {
+    this.#check()
+    const table = { namespace, name }
+    if (![...this.#mirror.tables].some(({ source }) => fullName(source) === fullName(table))) {
+      throw new FrazilError('request', 'unknown-table', `there is no table ${fullName(table)}`)
+    }
+    if (this.#mirror.arrivals.again.has(fullName(table))) return
+    this.#mirror.arrivals.again.add(fullName(table))
+    try {
+      await this.#source.recopy(table)
+      await this.#committer.rememberAgain()
+    } catch (error) {
+      this.#mirror.arrivals.again.delete(fullName(table))
+      throw error
+    }
+  }
+
   async flush(): Promise<Position | null> {
     this.#check()
     return this.#committer.flush()
@@ -530,7 +526,6 @@ export class Pipeline implements PipelineHandle {
   /** Stops reading, commits what is applied, and lets go of everything. */
   close(): Promise<void> {
     this.#ending.abort()
-    this.#exceed?.()
     this.#closing ??= this.#close()
     return this.#closing
   }
@@ -563,7 +558,6 @@ export class Pipeline implements PipelineHandle {
     if (this.#failure) return
     this.#failure = error
     this.#ending.abort()
-    this.#exceed?.()
     this.#committer.fail(error)
     this.#visible.end(new FrazilError('unavailable', 'source-failed', `the source ${this.name} has stopped: ${error.message}`))
     if (this.#closing) return
@@ -587,6 +581,14 @@ export class Pipeline implements PipelineHandle {
   #emit(event: EngineEvent): void {
     this.#parts.listener.event(event)
   }
+}
+
+type Sick = (id: string, error: FrazilError) => void
+type Work = (commit: number, sick: Sick) => Generator<Promise<void> | null, number>
+
+function* noWork(): Generator<null, number> {
+  yield null
+  return 0
 }
 
 const nameTakenHint = 'Give one of them another name with into:, or drop the old one.'

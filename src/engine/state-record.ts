@@ -16,8 +16,10 @@ export interface SourceRecord {
   /** Tables in the lake, healthy and complete. `floor`: changes before it are in the copy. */
   readonly tables: readonly { readonly table: SourceTable; readonly floor: Position }[]
   readonly detached: readonly DetachedTable[]
-  /** Locations of tables being copied for the first time: leftovers to be deleted when the process dies before the end. */
+  /** Folders with files of copies that are in no snapshot: leftovers to be deleted when the process dies before the end. */
   readonly copying: readonly string[]
+  /** `namespace.table` of tables that were asked to be copied again and are not yet. */
+  readonly again?: readonly string[]
 }
 
 /** A table that cannot go on: it stays readable as of its last lake commit until it is copied anew. */

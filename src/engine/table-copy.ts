@@ -1,57 +1,87 @@
 import type { Segment, SourceTable } from '../data/index.ts'
-import type { DataFile, IcebergTable } from '../iceberg/index.ts'
+import type { DataFile } from '../iceberg/index.ts'
 import type { FileWriter } from '../table/index.ts'
 
 /** A copied file is closed at either bound; both keep the key run that is sorted in memory small. */
 const maxFileRows = 2 << 20
 const maxFileBytes = 256 << 20
+/** Segments of which rows are held back for a fuller part: one for each connection that a source may copy by. */
+const maxOpenParts = 16
 
 export interface CopiedFile {
   readonly file: DataFile
   readonly runPath: string | null
 }
 
+interface Part {
+  readonly segment: Segment
+  readonly from: number
+  to: number
+}
+
 /**
- * An initial copy on its way to staged files. Rows go straight from the source's segments to a file worker; nothing is indexed
- * or visible before the copy is complete.
+ * An initial copy on its way to staged files. Rows go straight from the source's segments (several at a time) to a file worker;
+ * nothing is indexed or visible before the copy is complete.
  */
 export class TableCopy {
   readonly source: SourceTable
-  readonly iceberg: IcebergTable
+  /** About how many rows there will be; null where nobody knows. */
+  readonly estimatedRows: number | null
+  /** By the monotonic clock, in milliseconds. */
+  readonly startedAt: number
   readonly #openFile: () => { writer: FileWriter; runPath: string | null }
   #current: { writer: FileWriter; runPath: string | null; rows: number; bytes: number } | null = null
-  /** Rows that came but were not handed to a worker: consecutive rows of one segment, pinned. */
-  #part: { segment: Segment; from: number; to: number } | null = null
+  /** Rows that came but were not handed to a worker: consecutive rows of a segment, pinned. */
+  readonly #parts = new Map<Segment, Part>()
   #work: Promise<void> = Promise.resolve()
   #failed: Error | null = null
   readonly #files: CopiedFile[] = []
+  #closedBytes = 0
   rows = 0
 
-  constructor(source: SourceTable, iceberg: IcebergTable, openFile: () => { writer: FileWriter; runPath: string | null }) {
+  constructor(
+    source: SourceTable,
+    about: { readonly estimatedRows: number | null; readonly startedAt: number },
+    openFile: () => { writer: FileWriter; runPath: string | null },
+  ) {
     this.source = source
-    this.iceberg = iceberg
+    this.estimatedRows = about.estimatedRows
+    this.startedAt = about.startedAt
     this.#openFile = openFile
+  }
+
+  /** Bytes of data files so far. */
+  get bytes(): number {
+    return this.#closedBytes + (this.#current?.bytes ?? 0)
   }
 
   /** Takes rows [from, to) of a segment. */
   add(segment: Segment, from: number, to: number): void {
     if (this.#failed) throw this.#failed
     this.rows += to - from
-    if (this.#part && this.#part.segment === segment && this.#part.to === from) {
-      this.#part.to = to
+    const part = this.#parts.get(segment)
+    if (part && part.to === from) {
+      part.to = to
     } else {
-      this.handOver()
+      if (part) this.#handOver(part)
+      // Whoever has gone on to another segment does not come back to one that he filled.
+      for (const other of this.#parts.values()) {
+        if (other.segment.sealed || this.#parts.size >= maxOpenParts) this.#handOver(other)
+      }
       segment.pin()
-      this.#part = { segment, from, to }
+      this.#parts.set(segment, { segment, from, to })
     }
-    if (to === segment.capacity) this.handOver()
+    if (to === segment.capacity) this.#handOver(this.#parts.get(segment))
   }
 
   /** Sends what came to a file worker, so that its memory can be freed. */
   handOver(): void {
-    const part = this.#part
+    for (const part of this.#parts.values()) this.#handOver(part)
+  }
+
+  #handOver(part: Part | undefined): void {
     if (!part) return
-    this.#part = null
+    this.#parts.delete(part.segment)
     part.segment.seal()
     this.#work = this.#work
       .then(async () => {
@@ -90,6 +120,7 @@ export class TableCopy {
     const current = this.#current
     this.#current = null
     if (!current) return
+    this.#closedBytes += current.bytes
     const file = await current.writer.finish()
     if (file) this.#files.push({ file, runPath: current.runPath })
   }

@@ -11,6 +11,14 @@ export interface SourceState {
   readonly tables: readonly { readonly table: SourceTable; readonly floor: Position }[]
   /** Ids of tables that were detached: not read any more. */
   readonly detached: readonly string[]
+  /** Iceberg names of tables to be copied again, healthy or detached; see {@link Source.recopy}. */
+  readonly again?: readonly TableName[]
+}
+
+/** What a table is called in the lake. */
+export interface TableName {
+  readonly namespace: string
+  readonly name: string
 }
 
 /** Where a source puts the rows that it decodes: memory, and numbers for the segments in it. */
@@ -74,6 +82,12 @@ export interface Source {
   head(): Promise<Position>
   /** Rows up to `position` are durable in every healthy table: the source may forget them. Never decreases. */
   acknowledge(position: Position): void
+  /**
+   * Copies a table of the settings again, whatever became of it: it is announced by `table` (with another id if it was made anew at
+   * the source). A healthy one goes on to be read meanwhile. Rejects with `request` when the source has no such table, and with
+   * what is wrong with it.
+   */
+  recopy(table: TableName): Promise<void>
   /** Stops reading of one scope (a Kafka partition, a table being copied) until `resume`. */
   pause(scope: string): void
   resume(scope: string): void

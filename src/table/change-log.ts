@@ -144,8 +144,8 @@ export class ChangeLog {
     if (this.#count > 0) this.#dropped.add(part)
   }
 
-  /** Moves all changes of another log to the end of this one, as part 0. Yields what has to be waited for. */
-  *take(other: ChangeLog): Generator<Promise<void>, void> {
+  /** Moves all changes of another log to the end of this one. Yields what has to be waited for. */
+  *take(other: ChangeLog, part = 0): Generator<Promise<void>, void> {
     const firstPiece = this.#pieces.length
     const firstNote = this.#notes.length
     const pieces = other.#pieces
@@ -166,7 +166,16 @@ export class ChangeLog {
       const rows = shifted(words[at + rowsWord], isNote ? firstNote : firstPiece)
       const keys = shifted(words[at + keysWord], firstPiece)
       const unchanged = other.#unchanged[words[at + unchangedWord]]
-      this.#put(words[at + opWord], 0, rows, words[at + fromWord], words[at + toWord], keys, words[at + keysFromWord], unchanged)
+      this.#put(
+        words[at + opWord],
+        part,
+        rows,
+        words[at + fromWord],
+        words[at + toWord],
+        keys,
+        words[at + keysFromWord],
+        unchanged,
+      )
     }
     for (const piece of pieces) if (piece.last < 0) this.#release(piece)
     this.#rows += other.#rows

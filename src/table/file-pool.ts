@@ -68,6 +68,8 @@ export class FilePool {
     this.#lanes = ports.map((port) => {
       const lane: Lane = { port, due: [] }
       port.on('message', (answer: FileAnswer) => {
+        // An answer that was on its way when this pool was closed.
+        if (this.#isClosed) return
         const [waiting] = lane.due.splice(
           lane.due.findIndex(({ file }) => file === answer.file),
           1,

@@ -48,3 +48,20 @@ export function reshape(shape: TableShape, next: SourceTable): TableShape {
   const { fields, last } = assignFieldIds(drafts, shape.lastFieldId)
   return { source: next, fields, lastFieldId: last }
 }
+
+/**
+ * The shape of a table whose rows are all new. Columns keep the ids of those with the same name if old rows could be read with them;
+ * any other is a new column.
+ */
+export function replacedShape(shape: TableShape, next: SourceTable): TableShape {
+  const drafts = next.fields.map((field): Field => {
+    const known = shape.fields.find(({ name }) => name === field.name)
+    if (!known || !(sameType(known.type, field.type) || isPromotion(known.type, field.type))) {
+      return { ...field, id: 0, required: false }
+    }
+    const type = sameType(known.type, field.type) ? known.type : field.type
+    return { ...known, type, required: known.required && field.required }
+  })
+  const { fields, last } = assignFieldIds(drafts, shape.lastFieldId)
+  return { source: next, fields, lastFieldId: last }
+}

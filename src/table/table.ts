@@ -170,6 +170,28 @@ export class Table {
     return this.#active.bytes
   }
 
+  /**
+   * Takes the place of a table with other rows as of source commit `commit`: its data files go with the next lake commit. `base` is
+   * the shape that the lake has.
+   */
+  replace(other: Table | null, base: TableShape, commit: number): void {
+    if (other) {
+      for (const file of other.#files) {
+        if (file.removedAt === 0) file.removedAt = commit
+        this.#files.push(file)
+      }
+      // Their key runs go with the files.
+      other.#files = []
+    }
+    if (JSON.stringify(base.fields) !== JSON.stringify(this.shape.fields)) {
+      this.#shapes = [
+        { since: 0, shape: base },
+        { since: 0, shape: this.shape },
+      ]
+    }
+    this.#changedAt = commit
+  }
+
   /** Takes over a file found in the lake, or a copied one. Oldest first. */
   adopt(file: ColdFile): void {
     this.#files.push(file)

@@ -65,6 +65,33 @@ describe('a whole pipeline', () => {
     })
   })
 
+  it('copies tables again at any moment: readers see the rows of one position, and a death leaves the old ones or the new ones', async () => {
+    await underSeeds(4, async (seed) => {
+      const random = seededRandom(seed)
+      using world = new World(newHistory(random, 10 + random.below(20)), random)
+      for (let life = 0; life < 5; life++) {
+        const gate =
+          life === 0 ? new Gate() : new Gate(random.below(2) === 0 ? 'dies-before' : 'dies-after', 5 + random.below(50))
+        const process = await world.start(gate, { source: { lostConnection: 0.1, batch: 1 + random.below(20) } })
+        if (life === 0) assert.ok(await process.catchUp(), process.failure?.stack)
+        for (let round = 0; round < 4 && !process.isOver; round++) {
+          const { name } = world.history.tables[random.below(world.history.tables.length)]
+          const asked = process.pipeline.resync('shop', name).catch((error: unknown) => {
+            if (!process.isOver && !(error instanceof FrazilError && error.code === 'closed')) throw error
+          })
+          for (let i = random.below(8); i >= 0; i--) world.history.add(someTransaction(world.history, random))
+          await Promise.race([asked, gate.died])
+          if (random.below(2) === 0) await Promise.race([process.checkViews(), gate.died])
+          await process.catchUp()
+        }
+        assert.equal(process.failure, null)
+        process.die()
+        await world.check(`life ${life}, ${gate.met ?? 'idle'}`)
+      }
+      await endsWell(world)
+    })
+  })
+
   // All writes with FRAZIL_SEEDS=8.
   it('iceberg check 68: dies before and after each write, from the first one on', async () => {
     const stride = Math.max(1, Math.floor(8 / seeds))

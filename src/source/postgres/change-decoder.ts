@@ -15,7 +15,7 @@ import { StreamedTransactions } from './streamed-transactions.ts'
 import type { Relation } from './relation.ts'
 import { isAsKnown, settleShape } from './shape-change.ts'
 import type { KnownTable } from './shape-change.ts'
-import { makeShape, refusedColumn, refusedError } from './stream-table.ts'
+import { boundTable, makeShape, refusedColumn, refusedError } from './stream-table.ts'
 import type { Answer, BoundTable, ShapeOptions, StreamTable } from './stream-table.ts'
 import type { TableDescription } from './table-description.ts'
 import { sameKey, skipTuple } from './stream-tuple.ts'
@@ -58,6 +58,8 @@ export class ChangeDecoder implements FrameDecoder {
 
   readonly #options: ChangeDecoderOptions
   readonly #tables = new Map<number, BoundTable>()
+  /** The last Relation messages of this connection, also of tables that nobody has asked for yet: the server does not repeat them. */
+  readonly #relations = new Map<number, Relation>()
   readonly #runs = new ChangeRuns()
   readonly #streamed = new StreamedTransactions(this.#runs)
   /** The next connection is to give out whole transactions only. */
@@ -81,22 +83,38 @@ export class ChangeDecoder implements FrameDecoder {
     this.received = start
     this.#options = options
     this.binary = !options.tables.some(({ columns }) => columns.some((column) => column.codec.textOnly))
-    for (const { table, columns, memo, floor, loose = false } of options.tables) {
-      const known = { table, columns, memo }
-      const bound = {
-        id: table.id,
-        known,
-        settled: known,
-        floor,
-        loose,
-        live: false,
-        failed: false,
-        shape: null,
-        news: null,
-        answer: null,
-      }
-      this.#tables.set(Number(table.id), bound)
-    }
+    for (const table of options.tables) this.admit(table)
+  }
+
+  /** Changes of this table are wanted from here on; of one that it has they are wanted again, in the shape that is given. */
+  admit(table: StreamTable): void {
+    const oid = Number(table.table.id)
+    const before = this.#tables.get(oid)
+    if (before) this.#dropShape(before)
+    this.#tables.set(oid, boundTable(table, this.#relations.get(oid) ?? null))
+    this.#lastOid = -1
+  }
+
+  /** Of an admitted table: its changes count in transactions that end at or after `floor`. */
+  setFloor(id: string, floor: Lsn): void {
+    const table = this.#tables.get(Number(id))
+    if (!table) return
+    table.floor = floor
+    table.live = false
+  }
+
+  /** The changes of this table are not wanted any more. */
+  forget(id: string): void {
+    const table = this.#tables.get(Number(id))
+    if (!table) return
+    table.failed = true
+    table.news = null
+    this.#dropShape(table)
+  }
+
+  /** Whether the changes of this table are given out. */
+  reads(id: string): boolean {
+    return this.#tables.get(Number(id))?.failed === false
   }
 
   /** Forgets the open transaction, and what a connection knows; the next one starts behind {@link position}. */
@@ -120,6 +138,7 @@ export class ChangeDecoder implements FrameDecoder {
       this.#dropShape(table)
     }
     this.#reshaped.clear()
+    this.#relations.clear()
     return events
   }
 
@@ -451,6 +470,7 @@ export class ChangeDecoder implements FrameDecoder {
   /** What it means is asked when a change needs it: the position decides whether one does. */
   #relation(bytes: Buffer, at: number, to: number): void {
     const relation = readRelation(bytes, at, to)
+    this.#relations.set(relation.oid, relation)
     const table = this.#tables.get(relation.oid)
     if (!table || table.failed) return
     if (this.#streamed.inSegment) {

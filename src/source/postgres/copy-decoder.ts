@@ -2,8 +2,6 @@ import { Buffer } from 'node:buffer'
 import { FrazilError } from '../../base/index.ts'
 import type { SourceEvent, SourceTable } from '../../data/index.ts'
 import { refusedColumn, refusedError } from './stream-table.ts'
-import { serverError } from './errors.ts'
-import type { FrameDecoder } from './event-pump.ts'
 import { refusal } from './refusals.ts'
 import type { SegmentWriter } from './segment-writer.ts'
 
@@ -15,9 +13,7 @@ const emptyBytes = Buffer.alloc(0)
  * Decodes `COPY … TO STDOUT (FORMAT binary)` into `copy` events. Rows may lie across messages, though Postgres sends one a
  * message. Throws `unsupported` for a value that cannot be represented, and what the server says.
  */
-export class CopyDecoder implements FrameDecoder {
-  finished = false
-  readonly waitsFor = null
+export class CopyDecoder {
   /** Rows decoded. */
   rows = 0
   readonly #table: SourceTable
@@ -36,32 +32,8 @@ export class CopyDecoder implements FrameDecoder {
     this.#writer = writer
   }
 
-  frame(type: number, bytes: Buffer, from: number, to: number): boolean {
-    switch (type) {
-      case 0x64: // CopyData
-        return this.#data(bytes, from, to)
-      case 0x63: // CopyDone
-        if (!this.#trailerRead || this.#begun.length > 0) throw this.#corrupt('ends in the middle of a row')
-        return true
-      case 0x45: // ErrorResponse
-        throw serverError(bytes, from, to)
-      case 0x5a: // ReadyForQuery
-        if (!this.#trailerRead) throw this.#corrupt('has no end')
-        this.finished = true
-        return true
-      default:
-        return true
-    }
-  }
-
-  events(): SourceEvent[] {
-    this.#closeRun()
-    const events = this.#events
-    this.#events = []
-    return events
-  }
-
-  #data(given: Buffer, givenFrom: number, givenTo: number): boolean {
+  /** The body of a CopyData message. False: there is no memory now; the same message has to be given again. */
+  data(given: Buffer, givenFrom: number, givenTo: number): boolean {
     const joined = this.#begun.length > 0
     const bytes = joined ? Buffer.concat([this.#begun, given.subarray(givenFrom, givenTo)]) : given
     const from = joined ? 0 : givenFrom
@@ -100,6 +72,19 @@ export class CopyDecoder implements FrameDecoder {
     this.#continueAt = 0
     this.#begun = at < to ? Buffer.from(bytes.subarray(at, to)) : emptyBytes
     return true
+  }
+
+  /** CopyDone. */
+  done(): void {
+    if (this.#begun.length > 0) throw this.#corrupt('ends in the middle of a row')
+    if (!this.#trailerRead) throw this.#corrupt('has no end')
+  }
+
+  events(): SourceEvent[] {
+    this.#closeRun()
+    const events = this.#events
+    this.#events = []
+    return events
   }
 
   #accept(): void {

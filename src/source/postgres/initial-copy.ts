@@ -2,20 +2,15 @@ import type { Client } from 'pg'
 import { FrazilError } from '../../base/index.ts'
 import type { SourceEvent } from '../../data/index.ts'
 import type { SourceParts } from '../source.ts'
-import type { PlannedColumn, TablePlan } from './catalogue.ts'
+import type { TablePlan } from './catalogue.ts'
+import { Confluence } from './confluence.ts'
 import { RawConnection } from './connection.ts'
 import type { Endpoint } from './connection.ts'
-import { CopyDecoder } from './copy-decoder.ts'
-import { tupleDecoder } from './decoder.ts'
-import { errorCode } from './errors.ts'
-import { EventPump } from './event-pump.ts'
-import { quoteName, quoteText } from './identifiers.ts'
+import { CopyLane } from './copy-lane.ts'
+import type { CopyRange, PlannedCopy } from './copy-ranges.ts'
 import { lsnToText } from './lsn.ts'
 import type { Lsn } from './lsn.ts'
 import { copyName, createSlot } from './ownership.ts'
-import { query } from './replication-stream.ts'
-import { SegmentWriter } from './segment-writer.ts'
-import type { RetiredSegments } from './segment-writer.ts'
 
 /** A moment of the database that copies are made of: everything committed before `floor`, nothing after. */
 export interface Snapshot {
@@ -48,120 +43,111 @@ export interface CopyOptions {
   readonly endpoint: Endpoint
   readonly snapshot: Snapshot
   readonly parts: SourceParts
-  readonly retired: RetiredSegments
   readonly maxFrameBytes: number
+  /** Connections at one time. */
+  readonly connections: number
 }
 
-/** The copy of one table, on a connection of its own. */
-export class TableCopy {
-  readonly #plan: TablePlan
-  readonly #pump: EventPump
-  readonly #decoder: CopyDecoder
-  readonly #writer: SegmentWriter
-  readonly #floor: Lsn
+/** A table's copy on its way. */
+interface Progress {
+  readonly plan: TablePlan
+  /** Ranges whose rows were not all given out. */
+  left: number
+  rows: number
+}
 
-  private constructor(connection: RawConnection, plan: TablePlan, options: CopyOptions) {
-    const { parts, retired, maxFrameBytes, snapshot } = options
-    this.#plan = plan
-    this.#floor = snapshot.floor
-    const decoder = tupleDecoder(
-      'copy',
-      plan.columns.map(({ codec }, target) => ({ codec, target, key: false })),
-    )
-    this.#writer = new SegmentWriter(plan.source.fields, plan.source, decoder, parts, retired)
-    this.#decoder = new CopyDecoder(plan.source, this.#writer)
-    this.#pump = new EventPump(connection, this.#decoder, {
-      pool: parts.pool,
-      clock: parts.clock,
-      retired,
-      maxFrameBytes,
-      pace: false,
-    })
+/** The copy of several tables as of one snapshot, on several connections, each of which takes one range after the other. */
+export class InitialCopy {
+  readonly #floor: Lsn
+  readonly #waiting: CopyRange[]
+  /** By the table's id; without those that are copied or have failed. */
+  readonly #tables: Map<string, Progress>
+  readonly #lanes: CopyLane[] = []
+
+  private constructor(copies: readonly PlannedCopy[], floor: Lsn) {
+    this.#floor = floor
+    this.#waiting = copies.flatMap(({ ranges }) => ranges)
+    this.#tables = new Map(copies.map(({ plan, ranges }) => [plan.source.id, { plan, left: ranges.length, rows: 0 }]))
   }
 
-  static async start(plan: TablePlan, options: CopyOptions): Promise<TableCopy> {
-    const connection = await RawConnection.open(options.endpoint, 'sql')
+  /** Connects. Once it resolves the snapshot need not be kept. */
+  static async open(copies: readonly PlannedCopy[], options: CopyOptions): Promise<InitialCopy> {
+    const copy = new InitialCopy(copies, options.snapshot.floor)
+    const { endpoint, parts, maxFrameBytes, snapshot } = options
+    const lanes = Math.min(options.connections, copy.#waiting.length)
+    const next = (): CopyRange | null => copy.#next()
     try {
-      await connection.client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY')
-      await connection.client.query(`SET TRANSACTION SNAPSHOT ${quoteText(options.snapshot.name)}`)
-      const columns = plan.columns.map(copyExpression).join(', ')
-      const from = `${plan.partitioned ? '' : 'ONLY '}${quoteName(plan.schema)}.${quoteName(plan.table)}`
-      await connection.client.query(`LOCK TABLE ${from} IN ACCESS SHARE MODE`)
-      await checkStorage(connection.client, plan)
-      const copy = new TableCopy(connection, plan, options)
-      const where = plan.filter === null ? '' : ` WHERE ${plan.filter}`
-      copy.#pump.write(query(`COPY (SELECT ${columns} FROM ${from}${where}) TO STDOUT (FORMAT binary)`))
+      // One after the other: a server that has no connection left to give is told of by the first.
+      for (let i = 0; i < lanes; i++) {
+        copy.#lanes.push(await CopyLane.open({ endpoint, snapshot: snapshot.name, parts, maxFrameBytes, next }))
+      }
       return copy
     } catch (error) {
-      await connection.close()
+      copy.close()
       throw error
     }
   }
 
+  /** Tables that are neither copied nor given up. */
+  get unfinished(): readonly TablePlan[] {
+    return [...this.#tables.values()].map(({ plan }) => plan)
+  }
+
   /**
-   * The next events; the last of all is `copied`. Null when there are no more, or after {@link close}. Rejects with
-   * `unsupported` or `corrupt` when this table cannot be copied.
+   * The rows; `copied` after all rows of a table, `failed` where a table cannot be copied, which ends it. Throws what ended a
+   * connection: the tables that are {@link unfinished} have to begin again.
    */
-  async take(): Promise<SourceEvent[] | null> {
-    try {
-      return await this.#pump.take()
-    } catch (error) {
-      throw tableError(error, this.#plan)
+  async *flow(): AsyncGenerator<readonly SourceEvent[], void> {
+    const lanes = new Confluence()
+    for (const lane of this.#lanes) {
+      lane.start()
+      lanes.add(eventsOf(lane))
+    }
+    for await (const events of lanes.flow()) {
+      const passed = events.flatMap((event) => this.#pass(event))
+      if (passed.length > 0) yield passed
     }
   }
 
-  copied(): SourceEvent {
-    return { type: 'copied', table: this.#plan.source.id, floor: lsnToText(this.#floor), rows: this.#decoder.rows }
-  }
-
   pause(): void {
-    this.#pump.pause()
+    for (const lane of this.#lanes) lane.pause()
   }
 
   resume(): void {
-    this.#pump.resume()
+    for (const lane of this.#lanes) lane.resume()
   }
 
   close(): void {
-    this.#writer.release()
-    this.#pump.close()
+    for (const lane of this.#lanes) lane.close()
+  }
+
+  #next(): CopyRange | null {
+    for (;;) {
+      const range = this.#waiting.shift()
+      if (!range) return null
+      if (this.#tables.has(range.plan.source.id)) return range
+    }
+  }
+
+  /** What the whole says when one lane says this. */
+  #pass(event: SourceEvent): SourceEvent[] {
+    if (event.type !== 'copy' && event.type !== 'copied' && event.type !== 'failed') return [event]
+    const progress = this.#tables.get(event.table)
+    if (!progress) return []
+    if (event.type === 'copy') {
+      progress.rows += event.to - event.from
+      return [event]
+    }
+    if (event.type === 'copied' && --progress.left > 0) return []
+    this.#tables.delete(event.table)
+    return [event.type === 'failed' ? event : { ...event, floor: lsnToText(this.#floor), rows: progress.rows }]
   }
 }
 
-/**
- * A table that was truncated or rewritten after the snapshot shows no rows to it (Postgres documentation, "MVCC caveats"): only
- * a new snapshot can copy it. The snapshot has the old file's number, the function tells the current one's.
- * Throws `unavailable`, code `table-rewritten`.
- */
-async function checkStorage(client: Client, plan: TablePlan): Promise<void> {
-  const tables = plan.partitioned ? 'select relid from pg_catalog.pg_partition_tree($1::oid)' : 'select $1::oid'
-  const { rows } = await client.query<{ rewritten: boolean }>(
-    `select exists (select from pg_catalog.pg_class c where c.oid in (${tables})
-       and nullif(c.relfilenode, 0) is distinct from pg_catalog.pg_relation_filenode(c.oid)) as rewritten`,
-    [plan.source.id],
-  )
-  if (!rows[0].rewritten) return
-  throw new FrazilError(
-    'unavailable',
-    'table-rewritten',
-    `table ${plan.source.sourceName} was truncated or rewritten just before it was copied`,
-  )
-}
-
-/**
- * What is asked for to get a column. For text, the very function that a stream's text comes from: a cast may print something else,
- * and a composite of nulls is not null.
- */
-function copyExpression({ name, codec }: PlannedColumn): string {
-  const column = quoteName(name)
-  return codec.textOnly ? `CASE WHEN pg_catalog.num_nulls(${column}) = 0 THEN pg_catalog.format('%s', ${column}) END` : column
-}
-
-/** What the server says about one table (dropped meanwhile, a right taken away, a value it cannot read) concerns that table. */
-function tableError(error: unknown, plan: TablePlan): unknown {
-  const code = errorCode(error)
-  if (error instanceof FrazilError || !/^(?:42|22|0A|XX)/.test(code)) return error
-  const { namespace, name, sourceName } = plan.source
-  const message = `table ${sourceName} cannot be copied: ${error instanceof Error ? error.message : code}`
-  return new FrazilError('unsupported', 'copy-refused', message, { cause: error, table: `${namespace}.${name}` })
+async function* eventsOf(lane: CopyLane): AsyncGenerator<readonly SourceEvent[], void> {
+  for (;;) {
+    const events = await lane.take()
+    if (events === null) return
+    yield events
+  }
 }

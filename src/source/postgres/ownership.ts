@@ -5,6 +5,7 @@ import { errorCode } from './errors.ts'
 import { quoteName, quoteText } from './identifiers.ts'
 import type { Lsn } from './lsn.ts'
 import { lsnToText, parseLsn } from './lsn.ts'
+import { readPublication } from './preflight.ts'
 import type { PublicationFacts, ServerFacts, SlotFacts } from './preflight.ts'
 
 /** What a source has at the server. */
@@ -136,10 +137,9 @@ export async function arrangePublication(
   existing: PublicationFacts | null,
 ): Promise<void> {
   const name = quoteName(names.publication)
-  const target = (plan: TablePlan): string => `ONLY ${quoteName(plan.schema)}.${quoteName(plan.table)}`
   const statements: string[] = []
   if (!existing) {
-    const tables = plans.length > 0 ? ` FOR TABLE ${plans.map(target).join(', ')}` : ''
+    const tables = plans.length > 0 ? ` FOR TABLE ${plans.map(published).join(', ')}` : ''
     statements.push(`CREATE PUBLICATION ${name}${tables} WITH (publish_via_partition_root = true)`)
     statements.push(`COMMENT ON PUBLICATION ${name} IS ${quoteText(lakeMark(names.lakeId))}`)
   } else if (!existing.everything) {
@@ -160,7 +160,7 @@ export async function arrangePublication(
       const list = rows.map((row) => `ONLY ${quoteName(row.schema)}.${quoteName(row.table)}`)
       if (list.length > 0) statements.push(`ALTER PUBLICATION ${name} DROP TABLE ${list.join(', ')}`)
     }
-    if (added.length > 0) statements.push(`ALTER PUBLICATION ${name} ADD TABLE ${added.map(target).join(', ')}`)
+    if (added.length > 0) statements.push(`ALTER PUBLICATION ${name} ADD TABLE ${added.map(published).join(', ')}`)
   }
   if (statements.length === 0) return
   await client.query('BEGIN')
@@ -171,6 +171,25 @@ export async function arrangePublication(
     await client.query('ROLLBACK').catch(() => {})
     throw error
   }
+}
+
+/** Adds tables to our publication, where they are not in it. */
+export async function publish(client: Client, names: Names, plans: readonly TablePlan[]): Promise<void> {
+  const publication = await readPublication(client, names.publication)
+  if (publication === null) {
+    throw new FrazilError('corrupt', 'publication-missing', `publication ${names.publication} is gone`, {
+      hint: `frazil drop ${names.source}, then frazil resync its tables`,
+    })
+  }
+  if (isBorrowed(names, publication)) return
+  const missing = plans.filter(({ oid }) => !publication.everything && !publication.tables.includes(oid))
+  if (missing.length === 0) return
+  await client.query(`ALTER PUBLICATION ${quoteName(names.publication)} ADD TABLE ${missing.map(published).join(', ')}`)
+}
+
+/** Without its inheritance children, which are tables of their own. */
+function published(plan: TablePlan): string {
+  return `ONLY ${quoteName(plan.schema)}.${quoteName(plan.table)}`
 }
 
 export interface NewSlot {

@@ -30,6 +30,10 @@ export interface PostgresConfig extends ValueSettings {
   readonly farBehindBytes?: number
   /** Bytes of log that the server decodes at a time when it is read by SQL. Default 256 MiB. */
   readonly backlogRoundBytes?: number
+  /** Connections that copy tables at the same time. Default 4. */
+  readonly copyConnections?: number
+  /** How often a source with patterns looks for tables that were made since, in milliseconds. Default 10 seconds. */
+  readonly newTablesEveryMs?: number
   /** Largest message taken from the server. Default 1 GiB and 64 MiB, which is what Postgres can send. */
   readonly maxFrameBytes?: number
   /** `wal_sender_timeout` of our connection. Default: a minute, or the server's if longer. */

@@ -2,7 +2,7 @@ import type { Client } from 'pg'
 import { FrazilError, asError, assert } from '../../base/index.ts'
 import type { Position, SourceEvent } from '../../data/index.ts'
 import type { EventListener } from '../../observe/index.ts'
-import type { Source, SourceLag, SourceParts, SourceState } from '../source.ts'
+import type { Source, SourceLag, SourceParts, SourceState, TableName } from '../source.ts'
 import { Backlog, farBehindBytes, mayReadBySql } from './backlog.ts'
 import { publishedSignature, readBorrowed } from './borrowed-publication.ts'
 import { readCatalogue } from './catalogue.ts'
@@ -10,14 +10,15 @@ import type { Catalogue, TablePlan } from './catalogue.ts'
 import { ChangeDecoder } from './change-decoder.ts'
 import type { StreamTable } from './stream-table.ts'
 import { compareTables, notPublished } from './compared-tables.ts'
+import { Confluence } from './confluence.ts'
 import { RawConnection, connectControl, disconnect, placeOf } from './connection.ts'
 import type { Endpoint } from './connection.ts'
+import { Copier } from './copier.ts'
 import { errorCode, isRefusal, postgresError } from './errors.ts'
+import { parseTablePattern } from './identifiers.ts'
 import { describeTable, whenVisible } from './table-description.ts'
 import type { TableDescription } from './table-description.ts'
 import { typesOf } from './shape-memo.ts'
-import { TableCopy, takeSnapshot } from './initial-copy.ts'
-import type { Snapshot } from './initial-copy.ts'
 import { lsnToText, parseLsn } from './lsn.ts'
 import type { Lsn } from './lsn.ts'
 import { readMemo, writeMemo } from './memo.ts'
@@ -32,6 +33,7 @@ import { readHead } from './log-head.ts'
 import { ReplicationStream } from './replication-stream.ts'
 import { ReplacedValues } from './replaced-values.ts'
 import { Retry } from './retry.ts'
+import { TableFinder, catalogueSettings } from './table-finder.ts'
 import { RetiredSegments } from './segment-writer.ts'
 import { SlotWatch } from './slot-watch.ts'
 import { checkServer } from './timeline.ts'
@@ -43,6 +45,7 @@ export interface PostgresParts extends SourceParts {
 
 /** How long a server that does not answer at all is asked when the source starts. */
 const firstContactMs = 3_000
+const defaultCopyConnections = 4
 
 /** A Postgres database's changes by logical replication, after a copy of what is there (`Source`). */
 export function createPostgresSource(config: PostgresConfig, parts: PostgresParts): Source {
@@ -57,6 +60,7 @@ interface Plan {
   /** Tables that the lake has. */
   readonly known: readonly StreamTable[]
   readonly toCopy: readonly TablePlan[]
+  readonly detached: readonly string[]
   /** Tables that cannot go on, or not begin. */
   readonly failed: readonly SourceEvent[]
   /** End of the server's log. */
@@ -72,7 +76,6 @@ class PostgresSource implements Source {
   readonly #endpoint: Endpoint
   readonly #retired = new RetiredSegments()
   readonly #closing = new AbortController()
-  readonly #pausedScopes = new Set<string>()
   readonly #replaced: ReplacedValues
   readonly #watch: SlotWatch
   #opened = false
@@ -84,7 +87,8 @@ class PostgresSource implements Source {
   #stream: ReplicationStream | null = null
   #backlog: Backlog | null = null
   #backlogRefused = false
-  #copy: { readonly scope: string; readonly copy: TableCopy } | null = null
+  #copier: Copier | null = null
+  #finder: TableFinder | null = null
   #acknowledged: Lsn = 0
   #target: Lsn = 0
 
@@ -113,7 +117,7 @@ class PostgresSource implements Source {
     } catch (error) {
       if (!this.#closing.signal.aborted) throw postgresError(error, placeOf(this.#config.url))
     } finally {
-      this.#copy?.copy.close()
+      this.#copier?.close()
       if (!this.#closing.signal.aborted || this.#closed) await this.#stream?.close()
       // However it ended, nothing of it goes on asking the server.
       this.#closing.abort()
@@ -151,14 +155,18 @@ class PostgresSource implements Source {
     this.#decoder?.releaseSealed()
   }
 
-  pause(scope: string): void {
-    this.#pausedScopes.add(scope)
-    if (this.#copy?.scope === scope) this.#copy.copy.pause()
+  /** Postgres has one scope that can be held back: the tables that are being copied, whichever of them is named. */
+  pause(): void {
+    this.#copier?.pause()
   }
 
-  resume(scope: string): void {
-    this.#pausedScopes.delete(scope)
-    if (this.#copy?.scope === scope) this.#copy.copy.resume()
+  resume(): void {
+    this.#copier?.resume()
+  }
+
+  async recopy(table: TableName): Promise<void> {
+    if (!this.#copier || !this.#finder) throw new FrazilError('unavailable', 'starting', `source ${this.name} has not started`)
+    this.#copier.request([await this.#finder.find(table)])
   }
 
   reach(position: Position): void {
@@ -174,7 +182,7 @@ class PostgresSource implements Source {
 
   stop(): void {
     this.#closing.abort()
-    this.#copy?.copy.close()
+    this.#copier?.close()
     this.#backlog?.close()
     this.#stream?.stop()
   }
@@ -191,9 +199,46 @@ class PostgresSource implements Source {
     if (plan === null) return
     void this.#watch.run(this.#closing.signal)
     if (plan.failed.length > 0) yield plan.failed
-    const tables = [...plan.known]
-    if (plan.toCopy.length > 0) yield* this.#copyAll(plan, tables)
-    yield* this.#follow(plan, tables)
+    const decoder = new ChangeDecoder(plan.start, {
+      tables: plan.known,
+      parts: this.#parts,
+      retired: this.#retired,
+      codecOf: plan.catalogue.codecOf,
+      settingOf: (sourceName, column) => plan.catalogue.settingOf(sourceName, column),
+      describe: (relation, transaction) => {
+        const types = relation.columns.map(({ typeOid }) => typeOid)
+        const ask = async (client: Client): Promise<TableDescription | 'too early' | null> => {
+          await plan.catalogue.learnTypes(client, types)
+          return describeTable(client, { oid: relation.oid, types, transaction })
+        }
+        return whenVisible(() => this.#asking(ask), this.#parts.clock, this.#closing.signal)
+      },
+    })
+    this.#decoder = decoder
+    for (const { floor } of plan.known) this.#target = Math.max(this.#target, floor)
+    const copier = this.#makeCopier(plan, decoder)
+    this.#copier = copier
+    copier.request(plan.toCopy)
+    const finder = new TableFinder({
+      names: this.#names,
+      version: plan.facts.version,
+      settings: catalogueSettings(this.#config, this.#names, this.#replaced),
+      everyMs: this.#config.newTablesEveryMs,
+      clock: this.#parts.clock,
+      closing: this.#closing.signal,
+      asking: (ask) => this.#asking(ask),
+      notice: (message, hint) => this.#notice('warn', message, hint),
+    })
+    this.#finder = finder
+    // With nothing to keep fresh the changes wait best where they are: at the server.
+    if (plan.known.length === 0) yield* copier.all()
+    const lanes = new Confluence()
+    lanes.add(this.#follow(plan, decoder))
+    lanes.add(copier.run())
+    if (this.#config.tables.some((table) => !parseTablePattern(table).exact)) {
+      lanes.add(finder.watch(plan, (plans) => copier.request(plans)))
+    }
+    yield* lanes.flow()
   }
 
   // ---- before anything is read --------------------------------------------------------------------------------------------
@@ -217,26 +262,18 @@ class PostgresSource implements Source {
     if (position !== null) checkSlot(names, slot, position, facts)
     const borrowed = isBorrowed(names, publication) ? await readBorrowed(control, names.publication, facts.version) : null
     const catalogue = await readCatalogue(control, {
-      source: this.name,
-      tables: this.#config.tables,
-      into: this.#config.into ?? null,
+      ...catalogueSettings(this.#config, this.#names, this.#replaced),
+      borrowed,
       detached: new Set(state?.detached),
       known: new Map(state?.tables.map(({ table }) => [table.id, table.sourceName])),
       knownTypes: (state?.tables ?? []).flatMap(({ table }) => typesOf(table)),
-      publication: names.publication,
-      borrowed,
-      outOfRange: this.#config.outOfRange,
-      columns: this.#config.columns,
-      replaced: this.#replaced,
     })
     for (const column of catalogue.unknownColumns) {
       this.#notice('warn', `source ${this.name}: no table that is read has the column ${column} of its columns`)
     }
     const tables = compareTables(catalogue, state, this.name)
     for (const event of tables.failed) {
-      if (event.type !== 'failed') continue
-      const { message, hint } = event.error
-      this.#notice('warn', message, hint)
+      if (event.type === 'failed') this.#notice('warn', event.error.message, event.error.hint)
     }
     const unpublished = notPublished(tables.known, { source: this.name, publication, borrowed, memo })
     const known = tables.known.filter((entry) => !unpublished.has(entry))
@@ -265,6 +302,7 @@ class PostgresSource implements Source {
         loose: plan.loose,
       })),
       toCopy: tables.toCopy,
+      detached: state?.detached ?? [],
       failed,
       head: facts.flushed,
       byStream: this.#byStream(slot, facts),
@@ -286,100 +324,34 @@ class PostgresSource implements Source {
     }
   }
 
-  // ---- the initial copy ---------------------------------------------------------------------------------------------------
+  // ---- copies -------------------------------------------------------------------------------------------------------------
 
-  /** Copies tables one after another from one snapshot; what is complete is added to `tables`. */
-  async *#copyAll(plan: Plan, tables: StreamTable[]): AsyncGenerator<readonly SourceEvent[], void> {
-    let waiting = [...plan.toCopy]
-    let retry = new Retry(this.#parts, this.#config.retryForMs)
-    while (waiting.length > 0 && !this.#closing.signal.aborted) {
-      let snapshot: Snapshot | null = null
-      try {
-        snapshot = await this.#takeSnapshot(plan.facts)
-        for (const table of waiting) {
-          const copied = yield* this.#copyOne(table, snapshot)
-          if (this.#closing.signal.aborted) return
-          if (copied)
-            tables.push({
-              table: table.source,
-              columns: table.columns,
-              memo: table.memo,
-              floor: snapshot.floor,
-              loose: table.loose,
-            })
-          waiting = waiting.filter((other) => other !== table)
-          retry = new Retry(this.#parts, this.#config.retryForMs)
-        }
-      } catch (error) {
-        // A table whose copy was cut off begins again, in a new snapshot: its `table` event says so.
-        await retry.after(this.#unavailable(error), this.#closing.signal)
-      } finally {
-        await snapshot?.close()
-      }
-    }
-  }
-
-  async #takeSnapshot(facts: ServerFacts): Promise<Snapshot> {
-    const waitMs = this.#config.slotWaitMs ?? 10_000
-    const control = await this.#control()
-    return takeSnapshot(this.#endpoint, control, { slot: this.#names.slot, version: facts.version, waitMs })
-  }
-
-  /** Returns whether the table was copied; false when it failed. Throws when the connection was lost. */
-  async *#copyOne(plan: TablePlan, snapshot: Snapshot): AsyncGenerator<readonly SourceEvent[], boolean> {
-    yield [{ type: 'table', table: plan.source }]
-    const { source } = plan
-    let copy: TableCopy | null = null
-    try {
-      copy = await TableCopy.start(plan, {
-        endpoint: this.#endpoint,
-        snapshot,
-        parts: this.#parts,
-        retired: this.#retired,
-        maxFrameBytes: this.#maxFrameBytes,
-      })
-      this.#copy = { scope: source.id, copy }
-      if (this.#pausedScopes.has(source.id)) copy.pause()
-      for (;;) {
-        const events = await copy.take()
-        if (events === null) break
-        this.#replaced.tell()
-        yield events
-      }
-      if (this.#closing.signal.aborted) return false
-      yield [copy.copied()]
-      return true
-    } catch (error) {
-      if (!(error instanceof FrazilError) || (error.kind !== 'unsupported' && error.kind !== 'corrupt')) throw error
-      yield [{ type: 'failed', table: source.id, error }]
-      return false
-    } finally {
-      copy?.close()
-      this.#copy = null
-    }
+  #makeCopier({ facts }: Plan, decoder: ChangeDecoder): Copier {
+    return new Copier({
+      endpoint: this.#endpoint,
+      names: this.#names,
+      version: facts.version,
+      waitMs: this.#config.slotWaitMs ?? 10_000,
+      retryForMs: this.#config.retryForMs,
+      connections: this.#config.copyConnections ?? defaultCopyConnections,
+      maxFrameBytes: this.#maxFrameBytes,
+      parts: this.#parts,
+      decoder,
+      replaced: this.#replaced,
+      asking: (ask) => this.#asking(ask),
+      control: () => this.#control(),
+      unavailable: (error) => this.#unavailable(error),
+      reach: (floor) => {
+        this.#target = Math.max(this.#target, floor)
+        this.#stream?.reach(this.#target)
+      },
+      closing: this.#closing.signal,
+    })
   }
 
   // ---- the stream ---------------------------------------------------------------------------------------------------------
 
-  async *#follow(plan: Plan, tables: readonly StreamTable[]): AsyncGenerator<readonly SourceEvent[], void> {
-    const decoder = new ChangeDecoder(plan.start, {
-      tables,
-      parts: this.#parts,
-      retired: this.#retired,
-      codecOf: plan.catalogue.codecOf,
-      settingOf: (sourceName, column) => plan.catalogue.settingOf(sourceName, column),
-      describe: (relation, transaction) => {
-        const types = relation.columns.map(({ typeOid }) => typeOid)
-        const ask = async (client: Client): Promise<TableDescription | 'too early' | null> => {
-          await plan.catalogue.learnTypes(client, types)
-          return describeTable(client, { oid: relation.oid, types, transaction })
-        }
-        return whenVisible(() => this.#asking(ask), this.#parts.clock, this.#closing.signal)
-      },
-    })
-    this.#decoder = decoder
-    // A table that was copied joins when the stream has reached its floor, also when nothing happens.
-    for (const { floor } of tables) this.#target = Math.max(this.#target, floor)
+  async *#follow(plan: Plan, decoder: ChangeDecoder): AsyncGenerator<readonly SourceEvent[], void> {
     let retry = new Retry(this.#parts, this.#config.retryForMs)
     let announced = false
     // While tables were copied the log went on.

@@ -117,6 +117,8 @@ export class SegmentWriter {
     const segment = this.#segment
     if (!segment) return
     this.#growth.gaveUp(segment)
+    // Nobody waits for more rows in it.
+    segment.seal()
     this.#retired.add(segment)
     this.#segment = null
   }

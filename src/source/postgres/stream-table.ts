@@ -32,7 +32,7 @@ export interface BoundTable {
   /** As its rows are now, and as they were at the end of the last transaction that was given out. */
   known: KnownTable
   settled: KnownTable
-  readonly floor: Lsn
+  floor: Lsn
   readonly loose: boolean
   /** True once a transaction at or past the floor has come: all later ones are. */
   live: boolean
@@ -41,6 +41,23 @@ export interface BoundTable {
   /** A Relation message that no change has needed yet: what it means is asked when one does. */
   news: Relation | null
   answer: Answer | null
+}
+
+/** `news`: its last Relation message, if that has come already. */
+export function boundTable({ table, columns, memo, floor, loose = false }: StreamTable, news: Relation | null): BoundTable {
+  const known = { table, columns, memo }
+  return {
+    id: table.id,
+    known,
+    settled: known,
+    floor,
+    loose,
+    live: false,
+    failed: false,
+    shape: null,
+    news,
+    answer: null,
+  }
 }
 
 /** What the catalogue says about {@link BoundTable.news}, once it has. */

@@ -1,7 +1,7 @@
 import { FrazilError, assert } from '../../base/index.ts'
 import type { Random } from '../../base/index.ts'
 import type { Change, Position, SourceEvent, SourceTable, StreamedPart, Value } from '../../data/index.ts'
-import type { Source, SourceParts, SourceState } from '../source.ts'
+import type { Source, SourceParts, SourceState, TableName } from '../source.ts'
 import { Ahead } from './ahead.ts'
 import type { Piece } from './ahead.ts'
 import { ChangeEncoder, joined } from './change-encoder.ts'
@@ -31,6 +31,7 @@ interface Copy {
   readonly floor: number
   readonly rows: readonly (readonly Value[])[]
   sent: number
+  done: boolean
 }
 
 /**
@@ -51,6 +52,7 @@ export class SimulatedSource implements Source {
   /** Transactions given out. */
   #position = 0
   #closed = false
+  #recopied: () => void = () => undefined
   /** Not given out yet. */
   readonly #events: SourceEvent[] = []
   #end: () => void = () => undefined
@@ -67,7 +69,10 @@ export class SimulatedSource implements Source {
     const { history } = this.#options
     this.#resume(state)
     try {
-      yield [...this.#copies.map(({ table }): SourceEvent => ({ type: 'table', table })), this.#progress()]
+      yield [
+        ...this.#copies.map(({ table }): SourceEvent => ({ type: 'table', table, copying: { estimatedRows: null } })),
+        this.#progress(),
+      ]
       let isStreaming = false
       while (!this.#closed) {
         yield* this.#copy()
@@ -80,7 +85,10 @@ export class SimulatedSource implements Source {
         if (this.#copies.length > 0 || this.#position < history.transactions.length) continue
         this.#events.push(this.#progress())
         yield* this.#send()
-        if (this.#position === history.transactions.length && !this.#closed) await Promise.race([history.grown(), this.#ended])
+        if (this.#position === history.transactions.length && !this.#closed) {
+          const asked = new Promise<void>((resolve) => (this.#recopied = resolve))
+          if (this.#copies.length === 0) await Promise.race([history.grown(), asked, this.#ended])
+        }
       }
     } finally {
       for (const encoder of this.#encoders.values()) encoder.close()
@@ -106,8 +114,10 @@ export class SimulatedSource implements Source {
     assert(this.#position >= history.acknowledged, 'what was acknowledged is not asked for again')
     for (const { table, floor } of state?.tables ?? []) this.#floors.set(table.id, Number(floor))
     for (const id of state?.detached ?? []) this.#failed.add(id)
+    const again = new Set(state?.again?.map(({ namespace, name }) => `${namespace}.${name}`))
     for (const table of history.tables) {
-      if (this.#floors.has(table.id) || this.#failed.has(table.id)) continue
+      const wanted = again.has(`${table.namespace}.${table.name}`)
+      if (!wanted && (this.#floors.has(table.id) || this.#failed.has(table.id))) continue
       this.#beginCopy(table)
     }
   }
@@ -118,7 +128,7 @@ export class SimulatedSource implements Source {
     const rows = [...history.rowsAt(table.id, floor).values()].flatMap(({ row, count }) =>
       Array.from({ length: count }, () => row),
     )
-    this.#copies.push({ table, floor, rows, sent: 0 })
+    this.#copies = [...this.#copies.filter((other) => other.table !== table), { table, floor, rows, sent: 0, done: false }]
   }
 
   #progress(): SourceEvent {
@@ -146,17 +156,20 @@ export class SimulatedSource implements Source {
         left--
       }
       if (copy.sent === rows.length) {
-        this.#floors.set(table.id, floor)
+        copy.done = true
+        // One that is copied again goes on from where it is.
+        if (!this.#floors.has(table.id)) this.#floors.set(table.id, floor)
         this.#events.push({ type: 'copied', table: table.id, floor: String(floor), rows: rows.length })
       }
     }
-    this.#copies = this.#copies.filter(({ table }) => !this.#floors.has(table.id))
+    this.#copies = this.#copies.filter(({ done }) => !done)
   }
 
-  /** Some transactions, not beyond the snapshot of a table that is still copied. */
+  /** Some transactions; at times beyond the snapshot of a table that is still copied. */
   async *#stream(): AsyncIterableIterator<readonly SourceEvent[]> {
     const { history, random, lostConnection = 0, streamed = 0, batch = 8 } = this.#options
-    const end = Math.min(history.transactions.length, ...this.#copies.map(({ floor }) => floor))
+    const floors = random.below(2) === 0 ? this.#copies.map(({ floor }) => floor) : []
+    const end = Math.min(history.transactions.length, ...floors)
     for (let left = 1 + random.below(batch); left > 0 && this.#position < end; left--) {
       if (random.next() < streamed) {
         for (const piece of this.#ahead.pieces(this.#position, end)) yield* this.#piece(piece)
@@ -205,7 +218,7 @@ export class SimulatedSource implements Source {
   /** @param place of its transaction in the history */
   async *#change(change: SimulatedChange, place: number, streamed?: StreamedPart): AsyncIterableIterator<readonly SourceEvent[]> {
     const floor = this.#floors.get(change.table)
-    if (this.#failed.has(change.table) || floor === undefined || place < floor) return
+    if (this.#failed.has(change.table) || (floor !== undefined && place < floor)) return
     const table = this.#options.history.tables.find(({ id }) => id === change.table)
     assert(table, 'a table of the history')
     if (change.op === 'fail') {
@@ -254,6 +267,15 @@ export class SimulatedSource implements Source {
 
   async head(): Promise<Position> {
     return this.#options.history.head
+  }
+
+  async recopy({ namespace, name }: TableName): Promise<void> {
+    const table = this.#options.history.tables.find((one) => one.namespace === namespace && one.name === name)
+    if (!table) throw new FrazilError('request', 'unknown-table', `the simulation has no table ${namespace}.${name}`)
+    if (this.#failed.delete(table.id)) this.#floors.delete(table.id)
+    this.#beginCopy(table)
+    this.#events.push({ type: 'table', table, copying: { estimatedRows: null } })
+    this.#recopied()
   }
 
   acknowledge(position: Position): void {

@@ -297,6 +297,7 @@ test('writers during the initial copy: no gap, no overlap; a table added later j
   stop.abort()
   await Promise.all(work)
   for (const writer of writers) await writer.end()
+  await again.until(() => again.table('busy.added').copied !== null, 'the table that was added is copied')
   await again.caughtUp()
   for (const name of ['busy', 'added']) {
     const { rows } = await client.query<{ id: number; v: number }>(`select * from ${name}`)

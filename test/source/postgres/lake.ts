@@ -18,6 +18,8 @@ interface Table {
   /** Rows by key; under key kind `row` each row's text with its count. */
   rows: Map<string, { values: readonly Value[]; count: number }>
   copied: { floor: Position; rows: number } | null
+  /** While it is copied: changes of transactions, each with its position. */
+  held: { readonly position: Position; readonly changes: readonly (() => void)[] }[]
   failed: Error | null
 }
 
@@ -63,7 +65,7 @@ export class MapLake {
         observe: (event) => this.observed.push(event),
       },
     )
-    for (const { table } of options.state?.tables ?? []) this.#addTable(table)
+    for (const { table, floor } of options.state?.tables ?? []) this.#addTable(table).copied = { floor, rows: 0 }
     this.done = this.#run(options.state ?? null)
   }
 
@@ -145,7 +147,7 @@ export class MapLake {
   }
 
   #addTable(source: SourceTable): Table {
-    const table: Table = { source, rows: new Map(), copied: null, failed: null }
+    const table: Table = { source, rows: new Map(), copied: null, held: [], failed: null }
     this.tables.set(source.id, table)
     return table
   }
@@ -166,7 +168,7 @@ export class MapLake {
         return
       }
       case 'copied':
-        this.#known(event.table).copied = event
+        this.#join(this.#known(event.table), event)
         this.log.push(`copied ${event.rows}`)
         return
       case 'failed': {
@@ -198,7 +200,11 @@ export class MapLake {
         return
       }
       case 'commit':
-        for (const { make } of this.#changes.get(event.transaction ?? null) ?? []) make()
+        for (const { table, make } of this.#changes.get(event.transaction ?? null) ?? []) {
+          const { copied, held } = this.#known(table)
+          if (copied) make()
+          else held.push({ position: event.position, changes: [make] })
+        }
         this.#changes.delete(event.transaction ?? null)
         this.commits++
         if (event.transaction !== undefined) this.log.push('streamed commit')
@@ -267,6 +273,16 @@ export class MapLake {
     const changes = this.#changes.get(transaction) ?? []
     changes.push({ part: change.streamed?.part ?? 0, table: change.table, make })
     this.#changes.set(transaction, changes)
+  }
+
+  /** What was committed up to the floor is in the copy. */
+  #join(table: Table, copied: { floor: Position; rows: number }): void {
+    table.copied = copied
+    for (const { position, changes } of table.held) {
+      if (this.source.reached(copied.floor, position)) continue
+      for (const change of changes) change()
+    }
+    table.held = []
   }
 
   #known(id: string): Table {

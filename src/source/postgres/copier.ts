@@ -1,0 +1,184 @@
+import type { Client } from 'pg'
+import { FrazilError } from '../../base/index.ts'
+import type { SourceEvent } from '../../data/index.ts'
+import type { EventListener } from '../../observe/index.ts'
+import type { SourceParts } from '../source.ts'
+import type { TablePlan } from './catalogue.ts'
+import type { ChangeDecoder } from './change-decoder.ts'
+import type { Endpoint } from './connection.ts'
+import { planCopies } from './copy-ranges.ts'
+import { InitialCopy, takeSnapshot } from './initial-copy.ts'
+import type { Snapshot } from './initial-copy.ts'
+import { parseLsn } from './lsn.ts'
+import type { Lsn } from './lsn.ts'
+import { publish } from './ownership.ts'
+import type { Names } from './ownership.ts'
+import type { ReplacedValues } from './replaced-values.ts'
+import { Retry } from './retry.ts'
+
+export interface CopierOptions {
+  readonly endpoint: Endpoint
+  readonly names: Names
+  readonly version: number
+  /** How long to wait at a time for transactions that are open when a snapshot is taken. */
+  readonly waitMs: number
+  readonly retryForMs?: number
+  readonly connections: number
+  readonly maxFrameBytes: number
+  readonly parts: SourceParts & { readonly observe?: EventListener }
+  readonly decoder: ChangeDecoder
+  /** Values that rules have replaced: told of as they come. */
+  readonly replaced: ReplacedValues
+  /** Asks the server something on the control connection, when it is nobody else's turn. */
+  readonly asking: <T>(ask: (client: Client) => Promise<T>) => Promise<T>
+  /** The control connection, for single questions at any time. */
+  readonly control: () => Promise<Client>
+  /** The error as one that time may heal; throws any other. */
+  readonly unavailable: (error: unknown) => FrazilError
+  /** A table was copied as of `floor`: the stream has to get there, also when nothing happens. */
+  readonly reach: (floor: Lsn) => void
+  readonly closing: AbortSignal
+}
+
+/** Attempts of one copy that began and did not end. */
+const maxAttempts = 10
+
+/**
+ * Copies tables beside the stream, those that wait at the same time from one snapshot. A table is published first; then a temporary
+ * slot gives a snapshot and its position in the log: transactions that end at or after it come through the stream, all others are in
+ * the copy. The slot waits for every transaction that began before, so none is in neither.
+ */
+export class Copier {
+  readonly #options: CopierOptions
+  #waiting: TablePlan[] = []
+  #wake: () => void = () => {}
+  #current: InitialCopy | null = null
+  #paused = false
+  /** Tables whose changes are wanted for their copy alone; the others' go on to be applied to the rows that the lake has. */
+  #fresh = new Set<string>()
+
+  constructor(options: CopierOptions) {
+    this.#options = options
+    options.closing.addEventListener('abort', () => this.#wake(), { once: true })
+  }
+
+  request(plans: readonly TablePlan[]): void {
+    const ids = new Set(plans.map(({ source }) => source.id))
+    this.#waiting = [...this.#waiting.filter(({ source }) => !ids.has(source.id)), ...plans]
+    this.#wake()
+  }
+
+  /** Copies whatever is waiting; a copy that fails for good is thrown. */
+  async *all(): AsyncGenerator<readonly SourceEvent[], void> {
+    while (this.#waiting.length > 0 && !this.#closed) yield* this.#batch(this.#waiting.splice(0))
+  }
+
+  /** Copies what is asked for, until the source is closed; tables whose copy fails for good are `failed`. */
+  async *run(): AsyncGenerator<readonly SourceEvent[], void> {
+    while (!this.#closed) {
+      if (this.#waiting.length === 0) {
+        await new Promise<void>((resolve) => (this.#wake = resolve))
+        continue
+      }
+      const plans = this.#waiting.splice(0)
+      const left = new Set(plans.map(({ source }) => source.id))
+      try {
+        for await (const events of this.#batch(plans)) {
+          for (const event of events) if (event.type === 'copied' || event.type === 'failed') left.delete(event.table)
+          yield events
+        }
+      } catch (error) {
+        if (!(error instanceof FrazilError)) throw error
+        for (const table of left) if (this.#fresh.delete(table)) this.#options.decoder.forget(table)
+        yield [...left].map((table) => ({ type: 'failed', table, error, copying: true }))
+      }
+    }
+  }
+
+  pause(): void {
+    this.#paused = true
+    this.#current?.pause()
+  }
+
+  resume(): void {
+    this.#paused = false
+    this.#current?.resume()
+  }
+
+  close(): void {
+    this.#current?.close()
+    this.#wake()
+  }
+
+  get #closed(): boolean {
+    return this.#options.closing.aborted
+  }
+
+  async *#batch(plans: readonly TablePlan[]): AsyncGenerator<readonly SourceEvent[], void> {
+    const { parts, closing, retryForMs, decoder } = this.#options
+    let left = plans
+    let attempts = 0
+    let retry = new Retry(parts, retryForMs)
+    while (left.length > 0 && !this.#closed) {
+      let copy: InitialCopy | null = null
+      try {
+        copy = yield* this.#begin(left)
+        this.#current = copy
+        if (this.#paused) copy.pause()
+        for await (const events of copy.flow()) {
+          for (const event of events) {
+            if (event.type === 'copied') attempts = 0
+            if (event.type === 'failed' && this.#fresh.has(event.table)) decoder.forget(event.table)
+          }
+          this.#options.replaced.tell()
+          yield events
+        }
+        for (const { source } of plans) this.#fresh.delete(source.id)
+        return
+      } catch (error) {
+        const failure = this.#options.unavailable(error)
+        if (copy) {
+          // What was cut off begins again, in a new snapshot: its `table` event says so.
+          left = copy.unfinished
+          if (++attempts >= maxAttempts) throw failure
+          retry = new Retry(parts, retryForMs)
+        }
+        if (!this.#closed) await retry.after(failure, closing)
+      } finally {
+        this.#current = null
+        copy?.close()
+      }
+    }
+  }
+
+  /** Publishes the tables, has the stream give out their changes, and takes a snapshot. */
+  async *#begin(plans: readonly TablePlan[]): AsyncGenerator<readonly SourceEvent[], InitialCopy> {
+    const { asking, control, decoder, names, endpoint, parts, maxFrameBytes, connections, version, waitMs } = this.#options
+    const copies = await asking(async (client) => {
+      await publish(client, names, plans)
+      return planCopies(client, plans)
+    })
+    yield copies.map(({ plan, estimatedRows }) => ({ type: 'table', table: plan.source, copying: { estimatedRows } }))
+    // From here on whoever takes the events keeps changes of these tables.
+    const fresh = plans.filter(({ source }) => !decoder.reads(source.id))
+    for (const { source } of fresh) this.#fresh.add(source.id)
+    for (const { source, columns, memo, loose } of fresh) {
+      decoder.admit({ table: source, columns, memo, loose, floor: Number.POSITIVE_INFINITY })
+    }
+    const begun = await asking(async (client) => {
+      const { rows } = await client.query<{ at: string }>('select pg_catalog.pg_current_wal_insert_lsn()::text as at')
+      return parseLsn(rows[0].at)
+    })
+    for (const { source } of fresh) decoder.setFloor(source.id, begun)
+    let snapshot: Snapshot | null = null
+    try {
+      snapshot = await takeSnapshot(endpoint, await control(), { slot: names.slot, version, waitMs })
+      const { floor } = snapshot
+      for (const { source } of fresh) decoder.setFloor(source.id, floor)
+      this.#options.reach(floor)
+      return await InitialCopy.open(copies, { endpoint, snapshot, parts, maxFrameBytes, connections })
+    } finally {
+      await snapshot?.close()
+    }
+  }
+}

@@ -1,0 +1,125 @@
+import type { Client } from 'pg'
+import type { PlannedColumn, TablePlan } from './catalogue.ts'
+import { quoteName, quoteText } from './identifiers.ts'
+
+/** A part of a table that one COPY reads: pages of one relation, or all of it. Exact only within one snapshot, since rows move. */
+export interface CopyRange {
+  readonly plan: TablePlan
+  /** The table, or one of its partitions: as `schema.table` in SQL. */
+  readonly relation: string
+  readonly oid: number
+  /** Pages [from, to); `to` null: to the end, which may be beyond what was the end when the ranges were planned. Null: all rows. */
+  readonly pages: { readonly from: number; readonly to: number | null } | null
+}
+
+export interface PlannedCopy {
+  readonly plan: TablePlan
+  readonly ranges: readonly CopyRange[]
+  /** By the server's statistics; null where it has none. */
+  readonly estimatedRows: number | null
+}
+
+/** Pages of one COPY: enough that its start costs nothing, few enough that tables and connections end together. */
+const rangePages = 4096
+
+interface RelationRow {
+  readonly root: string
+  readonly oid: string
+  readonly schema: string
+  readonly name: string
+  readonly heap: boolean
+  /** Whether our role reads it as it reads the root: partitions have rights and policies of their own. */
+  readonly open: boolean
+  readonly pages: string
+  readonly tuples: number
+  readonly analyzed_pages: number
+}
+
+// Where a table is not partitioned it is its own only leaf.
+const relationsSql = `
+select r.oid::text as root, c.oid::int8::text as oid, n.nspname as schema, c.relname as name, c.relkind = 'r' and a.amname = 'heap' as heap,
+  c.oid = r.oid or (pg_catalog.has_table_privilege(c.oid, 'SELECT') and not pg_catalog.row_security_active(c.oid)) as open,
+  (pg_catalog.pg_relation_size(c.oid) / current_setting('block_size')::int8)::text as pages,
+  c.reltuples::float8 as tuples, c.relpages as analyzed_pages
+from unnest($1::int8[]) r(oid)
+cross join lateral (
+  select r.oid::oid as relid where not r.oid = any($2::int8[])
+  union all select t.relid from pg_catalog.pg_partition_tree(r.oid::oid::regclass) t where t.isleaf and r.oid = any($2::int8[])
+) leaf
+join pg_catalog.pg_class c on c.oid = leaf.relid join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+left join pg_catalog.pg_am a on a.oid = c.relam
+order by r.oid, c.oid`
+
+/** Cuts tables into ranges that several connections can copy at once. */
+export async function planCopies(client: Client, plans: readonly TablePlan[]): Promise<PlannedCopy[]> {
+  const roots = plans.filter((plan) => plan.partitioned)
+  const { rows } = await client.query<RelationRow>(relationsSql, [plans.map(({ oid }) => oid), roots.map(({ oid }) => oid)])
+  return plans.map((plan) => {
+    const relations = rows.filter(({ root }) => Number(root) === plan.oid)
+    const whole: CopyRange = { plan, oid: plan.oid, relation: `${quoteName(plan.schema)}.${quoteName(plan.table)}`, pages: null }
+    const ranges = relations.every(({ open }) => open) ? relations.flatMap((relation) => cut(plan, relation)) : [whole]
+    return { plan, ranges: ranges.length > 0 ? ranges : [whole], estimatedRows: estimate(relations) }
+  })
+}
+
+function cut(plan: TablePlan, row: RelationRow): CopyRange[] {
+  const { schema, name, heap, pages } = row
+  const oid = Number(row.oid)
+  const relation = `${quoteName(schema)}.${quoteName(name)}`
+  const count = Math.ceil(Number(pages) / rangePages)
+  if (!heap || count <= 1) return [{ plan, oid, relation, pages: null }]
+  return Array.from({ length: count }, (_, i) => {
+    const from = i * rangePages
+    return { plan, oid, relation, pages: { from, to: i + 1 < count ? from + rangePages : null } }
+  })
+}
+
+/** As the planner does: the density of the last ANALYZE in the pages that there are now. */
+function estimate(relations: readonly RelationRow[]): number | null {
+  let rows = 0
+  for (const { pages, tuples, analyzed_pages } of relations) {
+    if (pages === '0') continue
+    if (tuples < 0) return null
+    rows += analyzed_pages > 0 ? (tuples / analyzed_pages) * Number(pages) : tuples
+  }
+  return Math.round(rows)
+}
+
+/** What {@link copyStatement} fails with before it copies a table that is not what it was: a division by zero. */
+export const rewrittenCode = '22012'
+
+/**
+ * The statements that copy a range in a transaction with an imported snapshot. A table that was truncated or rewritten after the
+ * snapshot shows no rows to it (Postgres documentation, "MVCC caveats"), so that is an error (`rewrittenCode`): the snapshot has the
+ * old file's number, the function tells the current one's. The lock lasts until the range is copied, no longer.
+ */
+export function copyStatement({ plan, oid, relation, pages }: CopyRange): string {
+  // Inheritance children are tables of their own; what is copied through its root has its partitions in it.
+  const from = plan.partitioned && pages === null ? relation : `ONLY ${relation}`
+  const columns = plan.columns.map(copyExpression).join(', ')
+  const conditions: string[] = []
+  if (pages !== null) conditions.push(`ctid >= '(${pages.from},0)'::pg_catalog.tid`)
+  if (pages !== null && pages.to !== null) conditions.push(`ctid < '(${pages.to},0)'::pg_catalog.tid`)
+  if (plan.filter !== null) conditions.push(`(${plan.filter})`)
+  const where = conditions.length > 0 ? ` WHERE ${conditions.join(' AND ')}` : ''
+  return (
+    `SAVEPOINT range; LOCK TABLE ${from} IN ACCESS SHARE MODE; ` +
+    `SELECT 1 / (pg_catalog.to_regclass(${quoteText(relation)})::oid = ${oid} AND NOT EXISTS (SELECT FROM pg_catalog.pg_class c ` +
+    `WHERE c.oid IN (SELECT ${oid}::oid UNION ALL SELECT relid FROM pg_catalog.pg_partition_tree(${oid}::oid)) ` +
+    `AND nullif(c.relfilenode, 0) IS DISTINCT FROM pg_catalog.pg_relation_filenode(c.oid)))::int; ` +
+    `COPY (SELECT ${columns} FROM ${from}${where}) TO STDOUT (FORMAT binary); ` +
+    releaseStatement
+  )
+}
+
+/** Gives up the locks of a range, also after an error in it. */
+export const releaseStatement = 'ROLLBACK TO SAVEPOINT range; RELEASE SAVEPOINT range'
+
+/**
+ * What is asked for to get a column. For text, the very function that a stream's text comes from: a cast may print something else,
+ * and a composite of nulls is not null.
+ */
+function copyExpression({ name, codec }: PlannedColumn): string {
+  const column = quoteName(name)
+  return codec.textOnly ? `CASE WHEN pg_catalog.num_nulls(${column}) = 0 THEN pg_catalog.format('%s', ${column}) END` : column
+}
