@@ -81,6 +81,7 @@ export async function commitToLake(parts: LakeCommitParts, request: LakeCommitRe
               schema: {
                 fields: plan.shape.fields,
                 identifierFieldIds: identifierFieldIds(plan.shape),
+                lastColumnId: plan.shape.lastFieldId,
                 base: iceberg.schema.schemaId,
               },
             }

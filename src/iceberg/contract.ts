@@ -57,6 +57,8 @@ export interface SchemaUpdate {
   readonly fields: readonly Field[]
   /** Ids of the key columns, all required; empty for none. */
   readonly identifierFieldIds: readonly number[]
+  /** The highest id that was ever given to a column; also to one that came and went since the last commit: data files may have it. */
+  readonly lastColumnId: number
   /** Schema that this one was made from: when the table has another one by now the commit is a `conflict`. */
   readonly base: number
 }

@@ -28,13 +28,13 @@ export function evolveSchema(metadata: TableMetadata, update: SchemaUpdate): Tab
     update.identifierFieldIds.every((id) => required.has(id)),
     'key columns are required',
   )
-  const lastColumnId = Math.max(metadata.lastColumnId, ...ids)
+  const lastColumnId = Math.max(metadata.lastColumnId, update.lastColumnId, ...ids)
   const { fields, identifierFieldIds } = update
   const withId = (schemaId: number): JsonObject => schemaToJson({ schemaId, fields, identifierFieldIds })
   let last = 0
   for (const json of metadata.schemas) {
     const schemaId = int(json, 'schema-id')
-    if (encodeJson(json) === encodeJson(withId(schemaId))) return { ...metadata, currentSchemaId: schemaId }
+    if (encodeJson(json) === encodeJson(withId(schemaId))) return { ...metadata, lastColumnId, currentSchemaId: schemaId }
     last = Math.max(last, schemaId)
   }
   return { ...metadata, lastColumnId, currentSchemaId: last + 1, schemas: [...metadata.schemas, withId(last + 1)] }

@@ -44,11 +44,13 @@ async function dropSlot(name: string): Promise<void> {
 class Case {
   readonly #name: string
   readonly #folder: string
+  readonly #every: string
   lake: Lake | null = null
 
-  constructor(name: string, folder: string) {
+  constructor(name: string, folder: string, every = '5s') {
     this.#name = name
     this.#folder = folder
+    this.#every = every
   }
 
   async start(): Promise<void> {
@@ -56,7 +58,7 @@ class Case {
       warehouse: join(this.#folder, 'lake'),
       local: join(this.#folder, 'local'),
       memory: '64MB',
-      commit: { every: '5s' },
+      commit: { every: this.#every },
       sources: {
         shop: { type: 'postgres', url: server.url, tables: [`public.${this.#name}`], slot: this.#name, publication: this.#name },
       },
@@ -242,6 +244,28 @@ for (const [number, script] of scripts.entries()) {
     })
   }
 }
+
+test('a column that came and went before the lake knew of it gives its values to no later one', { timeout: 60_000 }, async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'frazil-schema-'))
+  const one = new Case('passing', folder, '1h')
+  try {
+    await one.run(usual)
+    await one.start()
+    await one.agree()
+    await one.run('ALTER TABLE T ADD b int; INSERT INTO T VALUES (1, NULL, 7)')
+    await one.agree()
+    await one.run('ALTER TABLE T DROP b; INSERT INTO T VALUES (2)')
+    await one.everywhere()
+    await one.run('ALTER TABLE T ADD c int; INSERT INTO T VALUES (3, NULL, 8)')
+    await one.everywhere()
+  } finally {
+    await one.stop()
+    await one.run('DROP TABLE T')
+    await dropSlot('passing')
+    await client.query('DROP PUBLICATION IF EXISTS passing')
+    await rm(folder, { recursive: true, force: true })
+  }
+})
 
 /** What cannot be followed from the stream alone: the table says so, and keeps what it has. */
 const unclear = [

@@ -19,6 +19,7 @@ describe('schema evolution', () => {
   const update = (lab: Lab, fields: readonly Field[]): SchemaUpdate => ({
     fields,
     identifierFieldIds: [1],
+    lastColumnId: 0,
     base: lab.table.schema.schemaId,
   })
 
@@ -64,6 +65,17 @@ describe('schema evolution', () => {
     const json = await metadata(lab)
     assert.equal(json.schemas.length, 2)
     assert.equal(json['current-schema-id'], 0)
+  })
+
+  test('the id of a column that came and went between two commits is not used again', async () => {
+    const lab = new Lab()
+    await lab.commit({ schema: { ...update(lab, [id, { ...v, name: 'w' }]), lastColumnId: 3 } })
+    assert.equal(lab.table.lastColumnId, 3)
+    // Also when the columns are what they were before.
+    await lab.commit({ schema: { ...update(lab, [id, v]), lastColumnId: 4 } })
+    assert.equal((await metadata(lab))['last-column-id'], 4)
+    const n: Field = { id: 4, name: 'n', type: { kind: 'int' }, required: false }
+    await assert.rejects(lab.commit({ schema: update(lab, [id, v, n]) }), /a new field has a new id/)
   })
 
   test('defaults of other writers survive', async () => {
