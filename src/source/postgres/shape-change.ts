@@ -129,6 +129,7 @@ export function settleShape(
 export function isAsKnown(known: KnownTable, relation: Relation): boolean {
   if (!looksAsBefore(known, relation)) return false
   const { key } = known.table
+  if (key.kind === 'none') return true
   if (key.kind !== 'columns' || relation.identity === 'f') return key.kind !== 'row' || relation.identity === 'f'
   return relation.columns.every((column, i) => column.key === key.columns.includes(i))
 }
@@ -200,6 +201,7 @@ function keyOf(
   ids: readonly number[],
   columns: readonly PlannedColumn[],
 ): TableKey | null {
+  if (table.key.kind === 'none') return table.key
   const place = new Map(columns.map(({ id }, i) => [id, i]))
   const known = table.key.kind === 'columns' ? table.key.columns.map((i) => before[i].id) : []
   const byIds = (wanted: readonly number[]): TableKey | null => {
