@@ -39,6 +39,7 @@ try {
   if (wanted('backlog')) await backlog()
   if (wanted('update')) await updates(rawRate)
   if (wanted('transaction')) await transaction()
+  if (wanted('toast')) await unchangedValues()
   if (wanted('latency')) await latency()
   const about = { ...surroundings(), postgres: postgres.version, 'postgres fsync': 'off', 'frazil memory': memory, scale }
   publish({ question: 'postgres', surroundings: about, figures }, options.only === undefined && scale === 1 && !options.profile)
@@ -237,6 +238,32 @@ async function transaction(): Promise<void> {
   await stop(frazil, 'transaction')
   await forget()
   await postgres.client.query('DROP TABLE l')
+/** Updates that leave a value of 4 kB as it is, which is not sent then, beside the same ones of rows without that value. */
+async function unchangedValues(): Promise<void> {
+  const rows = Math.round(2e5 * scale)
+  const noise = `(SELECT string_agg(md5((g * 128 + i)::text), '') FROM generate_series(1, 128) AS i)`
+  const rates: number[] = []
+  for (const [scenario, table, large] of [
+    ['plain update', 'x', `'small'`],
+    ['toast', 'w', noise],
+  ] as const) {
+    await postgres.client.query(`CREATE TABLE ${table} (id bigint PRIMARY KEY, a int, b text)`)
+    await postgres.client.query(`ALTER TABLE ${table} ALTER b SET STORAGE EXTERNAL`)
+    await postgres.client.query(`INSERT INTO ${table} SELECT g, 0, ${large} FROM generate_series(1::bigint, ${rows}) AS g`)
+    await postgres.client.query(`VACUUM ANALYZE ${table}`)
+    const { seconds } = await drainBacklog(scenario, table, rows, async () => {
+      await postgres.client.query('SET enable_hashjoin = off; SET enable_mergejoin = off')
+      for (let from = 0; from < rows; from += perTransaction)
+        await postgres.client.query(
+          `UPDATE ${table} SET a = a + 1 FROM (SELECT (g * 386429) % ${rows} + 1 AS chosen
+             FROM generate_series(${from}::bigint, ${Math.min(rows, from + perTransaction) - 1}) AS g) AS picked WHERE id = chosen`,
+        )
+      await postgres.client.query('RESET enable_hashjoin; RESET enable_mergejoin')
+    })
+    rates.push(rows / seconds)
+    await postgres.client.query(`DROP TABLE ${table}`)
+  }
+  note('toast : plain update', rates[1] / rates[0], '×', undefined, 'each row with 4 kB that are read and written again')
 }
 
 async function latency(): Promise<void> {

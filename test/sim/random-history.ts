@@ -53,15 +53,25 @@ function someChange(table: SourceTable, rows: (readonly Value[])[], random: Rand
     rows.splice(at, 1)
   } else if (choice < 14 && key.kind === 'columns') {
     const old = withKey(row)
-    changes.push({ op: 'upsert', table: name, row, mustExist: old >= 0 })
+    const unchanged = old >= 0 ? kept(table, rows[old], row, random) : []
+    changes.push({ op: 'upsert', table: name, row, mustExist: old >= 0, unchanged })
     if (old >= 0) rows.splice(old, 1)
     rows.push(row)
   } else {
     const taken = key.kind === 'columns' ? withKey(row) : -1
     if (taken >= 0 && taken !== at) return
-    changes.push({ op: 'update', table: name, old: rows[at], row })
+    changes.push({ op: 'update', table: name, old: rows[at], row, unchanged: kept(table, rows[at], row, random) })
     rows.splice(at, 1, row)
   }
+}
+
+/** Has some columns of a row keep the values of the row before; returns those that a source may leave out. */
+function kept(table: SourceTable, old: readonly Value[], row: Value[], random: Random): number[] {
+  if (table.key.kind !== 'columns' || random.below(2) === 0) return []
+  const keys = keyColumnsOf(table)
+  const others = table.fields.map((_, i) => i).filter((i) => !keys.includes(i) && random.below(2) === 0)
+  for (const i of others) row[i] = old[i]
+  return others
 }
 
 function newRow(table: SourceTable, random: Random): Value[] {

@@ -75,7 +75,9 @@ export class ChangeEncoder {
   encode(change: Exclude<SimulatedChange, { op: 'fail' }>): Change | null {
     const table = this.table.id
     if (change.op === 'truncate') return { type: 'truncate', table }
-    const added = change.op === 'delete' ? null : this.#rows.append(change.row)
+    const unchanged = change.op === 'upsert' || change.op === 'update' ? (change.unchanged ?? []) : []
+    const partial = unchanged.length > 0 ? { unchanged } : null
+    const added = change.op === 'delete' ? null : this.#rows.append(without(change.row, unchanged))
     const old = change.op === 'delete' || change.op === 'update' ? this.#keys.append(keyOf(this.table, change.old)) : null
     if (change.op === 'delete') {
       return old && { type: 'delete', table, keys: old.segment, from: old.row, to: old.row + 1, mustExist: change.mustExist }
@@ -83,8 +85,8 @@ export class ChangeEncoder {
     if (!added) return null
     const rows = { table, segment: added.segment, from: added.row, to: added.row + 1 }
     if (change.op === 'insert') return { type: 'insert', ...rows }
-    if (change.op === 'upsert') return { type: 'upsert', ...rows, mustExist: change.mustExist }
-    return old && { type: 'update', ...rows, keys: old.segment, keysFrom: old.row }
+    if (change.op === 'upsert') return { type: 'upsert', ...rows, mustExist: change.mustExist, ...partial }
+    return old && { type: 'update', ...rows, keys: old.segment, keysFrom: old.row, ...partial }
   }
 
   /** One row of an initial copy. */
@@ -103,6 +105,14 @@ export class ChangeEncoder {
   }
 }
 
+function without(row: readonly Value[], unchanged: readonly number[]): readonly Value[] {
+  return unchanged.length === 0 ? row : row.map((value, i) => (unchanged.includes(i) ? null : value))
+}
+
+function isSameList(a: readonly number[] = [], b: readonly number[] = []): boolean {
+  return a.length === b.length && a.every((one, i) => one === b[i])
+}
+
 function keyFieldsOf(table: SourceTable): readonly Field[] {
   return table.key.kind === 'columns' ? table.key.columns.map((i) => table.fields[i]) : table.fields
 }
@@ -116,7 +126,7 @@ export function joined(last: Change, next: Change): Change | null {
   }
   if (last.type === 'upsert' && next.type === 'upsert') {
     const isNext = last.segment === next.segment && last.to === next.from && last.mustExist === next.mustExist
-    return isNext ? { ...last, to: next.to } : null
+    return isNext && isSameList(last.unchanged, next.unchanged) ? { ...last, to: next.to } : null
   }
   if (last.type === 'delete' && next.type === 'delete') {
     const isNext = last.keys === next.keys && last.to === next.from && last.mustExist === next.mustExist
@@ -124,7 +134,9 @@ export function joined(last: Change, next: Change): Change | null {
   }
   if (last.type === 'update' && next.type === 'update') {
     const isNext = last.segment === next.segment && last.to === next.from && last.keys === next.keys
-    return isNext && last.keysFrom + last.to - last.from === next.keysFrom ? { ...last, to: next.to } : null
+    return isNext && isSameList(last.unchanged, next.unchanged) && last.keysFrom + last.to - last.from === next.keysFrom
+      ? { ...last, to: next.to }
+      : null
   }
   return null
 }

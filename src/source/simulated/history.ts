@@ -1,11 +1,26 @@
 import { assert } from '../../base/index.ts'
 import type { Position, SourceTable, Value } from '../../data/index.ts'
 
-/** What happens to one row, as plain values. `key` and `old` are whole rows of the table; only the key's columns count. */
+/**
+ * What happens to one row, as plain values. `key` and `old` are whole rows of the table; only the key's columns count. The source leaves
+ * out the values of `unchanged` columns, which the row before it had as well.
+ */
 export type SimulatedChange =
   | { readonly op: 'insert'; readonly table: string; readonly row: readonly Value[] }
-  | { readonly op: 'upsert'; readonly table: string; readonly row: readonly Value[]; readonly mustExist: boolean }
-  | { readonly op: 'update'; readonly table: string; readonly old: readonly Value[]; readonly row: readonly Value[] }
+  | {
+      readonly op: 'upsert'
+      readonly table: string
+      readonly row: readonly Value[]
+      readonly mustExist: boolean
+      readonly unchanged?: readonly number[]
+    }
+  | {
+      readonly op: 'update'
+      readonly table: string
+      readonly old: readonly Value[]
+      readonly row: readonly Value[]
+      readonly unchanged?: readonly number[]
+    }
   | { readonly op: 'delete'; readonly table: string; readonly old: readonly Value[]; readonly mustExist: boolean }
   | { readonly op: 'truncate'; readonly table: string }
   /** From here on the source cannot decode the table. */
