@@ -1,5 +1,5 @@
 export { diskError } from './disk.ts'
-export type { ObjectInfo, ObjectStore, ObjectWriter, PutOptions } from './store.ts'
+export type { ObjectInfo, ObjectReader, ObjectStore, ObjectWriter, PutOptions } from './store.ts'
 export { localPath, locationSegment } from './location.ts'
 export { LocalStore } from './local.ts'
 export { MemoryStore } from './memory.ts'

@@ -1,6 +1,6 @@
 import { FrazilError, assert, systemClock } from '../base/index.ts'
 import type { Clock } from '../base/index.ts'
-import type { ObjectInfo, ObjectStore, ObjectWriter, PutOptions } from './store.ts'
+import type { ObjectInfo, ObjectReader, ObjectStore, ObjectWriter, PutOptions } from './store.ts'
 
 interface Stored {
   readonly bytes: Uint8Array
@@ -31,6 +31,11 @@ export class MemoryStore implements ObjectStore {
     if (end > bytes.length)
       throw new FrazilError('corrupt', 'object-truncated', `${uri} has ${bytes.length} bytes; asked up to ${end}`)
     return bytes.slice(range.offset, end)
+  }
+
+  async reader(uri: string): Promise<ObjectReader> {
+    await this.get(uri, { offset: 0, length: 0 })
+    return { read: (offset, length) => this.get(uri, { offset, length }), close: () => Promise.resolve() }
   }
 
   async head(uri: string): Promise<ObjectInfo | null> {

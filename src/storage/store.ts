@@ -25,6 +25,13 @@ export interface ObjectWriter {
   abort(): Promise<void>
 }
 
+/** An object that is open for reading. */
+export interface ObjectReader {
+  read(offset: number, length: number): Promise<Uint8Array>
+  /** No read may be under way. */
+  close(): Promise<void>
+}
+
 /**
  * Where files live. Objects are immutable and named once; all names are absolute URIs under `root`.
  *
@@ -35,6 +42,9 @@ export interface ObjectWriter {
 export interface ObjectStore {
   /** For example `file:///srv/lake` or `s3://bucket/prefix`, without a trailing slash. */
   readonly root: string
+  /** Many reads of one object: what it takes to open it is done once. Throws as {@link get} does. */
+  reader(uri: string): Promise<ObjectReader>
+
   /**
    * The whole object, or `length` bytes from `offset`; fewer than `length` is an error, `corrupt` code `object-truncated`.
    * A negative offset counts from the end and is clipped to the object: the last bytes, at most `length` of them.

@@ -14,13 +14,20 @@ export interface Cells {
   readonly rows: number
 }
 
-/** Footers kept, so that a file that is asked for again and again is not opened again. */
-const maxReaders = 16
+/** Files kept open, so that one that is asked for again and again is not opened again. */
+const maxOpenFiles = 16
+
+interface OpenFile {
+  readonly reader: Promise<ParquetReader>
+  /** Reads under way. */
+  users: number
+  close(): void
+}
 
 /** Reads single cells of data files, in a file worker. */
 export class CellReader {
   /** Least recently used first. */
-  readonly #readers = new Map<string, Promise<ParquetReader>>()
+  readonly #open = new Map<string, OpenFile>()
 
   /** At least one cell of each column, and no further ones once `mostBytes` are read. */
   async read(
@@ -30,30 +37,48 @@ export class CellReader {
     wanted: readonly WantedCells[],
     mostBytes: number,
   ): Promise<Cells[]> {
-    const reader = await this.#open(warehouse, uri, fileSize)
-    const cells: Cells[] = []
-    for (const { field, positions } of wanted) {
-      const segment = await reader.readRows([field], positions, mostBytes)
-      cells.push({ column: segment.columns[0], rows: segment.capacity })
+    const file = this.#file(warehouse, uri, fileSize)
+    file.users++
+    try {
+      const reader = await file.reader
+      const cells: Cells[] = []
+      for (const { field, positions } of wanted) {
+        const segment = await reader.readRows([field], positions, mostBytes)
+        cells.push({ column: segment.columns[0], rows: segment.capacity })
+      }
+      return cells
+    } catch (error) {
+      if (this.#open.get(uri) === file) this.#open.delete(uri)
+      throw error
+    } finally {
+      file.users--
+      if (file.users === 0 && this.#open.get(uri) !== file) file.close()
     }
-    return cells
   }
 
-  #open(warehouse: string, uri: string, fileSize: number): Promise<ParquetReader> {
-    const known = this.#readers.get(uri)
-    this.#readers.delete(uri)
-    let reader = known
-    if (!reader) {
-      const store = openStore(warehouse)
-      reader = ParquetReader.open({ size: fileSize, read: (offset, length) => store.get(uri, { offset, length }) })
-      reader.catch(() => this.#readers.delete(uri))
+  #file(warehouse: string, uri: string, fileSize: number): OpenFile {
+    const file = this.#open.get(uri) ?? openFile(warehouse, uri, fileSize)
+    this.#open.delete(uri)
+    this.#open.set(uri, file)
+    for (const [oldest, other] of this.#open) {
+      if (this.#open.size <= maxOpenFiles) break
+      this.#open.delete(oldest)
+      if (other.users === 0) other.close()
     }
-    this.#readers.set(uri, reader)
-    for (const oldest of this.#readers.keys()) {
-      if (this.#readers.size <= maxReaders) break
-      this.#readers.delete(oldest)
-    }
-    return reader
+    return file
+  }
+}
+
+function openFile(warehouse: string, uri: string, fileSize: number): OpenFile {
+  const object = openStore(warehouse).reader(uri)
+  return {
+    reader: object.then((opened) =>
+      ParquetReader.open({ size: fileSize, read: (offset, length) => opened.read(offset, length) }),
+    ),
+    users: 0,
+    close() {
+      object.then((opened) => opened.close()).catch(() => undefined)
+    },
   }
 }
 

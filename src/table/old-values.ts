@@ -1,5 +1,6 @@
 import type { Change, Column, Field, Segment, SourceEvent } from '../data/index.ts'
 import type { DataFile } from '../iceberg/index.ts'
+import { buffersOf } from './cell-reader.ts'
 import type { Cells, WantedCells } from './cell-reader.ts'
 import type { ColdFile } from './cold-file.ts'
 import type { HotRange } from './hot-range.ts'
@@ -38,8 +39,8 @@ const place = { absent: 0, hot: 1, cold: 2 } as const
 const firstRows = 64
 const mostRows = 8192
 /** Aim for the bytes of one look; and the most that are read of one column of one file. */
-const wantedBytes = 8 << 20
-const mostBytes = 16 << 20
+const wantedBytes = 4 << 20
+const mostBytes = 8 << 20
 /** Positions are below 2³¹. */
 const filePlace = 2 ** 31
 
@@ -79,6 +80,9 @@ export class OldValues {
   forget(): void {
     this.#spans = []
     this.#files = []
+    // At once: the collector would let a hundred megabytes pile up.
+    for (const found of this.#cells.values())
+      for (const cells of found) if (cells) for (const b of buffersOf([cells])) b.transfer(0)
     this.#cells.clear()
   }
 

@@ -37,6 +37,11 @@ export function storeConformance(name: string, open: () => Promise<{ store: Obje
       assert.equal(info.size, 1000)
       assert.deepEqual(await again.get(uri), bytes(1000, 1))
       assert.deepEqual(await again.get(uri, { offset: 10, length: 5 }), bytes(1000, 1).slice(10, 15))
+      const reader = await again.reader(uri)
+      const parts = await Promise.all([reader.read(10, 5), reader.read(999, 1), reader.read(0, 1000)])
+      assert.deepEqual(parts, [bytes(1000, 1).slice(10, 15), bytes(1000, 1).slice(999), bytes(1000, 1)])
+      await rejectsWith(reader.read(998, 3), 'corrupt', 'object-truncated')
+      await reader.close()
       assert.deepEqual(await again.get(uri, { offset: 999, length: 1 }), bytes(1000, 1).slice(999))
       assert.deepEqual(await again.get(uri, { offset: 1000, length: 0 }), new Uint8Array(0))
       assert.deepEqual(await again.get(uri, { offset: -8, length: 8 }), bytes(1000, 1).slice(992))
@@ -51,6 +56,7 @@ export function storeConformance(name: string, open: () => Promise<{ store: Obje
       const uri = `${store.root}/short`
       await store.put(uri, bytes(10, 1))
       await rejectsWith(store.get(uri, { offset: 5, length: 6 }), 'corrupt', 'object-truncated')
+      await rejectsWith(store.reader(`${uri}-not`), 'corrupt', 'object-missing')
       await rejectsWith(store.get(uri, { offset: 11, length: 1 }), 'corrupt', 'object-truncated')
     })
 

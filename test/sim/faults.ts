@@ -100,6 +100,7 @@ export function gatedStore(store: ObjectStore, gate: Gate): ObjectStore {
   return {
     root: store.root,
     get: (uri, range) => gate.read(() => store.get(uri, range)),
+    reader: (uri) => gate.read(() => store.reader(uri)),
     head: (uri) => gate.read(() => store.head(uri)),
     put: (uri, bytes, options) => gate.change('put', false, () => store.put(uri, bytes, options)),
     writer: (uri) => gate.read(() => store.writer(uri)),

@@ -109,6 +109,12 @@ const json = (random: Random): string =>
     '{"k":"\\u00e9🚀","long":12345678901234567890}',
   ]) + ' '.repeat(random.below(2))
 
+/** Mostly large, of pieces that make values differ. */
+const largeText = (random: Random, size: number): string =>
+  random.below(5) === 0
+    ? text(randomText(random))
+    : `repeat(md5('${random.below(1e9)}'), ${1 + random.below(Math.ceil(size / 16))})`
+
 const moods = ['sad', 'ok', 'happy', 'q"uote', 'größer', '']
 
 interface ScalarType {
@@ -456,6 +462,23 @@ export const workloadTables: readonly WorkloadTable[] = [
     columns: [column('id', 'integer', false), column('at', 'time'), column('all_at', 'time[]')],
     primaryKey: ['id'],
     unique: [{ columns: [{ name: 'id', expression: (g) => `(${g} % 2000000000)::int` }] }],
+  }),
+  table({
+    // Values that lie out of line: what an update leaves as it is, is not sent.
+    name: 'documents',
+    columns: [
+      column('id', 'bigint', false),
+      { ...column('body', 'text'), literal: (r) => largeText(r, 3000) },
+      column('n', 'integer'),
+      { ...column('data', 'jsonb'), literal: (r) => `jsonb_build_object('k', ${largeText(r, 9000)})` },
+      { ...column('parts', 'text[]', false), literal: (r) => `ARRAY[${largeText(r, 2500)}, NULL, '', ${largeText(r, 2500)}]` },
+    ],
+    primaryKey: ['id'],
+    unique: [{ columns: [{ name: 'id', expression: bigKey }] }],
+    after: (name) => [
+      `ALTER TABLE ${name} ALTER body SET STORAGE EXTERNAL, ALTER data SET STORAGE EXTERNAL, ALTER parts SET STORAGE EXTERNAL`,
+    ],
+    mostRows: 60,
   }),
   table({
     name: 'full_keyed',

@@ -107,7 +107,8 @@ export class ColumnBuilder {
   #row = 0
   #end = 0
 
-  constructor(field: Field, plan: Plan, rows: number) {
+  /** `heapBytes`: what the heap is likely to need. */
+  constructor(field: Field, plan: Plan, rows: number, heapBytes = rows * 16) {
     this.#field = field
     this.#plan = plan
     this.#rows = rows
@@ -118,7 +119,7 @@ export class ColumnBuilder {
     this.#data = new Uint8Array((rows * this.#width + 7) & ~7)
     this.#words = new Int32Array(this.#data.buffer)
     this.#ends = new Int32Array(variable ? rows + 1 : 0)
-    this.#heap = new Uint8Array(variable ? rows * 16 : 0)
+    this.#heap = new Uint8Array(variable ? heapBytes : 0)
   }
 
   /** Bytes of the rows taken so far. */

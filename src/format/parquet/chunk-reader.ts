@@ -28,6 +28,8 @@ export interface DecodedPage {
 
 /** Bytes fetched at a time when a column is read from end to end. */
 const windowBytes = 1 << 20
+/** Bytes between two wanted pages that are rather fetched than left out. */
+const mostGapBytes = 32 << 10
 /** Longest page header. */
 const maxHeaderBytes = 16 << 20
 const firstHeaderBytes = 4096
@@ -86,6 +88,23 @@ export class ChunkReader {
     this.#dictionaryPending ||= this.#dictionary === null && this.#chunk.offset < locations[0].offset
     this.#position = locations[page].offset
     return locations[page].firstRow
+  }
+
+  /**
+   * How many of the rows at `positions[from…]` (ascending, less `base`) lie so close together that their pages are fetched at once.
+   */
+  reach(positions: ArrayLike<number>, from: number, base: number, end: number): number {
+    const locations = this.#locations
+    if (locations === null || locations.length === 0) return 1
+    const first = locations[pageOf(locations, positions[from] - base)].offset
+    let next = from
+    let reached = first
+    for (; positions[next] < end; next++) {
+      const { offset, length } = locations[pageOf(locations, positions[next] - base)]
+      if (offset - reached > mostGapBytes || offset + length - first > windowBytes) break
+      reached = offset + length
+    }
+    return Math.max(1, next - from)
   }
 
   /** Says that rows up to `to` are going to be read, so that no bytes beyond are fetched. */

@@ -28,10 +28,13 @@ export class EntryQueue {
     return this.#pages[0]
   }
 
-  /** Decodes until rows [row, to) are complete in the queue, and moves to `row`: forwards only. */
-  async prepare(row: number, to: number): Promise<void> {
+  /**
+   * Decodes until rows [row, to) are complete in the queue, and moves to `row`: forwards only. Some of those up to `ahead` are going
+   * to be asked for next.
+   */
+  async prepare(row: number, to: number, ahead = to): Promise<void> {
     const { reader } = this
-    reader.wantUpTo(to)
+    reader.wantUpTo(ahead)
     if (row >= this.#begun && reader.seekable) {
       this.#pages = []
       this.entry = 0

@@ -13,6 +13,10 @@ import { physical } from './schema.ts'
 import { Staging, headroom } from './staging.ts'
 import { ThriftWriter } from './thrift.ts'
 
+/** Rows with at least so many bytes of a column are read one by one more often than all together: their pages are small. */
+const largeRowBytes = 1024
+const largeRowPageBytes = 32 << 10
+
 /** Encodings by their numbers in the format. */
 export const encoding = {
   plain: 0,
@@ -111,8 +115,9 @@ export class LeafWriter {
   /** Takes the selected rows of a column that is not nested. */
   appendColumn(column: Column, { rows, from, to }: Selection): void {
     const { leaf } = this
-    const { pageRows, pageBytes } = this.#options
+    const { pageRows } = this.#options
     while (from < to) {
+      const pageBytes = this.#pageBytes(column.layout === 'var' ? averageBytes(column.ends, { rows, from, to }) : leaf.width)
       let take = Math.min(to - from, pageRows - this.#rows)
       const budget = pageBytes - this.values.length
       if (column.layout === 'var') take = variableFit(column.ends, { rows, from, to: from + take }, budget)
@@ -148,8 +153,15 @@ export class LeafWriter {
   /** Ends a row of a nested column: pages begin with whole rows. */
   endRow(): void {
     this.#rows++
-    const { pageRows, pageBytes } = this.#options
+    const { pageRows } = this.#options
+    const pageBytes = this.#pageBytes(this.values.length / this.#rows)
     if (this.#rows >= pageRows || this.values.length >= pageBytes || this.#entries >= pageBytes) this.#closePage()
+  }
+
+  /** Bytes at which the open page ends, when rows have so many. Pages of codes are small as they are. */
+  #pageBytes(rowBytes: number): number {
+    const { pageBytes } = this.#options
+    return !this.#coding && rowBytes >= largeRowBytes ? Math.min(pageBytes, largeRowPageBytes) : pageBytes
   }
 
   /** Ends the row group and starts the next. */
@@ -287,6 +299,13 @@ export class LeafWriter {
       extrema: { min: null, max: null, nans: 0 },
     }
   }
+}
+
+/** About the bytes of a selected row. */
+function averageBytes(ends: Int32Array, { rows, from, to }: Selection): number {
+  const first = rows ? rows[from] : from
+  const last = rows ? rows[to - 1] : to - 1
+  return (ends[last + 1] - ends[first]) / (last + 1 - first)
 }
 
 function dictionaryFor(leaf: Leaf, limitBytes: number): Dictionary | null {

@@ -30,6 +30,8 @@ const tailBytes = 64 << 10
 const maxFooterBytes = 256 << 20
 /** Aim for the size of a batch in memory. */
 const batchBytes = 32 << 20
+/** Larger rows are not reckoned with before they are met. */
+const likelyRowBytes = 16 << 10
 /** Consecutive rows read before it is looked how large they are. */
 const mostRunRows = 256
 const magic = 0x31524150 // "PAR1", little-endian
@@ -120,7 +122,10 @@ export class ParquetReader {
     mostBytes = Number.POSITIVE_INFINITY,
   ): Promise<SharedSegment> {
     const { plans, list } = this.#plan(fields)
-    const builders = fields.map((field, i) => new ColumnBuilder(field, plans[i], positions.length))
+    const builders = fields.map((field, i) => {
+      const heapBytes = Math.ceil(Math.min(mostBytes, positions.length * this.#rowBytes(plans[i], list)))
+      return new ColumnBuilder(field, plans[i], positions.length, heapBytes)
+    })
     let next = 0
     let before = -1
     const wantsMore = (): boolean => next === 0 || builders.reduce((sum, builder) => sum + builder.bytes, 0) < mostBytes
@@ -129,12 +134,18 @@ export class ParquetReader {
       if (!(positions[next] < end)) continue
       if (!wantsMore()) break
       const queues = await this.#queues(number, list)
+      let reached = queues.map(() => 0)
       while (positions[next] < end && wantsMore()) {
         const from = positions[next]
+        const { firstRow } = group
+        reached = queues.map(({ reader }, i) =>
+          reached[i] > next ? reached[i] : next + reader.reach(positions, next, firstRow, end),
+        )
         if (!Number.isInteger(from) || from <= before) throw outOfRange()
         let count = 1
         while (count < mostRunRows && positions[next + count] === from + count && from + count < end) count++
-        await take(builders, queues, from - group.firstRow, count)
+        const ahead = reached.map((number) => Math.max(positions[number - 1] + 1, from + count) - firstRow)
+        await take(builders, queues, from - firstRow, count, ahead)
         next += count
         before = from + count - 1
       }
@@ -147,6 +158,14 @@ export class ParquetReader {
     const list = new LeafList()
     const plans = fields.map((field) => planField(field, findById(this.#nodes, field.id), list, this.#missing))
     return { plans, list }
+  }
+
+  /** Bytes of a column that a row has on average, as far as the footer says. */
+  #rowBytes(plan: Plan, { leaves }: LeafList): number {
+    if (plan.kind !== 'leaf') return 16
+    const { index } = leaves[plan.leaf]
+    const bytes = this.#info.rowGroups.reduce((sum, { chunks }) => sum + chunks[index].uncompressedBytes, 0)
+    return Math.min(bytes / Math.max(this.rowCount, 1) + 4, likelyRowBytes)
   }
 
   async #queues(number: number, list: LeafList): Promise<EntryQueue[]> {
@@ -189,8 +208,9 @@ async function take(
   queues: readonly EntryQueue[],
   from: number,
   count: number,
+  ahead?: readonly number[],
 ): Promise<void> {
-  await Promise.all(queues.map((queue) => queue.prepare(from, from + count)))
+  await Promise.all(queues.map((queue, i) => queue.prepare(from, from + count, ahead?.[i])))
   for (const builder of builders) builder.take(queues, count)
 }
 
