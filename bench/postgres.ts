@@ -238,6 +238,8 @@ async function transaction(): Promise<void> {
   await stop(frazil, 'transaction')
   await forget()
   await postgres.client.query('DROP TABLE l')
+}
+
 /** Updates that leave a value of 4 kB as it is, which is not sent then, beside the same ones of rows without that value. */
 async function unchangedValues(): Promise<void> {
   const rows = Math.round(2e5 * scale)
