@@ -156,9 +156,15 @@ export class Arrivals {
     return [...this.#arriving.values()].filter((arriving) => arriving.isDue(position, reached))
   }
 
-  /** The table has entered, with all that was kept. */
-  entered(arriving: ArrivingTable): void {
-    this.#arriving.delete(arriving.next.source.id)
+  /**
+   * The table has entered, with all that was kept. What transactions that are still open have changed goes to `open`; null when that
+   * has it already.
+   */
+  entered(arriving: ArrivingTable, open: OpenTransactions | null): void {
+    const { id } = arriving.next.source
+    this.#arriving.delete(id)
+    if (open) this.#open.move(id, open)
+    else this.#open.forget(id)
     this.again.delete(fullName(arriving.next.source))
   }
 

@@ -178,13 +178,17 @@ export class Mirror {
     const entering = this.arrivals.due(at.position, reached)
     let rows = 0
     this.#held = at.holds
+    const whole = new Set(entering)
     for (const arriving of entering) {
       // The former rows' table has marked in its segments what died since; segments that are read back are new.
       if (arriving.replaces) yield arriving.held.spill().then(() => undefined)
-      rows += yield* this.#applyLog(arriving.next, commit, arriving.held, hands, sick)
+      rows += yield* this.#applyLog(arriving.next, commit, arriving.held, hands, (id, error) => {
+        whole.delete(arriving)
+        sick(id, error)
+      })
     }
     this.#held = false
-    for (const arriving of entering) if (this.arrivals.get(arriving.next.source.id) === arriving) this.#place(arriving, commit)
+    for (const arriving of whole) if (this.arrivals.get(arriving.next.source.id) === arriving) this.#place(arriving, commit)
     return rows
   }
 
@@ -192,7 +196,9 @@ export class Mirror {
   #place(arriving: ArrivingTable, commit: number): void {
     const { next } = arriving
     const { source, table } = next
-    this.arrivals.entered(arriving)
+    // Changes of a healthy former table with this id were kept twice.
+    const isKept = this.#tables.get(source.id)?.health === 'streaming'
+    this.arrivals.entered(arriving, isKept ? null : this.#open)
     if (!table) return
     const former = arriving.replaces ? this.#formerOf(source) : null
     if (former) {

@@ -1,3 +1,4 @@
+import { assert } from '../base/index.ts'
 import { ChangeLog } from '../table/index.ts'
 import type { ChangeLogParts, LoggedChange } from '../table/index.ts'
 
@@ -58,6 +59,18 @@ export class OpenTransactions {
     for (const logs of [this.#plain, ...this.#streamed.values()]) {
       const log = logs.get(table)
       if (log) this.#forget(logs, log)
+    }
+  }
+
+  /** Gives what was changed in a table over to where its changes are kept from now on. */
+  move(table: string, to: OpenTransactions): void {
+    for (const [transaction, logs] of [[null, this.#plain] as const, ...this.#streamed]) {
+      const log = logs.get(table)
+      if (!log) continue
+      logs.delete(table)
+      const others = transaction === null ? to.#plain : to.#logsOf(transaction)
+      assert(others.get(table)?.isEmpty !== false, 'a change is kept in one place')
+      others.set(table, log)
     }
   }
 

@@ -47,6 +47,20 @@ describe('a whole pipeline', () => {
     })
   })
 
+  it('a table that enters the views while transactions are open has all of their rows', async () => {
+    await underSeeds(8, async (seed) => {
+      const random = seededRandom(seed)
+      using world = new World(newHistory(random, 12), random)
+      const process = await world.start(new Gate(), { source: { streamed: 1, batch: 2 } })
+      for (let i = 0; i < 12; i++) world.history.add(someTransaction(world.history, random))
+      assert.ok(await process.catchUp(), process.failure?.stack)
+      await process.checkViews()
+      await process.close()
+      assert.equal(process.failure, null)
+      assert.equal(await world.check('at the end'), Number(world.history.head))
+    })
+  })
+
   it('iceberg check 85: dies at any moment and loses nothing, doubles nothing', async () => {
     await underSeeds(4, async (seed) => {
       const random = seededRandom(seed)
