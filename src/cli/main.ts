@@ -5,6 +5,7 @@ import { addDropCommand } from './drop.ts'
 import { errorText, exitCodeOf, exitCodes } from './exit.ts'
 import { addInitCommand } from './init.ts'
 import { addQueryCommand } from './query.ts'
+import { addResyncCommand } from './resync.ts'
 import { addRunCommand } from './run.ts'
 import { addTablesCommand } from './tables.ts'
 import { packageVersion } from './version.ts'
@@ -21,6 +22,7 @@ addRunCommand(program)
 addCheckCommand(program)
 addQueryCommand(program)
 addTablesCommand(program)
+addResyncCommand(program)
 addDropCommand(program)
 program.addHelpText('after', '\nEverything about the configuration file: docs/configuration.md; exit codes: docs/operations.md.')
 

@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import type { EngineStatus } from '../engine/index.ts'
+import type { EngineStatus, TableStatus } from '../engine/index.ts'
 import { accessLake } from './lake-access.ts'
 import { readSettings } from './settings.ts'
 import { textTable } from './text-table.ts'
@@ -63,9 +63,15 @@ function reasonLines({ tables, sources }: Pick<EngineStatus, 'tables' | 'sources
   return [...failed, ...stopped].join('')
 }
 
-function progress(copy: { readonly rows: number; readonly estimated: number | null }): string {
-  if (copy.estimated === null || copy.estimated === 0) return count(copy.rows)
-  return `${Math.min(99, Math.floor((copy.rows / copy.estimated) * 100))}%`
+function progress({ rows, estimated, leftMs }: NonNullable<TableStatus['copy']>): string {
+  if (estimated === null || estimated === 0) return count(rows)
+  const part = `${Math.min(99, Math.floor((rows / estimated) * 100))}%`
+  return leftMs === null ? part : `${part}, ${timeLeft(leftMs)} left`
+}
+
+function timeLeft(ms: number): string {
+  const seconds = Math.ceil(ms / 1000)
+  return seconds < 120 ? `${seconds} s` : `${Math.ceil(seconds / 60)} min`
 }
 
 /** Age of what is visible, and what the source is ahead when that is more than a moment's work. */

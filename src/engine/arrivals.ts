@@ -238,9 +238,9 @@ export class Arrivals {
 
   /** How far the copy of a table is. */
   progressOf(name: string): TableStatus['copy'] {
-    const copy = [...this.#arriving.values()].find(({ next }) => fullName(next.source) === name)?.copy
-    if (!copy) return null
-    const { rows, bytes, estimatedRows, startedAt } = copy
+    const arriving = [...this.#arriving.values()].find(({ next }) => fullName(next.source) === name)
+    if (!arriving) return null
+    const { rows, bytes, estimatedRows, startedAt } = arriving.progress
     const elapsed = this.#parts.clock.monotonic() - startedAt
     const left = estimatedRows === null || rows === 0 ? null : (elapsed * Math.max(0, estimatedRows - rows)) / rows
     return { rows, bytes, estimated: estimatedRows, leftMs: left === null ? null : Math.round(left) }

@@ -21,7 +21,10 @@ export class ArrivingTable {
   readonly folder: string
   /** Whether it takes the place of a table of the same name. */
   readonly replaces: boolean
+  /** Null when it is complete. */
   copy: TableCopy | null
+  /** How far it is, also when it is complete and the table waits for its turn. */
+  readonly progress: Pick<TableCopy, 'rows' | 'bytes' | 'estimatedRows' | 'startedAt'>
   /** What was committed up to here is in the copy. */
   floor: Position | null = null
   readonly #held: ChangeLog
@@ -38,6 +41,7 @@ export class ArrivingTable {
     this.folder = of.folder
     this.replaces = of.replaces
     this.copy = of.copy
+    this.progress = of.copy
     this.#held = new ChangeLog(of.next.source.id, logs)
   }
 

@@ -104,6 +104,11 @@ export interface Engine {
   }>
   /** Names of a table's key columns, in order. */
   keyColumns(database: string, table: string): Promise<readonly string[]>
+  /**
+   * Copies a table again, beside its rows, which stay readable until all are swapped in one commit: a healthy one goes on to be
+   * mirrored meanwhile, a detached one is healthy again afterwards. Resolves when the copy has begun or waits for its turn.
+   */
+  resync(database: string, table: string): Promise<void>
   /** Commits everything applied so far to the lake; resolves when it is in Iceberg, with the position. */
   flush(): Promise<Readonly<Record<string, Position>>>
   /** Prometheus text. */

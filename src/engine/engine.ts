@@ -332,6 +332,10 @@ class RunningEngine implements Engine {
     return (await this.#owner(database, table)).keyColumns(database, table)
   }
 
+  async resync(database: string, table: string): Promise<void> {
+    await (await this.#owner(database, table)).resync(database, table)
+  }
+
   // ---- operation -----------------------------------------------------------------------------------------------------------
 
   async status(): Promise<EngineStatus> {

@@ -20,6 +20,8 @@ export interface QueryResult {
 export interface TableHandle {
   /** The row with this key as column → value, read from memory or the lake; null when there is none. */
   get(key: Readonly<Record<string, unknown>>): Promise<Readonly<Record<string, Value>> | null>
+  /** Copies it again, beside its rows, and swaps them in one commit. Resolves when the copy has begun or waits for its turn. */
+  resync(): Promise<void>
 }
 
 /** An engine in this process. Close it, or declare it with `await using`. */
@@ -81,6 +83,7 @@ export async function open(config: ConfigInput, options: OpenOptions = {}): Prom
           const { fields, row } = await engine.lookup(name.slice(0, dot), name.slice(dot + 1), key)
           return row && Object.fromEntries(fields.map((field, i) => [field.name, row[i]]))
         },
+        resync: () => engine.resync(name.slice(0, dot), name.slice(dot + 1)),
       }
     },
     status: () => engine.status(),

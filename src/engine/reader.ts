@@ -67,6 +67,7 @@ export async function openReader(config: Config): Promise<Engine> {
     status: refuse,
     lookup: refuse,
     keyColumns: refuse,
+    resync: refuse,
     flush: refuse,
     metrics: refuse,
     close,

@@ -11,6 +11,8 @@ const name = z.string({ error: 'must be text' }).min(1, 'must not be empty')
 /** `lsn` is accepted and not needed: everything applied so far is committed. */
 const snapshotBody = z.strictObject({ database: name, table: name, lsn: z.unknown().optional() })
 
+const resyncBody = z.strictObject({ database: name, table: name })
+
 /** `GET /tables`, `POST /tables/{name}/snapshot` and the look-up of one row by its key. */
 export function tableRoutes(app: FastifyInstance, engine: () => Engine): void {
   app.get('/tables', async () => {
@@ -22,6 +24,12 @@ export function tableRoutes(app: FastifyInstance, engine: () => Engine): void {
     const { database, table } = checkBody(snapshotBody, request.body)
     await engine().keyColumns(database, table) // throws for tables that do not exist
     return { database, table, positions: await engine().flush() }
+  })
+
+  app.post('/tables/:name/resync', async (request) => {
+    const { database, table } = checkBody(resyncBody, request.body)
+    await engine().resync(database, table)
+    return { database, table, state: 'copying' }
   })
 
   app.get<{ Params: { database: string; table: string; key: string } }>(

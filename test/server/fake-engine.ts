@@ -5,6 +5,7 @@ import type { Engine, EngineQuery, EngineStatus } from '../../src/engine/index.t
 export class FakeEngine implements Engine {
   readonly queries: { sql: string; options: EngineQuery }[] = []
   flushes = 0
+  readonly resyncs: string[] = []
   answer: () => Promise<string> = async () => '[[1,"a"]]'
   state: EngineStatus = {
     memory: { used: 0, budget: 1 },
@@ -75,6 +76,11 @@ export class FakeEngine implements Engine {
     if (table === 'lines') return ['a', 'b']
     if (table === 'log') return []
     throw new FrazilError('request', 'unknown-table', `there is no table ${database}.${table}`)
+  }
+
+  async resync(database: string, table: string): Promise<void> {
+    await this.keyColumns(database, table)
+    this.resyncs.push(`${database}.${table}`)
   }
 
   async flush() {

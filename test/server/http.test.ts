@@ -192,6 +192,13 @@ suite('HTTP', () => {
     assert.equal(engine.queries.length, 0)
   })
 
+  test('a table is copied again on request', async () => {
+    const path = '/tables/orders/resync'
+    assert.equal((await query({ database: 'shop', table: 'orders' }, {}, path)).status, 200)
+    assert.deepEqual(engine.resyncs, ['shop.orders'])
+    assert.equal((await query({ database: 'shop', table: 'nope' }, {}, path)).status, 404)
+  })
+
   test('a snapshot commits what is applied', async () => {
     const path = '/tables/orders/snapshot'
     const answer = await query({ database: 'shop', table: 'orders' }, {}, path)

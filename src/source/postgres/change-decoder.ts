@@ -208,7 +208,7 @@ export class ChangeDecoder implements FrameDecoder {
     // From 18 on the server goes on without a publication that it cannot load, which would lose its changes.
     if (code === '55000' && message.includes('publication')) {
       throw new FrazilError('corrupt', 'publication-missing', `Postgres skips changes: ${message}`, {
-        hint: 'the publication was dropped after the slot was made: frazil drop the source, then resync its tables',
+        hint: 'the publication was dropped after the slot was made: stop frazil, run frazil resync with the name of the source, and start it again',
       })
     }
   }

@@ -178,7 +178,7 @@ export async function checkSlotUse(client: Client, slot: SlotFacts, running: boo
   const held = rows.length > 0 ? rows[0].held : null
   if (slot.walStatus === 'lost') {
     const message = `replication slot ${slot.name} was invalidated by Postgres`
-    findings.push(finding('error', 'slot-lost', message, 'frazil drop the source, then resync its tables'))
+    findings.push(finding('error', 'slot-lost', message, 'frazil resync with the name of the source, and start it again'))
   } else if (held !== null) {
     findings.push(finding('ok', 'slot', `slot ${slot.name} exists and keeps ${sizeText(Number(held))} of WAL`))
   }

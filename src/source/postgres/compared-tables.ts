@@ -95,7 +95,7 @@ export function notPublished<T extends { readonly table: SourceTable; readonly p
       borrowed
         ? `publication of source ${source}: other rows of table ${table.sourceName} are published than before`
         : `table ${table.sourceName} was not in the publication of source ${source} all the time: changes are missing`,
-      { hint: 'copy it anew with frazil resync', table: `${table.namespace}.${table.name}` },
+      { hint: `frazil resync ${table.namespace}.${table.name}`, table: `${table.namespace}.${table.name}` },
     )
     failed.set(entry, { type: 'failed', table: table.id, error })
   }

@@ -84,7 +84,7 @@ export function publicationGone(names: Names): FrazilError {
     'corrupt',
     'publication-missing',
     `publication ${names.publication} was dropped or replaced: changes are missing`,
-    { hint: `frazil drop ${names.source}, then resync its tables` },
+    { hint: `frazil resync ${names.source}, and start again: its tables are copied anew` },
   )
 }
 
@@ -92,7 +92,7 @@ export function publicationGone(names: Names): FrazilError {
  * Throws when the stream cannot go on at `position`: the changes in between are gone, or never were, and nobody would notice.
  */
 export function checkSlot(names: Names, slot: SlotFacts | null, position: Lsn, facts: ServerFacts): void {
-  const hint = `the changes since ${lsnToText(position)} cannot be had any more: frazil drop ${names.source}, start again, and frazil resync its tables`
+  const hint = `the changes since ${lsnToText(position)} cannot be had any more: frazil resync ${names.source}, and start again: its tables are copied anew`
   if (!slot) {
     throw new FrazilError('corrupt', 'slot-missing', `replication slot ${names.slot} is gone`, { hint })
   }
@@ -178,7 +178,7 @@ export async function publish(client: Client, names: Names, plans: readonly Tabl
   const publication = await readPublication(client, names.publication)
   if (publication === null) {
     throw new FrazilError('corrupt', 'publication-missing', `publication ${names.publication} is gone`, {
-      hint: `frazil drop ${names.source}, then frazil resync its tables`,
+      hint: `frazil resync ${names.source}, and start again: its tables are copied anew`,
     })
   }
   if (isBorrowed(names, publication)) return

@@ -28,7 +28,7 @@ export async function checkServer(endpoint: Endpoint, names: Names, check: Serve
       'config',
       'other-cluster',
       `url of source ${names.source} is another Postgres cluster than the lake was filled from`,
-      { hint: `correct url; or, if it was moved on purpose, frazil drop ${names.source} and resync its tables` },
+      { hint: `correct url; or, if it was moved on purpose, frazil resync ${names.source}: its tables are copied anew` },
     )
   }
   if (memo.slot !== names.slot) {
@@ -36,7 +36,7 @@ export async function checkServer(endpoint: Endpoint, names: Names, check: Serve
       'config',
       'other-slot',
       `source ${names.source} was read through slot ${memo.slot}, not ${names.slot}`,
-      { hint: `put back slot: ${memo.slot}; or frazil drop ${names.source} and resync its tables` },
+      { hint: `put back slot: ${memo.slot}; or frazil resync ${names.source}: its tables are copied anew` },
     )
   }
   if (memo.publication !== names.publication) {
@@ -44,7 +44,7 @@ export async function checkServer(endpoint: Endpoint, names: Names, check: Serve
       'config',
       'other-publication',
       `source ${names.source} was read through publication ${memo.publication}, not ${names.publication}`,
-      { hint: `put back publication: ${memo.publication}; or frazil drop ${names.source} and resync its tables` },
+      { hint: `put back publication: ${memo.publication}; or frazil resync ${names.source}: its tables are copied anew` },
     )
   }
   if (memo.timeline === facts.timeline || position === null) return
@@ -63,7 +63,7 @@ function checkTimeline({ memo, facts, position, committed }: ServerCheck, left: 
       'corrupt',
       'diverged',
       `the server is on timeline ${facts.timeline}, which does not come from timeline ${memo.timeline} that the lake was filled from`,
-      { hint: 'frazil drop the source, start again, and frazil resync its tables' },
+      { hint: 'frazil resync with the name of the source, and start again: its tables are copied anew' },
     )
   }
   if (position === null || position <= left) return
@@ -78,7 +78,7 @@ function checkTimeline({ memo, facts, position, committed }: ServerCheck, left: 
     'corrupt',
     'diverged',
     `the lake is at ${lsnToText(position)} of timeline ${memo.timeline}, which this server left at ${lsnToText(left)}: it lost changes that the lake has`,
-    { hint: 'frazil drop the source, start again, and frazil resync its tables' },
+    { hint: 'frazil resync with the name of the source, and start again: its tables are copied anew' },
   )
 }
 

@@ -1,0 +1,36 @@
+import type { Command } from 'commander'
+import { requestResync } from '../engine/index.ts'
+import { callDaemon, findDaemon } from './daemon.ts'
+import { readSettings } from './settings.ts'
+
+export function addResyncCommand(program: Command): void {
+  program
+    .command('resync')
+    .description('copies a table again beside its rows and swaps them in one commit; a source: all of its tables')
+    .argument('<table>', 'namespace.table, or the name of a source')
+    .option('-c, --config <file>', 'configuration file (default: ./frazil.yaml)')
+    .action(async (target: string, options: { config?: string }) => {
+      const { config } = readSettings(options.config)
+      const daemon = await findDaemon(config)
+      if (!daemon) {
+        const tables = await requestResync(config, target)
+        process.stdout.write(tables.map((table) => `${table} will be copied again by the next frazil run\n`).join(''))
+        return
+      }
+      const dot = target.indexOf('.')
+      const names = dot > 0 ? [target] : await tablesOf(daemon, target)
+      for (const name of names) {
+        const [database, table] = [name.slice(0, name.indexOf('.')), name.slice(name.indexOf('.') + 1)]
+        await callDaemon(daemon, `/tables/${encodeURIComponent(table)}/resync`, { database, table })
+        process.stdout.write(`${name} is being copied again: frazil tables shows how far it is\n`)
+      }
+    })
+}
+
+/** Tables of a source; a name that is no source's goes on as it is, for the daemon to refuse. */
+async function tablesOf(daemon: Parameters<typeof callDaemon>[0], source: string): Promise<string[]> {
+  const response = await callDaemon(daemon, '/tables')
+  const { tables } = (await response.json()) as { tables: { source: string; database: string; table: string }[] }
+  const found = tables.filter((table) => table.source === source).map(({ database, table }) => `${database}.${table}`)
+  return found.length > 0 ? found : [`${source}.`]
+}
