@@ -23,7 +23,7 @@ export interface SimulatedOptions {
 }
 
 /** Rows of an initial copy beside one turn of the stream. */
-const maxCopyRows = 40
+const maxCopyRows = 8
 
 /** A table being copied: its rows as of position `floor`. */
 interface Copy {
@@ -135,12 +135,12 @@ export class SimulatedSource implements Source {
     return { type: 'progress', position: String(this.#position) }
   }
 
-  /** A part of each copy, all of it when the stream has come to its snapshot. */
+  /** A part of each copy; most end soon after the stream has come to their snapshot. */
   async *#copy(): AsyncIterableIterator<readonly SourceEvent[]> {
     const { random } = this.#options
     for (const copy of this.#copies) {
       const { table, rows, floor } = copy
-      let left = this.#position >= floor ? rows.length : random.below(maxCopyRows)
+      let left = this.#position >= floor && random.below(4) === 0 ? rows.length : random.below(maxCopyRows)
       while (copy.sent < rows.length && left > 0) {
         if (this.#closed) return
         const placed = this.#encoder(table).copyRow(rows[copy.sent])
