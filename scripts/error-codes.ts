@@ -234,6 +234,10 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
   'table-recreated': ['A table was dropped and made again at the source.', 'Copy it anew.'],
   'table-gone': ['A table was dropped at the source, or is not configured any more.'],
   'schema-conflict': ['Another program changed the columns of a table while a commit was made.', 'Tried again.'],
+  'resync-failed': [
+    'A table that was changed at the source could not be copied anew.',
+    'frazil resync the table when what is said is mended.',
+  ],
   'schema-changed': ['A table was changed at the source in a way that the rows in the lake cannot follow.', 'Copy it anew.'],
   'value-refused': ['A value cannot be stored, or a row is larger than one row may be: its table stops.'],
   'unlogged-table': ['A table is unlogged: its changes are not in the log.', '`ALTER TABLE … SET LOGGED`'],

@@ -127,3 +127,9 @@ export type SourceEvent =
   | { readonly type: 'lost'; readonly scope: string }
   /** The stream is open. Tables may still be copied. */
   | { readonly type: 'streaming' }
+
+/** Whether an event is a change of a table's rows. */
+export function isChange(event: SourceEvent): event is Change {
+  const { type } = event
+  return type === 'insert' || type === 'upsert' || type === 'update' || type === 'delete' || type === 'truncate'
+}

@@ -6,4 +6,5 @@ export type { Column, Layout, SegmentOptions, SegmentPart, SharedPart, SharedSeg
 export { SegmentGrowth } from './segment-growth.ts'
 export { appendRow, columnOf, decodeValue, encodeValue, putBytes, readBytes, readRow, readValue } from './values.ts'
 export type { Value } from './values.ts'
+export { isChange } from './events.ts'
 export type { Change, Position, SourceEvent, SourceTable, StreamedPart, TableKey } from './events.ts'

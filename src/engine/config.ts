@@ -1,3 +1,4 @@
+import type { TableSettings } from './schema-policy.ts'
 import { isAbsolute, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { z } from 'zod'
@@ -48,6 +49,8 @@ export interface Config {
   /** Beyond so many milliseconds, or bytes of log, the daemon is not ready; null for never. */
   readonly ready: { readonly maxLag: number | null; readonly maxLagBytes: number | null }
   readonly pipelines: 'inline' | 'worker'
+  /** By `namespace.table`. */
+  readonly tables: TableSettings
   readonly sources: Readonly<Record<string, SourceConfig>>
 }
 
@@ -270,7 +273,22 @@ export const schema = z.strictObject(
       ['inline', 'worker'],
       'Advanced. Where sources are decoded: `inline` in the main thread, `worker` in a thread per source.',
     ).prefault('inline'),
-    tables: later('Settings per table.'),
+    tables: z
+      .record(
+        z.string(),
+        z.strictObject(
+          {
+            'on-schema-change': choice(
+              ['evolve', 'detach'],
+              'When its columns or its key change at the source. `evolve`: they change in the lake as well; where its rows cannot follow, the table is copied anew beside itself and swapped in. `detach`: it stops there and stays readable.',
+            ).prefault('evolve'),
+          },
+          { error: 'must have settings under it' },
+        ),
+        { error: 'must be a map of tables of the lake (`shop.orders`) to settings' },
+      )
+      .prefault({})
+      .meta({ description: 'Settings per table, by its name in the lake.' }),
     sources: z
       .record(
         z
@@ -329,6 +347,9 @@ export function resolveConfig(input: unknown, parts: ConfigParts): Config {
     onError: data['on-error'],
     ready: { maxLag: data.ready['max-lag']?.ms ?? null, maxLagBytes: data.ready['max-lag']?.bytes ?? null },
     pipelines: data.pipelines,
+    tables: Object.fromEntries(
+      Object.entries(data.tables).map(([name, settings]) => [name, { onSchemaChange: settings['on-schema-change'] }]),
+    ),
     sources,
   }
 }

@@ -142,6 +142,7 @@ class RunningEngine implements Engine {
           commit: this.#config.commit,
           snapshotAgeMs: this.#config.history.snapshots,
           onError: this.#config.onError,
+          tables: this.#config.tables,
         }
         await this.#startPipeline(options, files)
       }),

@@ -1,3 +1,4 @@
+import { FrazilError } from '../base/index.ts'
 import type { Position, SourceTable } from '../data/index.ts'
 import type { IcebergTable } from '../iceberg/index.ts'
 import type { Table, TableShape } from '../table/index.ts'
@@ -31,4 +32,14 @@ export function fullName(table: { readonly namespace: string; readonly name: str
 /** The shape of a table that was not changed since it was loaded or made. */
 export function shapeOf(source: SourceTable, iceberg: IcebergTable): TableShape {
   return { source, fields: iceberg.schema.fields, lastFieldId: iceberg.lastColumnId }
+}
+
+/** The name of a new table belongs to another one in the lake. */
+export function nameTakenError(table: SourceTable): FrazilError {
+  const name = fullName(table)
+  const hint = 'Give one of them another name with into:, or drop the old one.'
+  return new FrazilError('unsupported', 'table-exists', `the lake has a table ${name} already, which is not this one`, {
+    hint,
+    table: name,
+  })
 }

@@ -1,3 +1,4 @@
+import type { TableSettings } from './schema-policy.ts'
 import type { Field, Position, Value } from '../data/index.ts'
 import type { EngineEvent } from '../observe/index.ts'
 import type { StateChange } from '../iceberg/catalog/index.ts'
@@ -37,6 +38,8 @@ export interface PipelineOptions {
   readonly commit: { readonly every: number; readonly bytes: number }
   readonly snapshotAgeMs: number
   readonly onError: 'detach' | 'stop'
+  /** Settings by `namespace.table`. */
+  readonly tables: TableSettings
 }
 
 export interface PipelineViews {

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { FrazilError, SlabPool, asError } from '../base/index.ts'
 import type { Clock, Random } from '../base/index.ts'
+import { isChange } from '../data/index.ts'
 import type { Change, Position, SourceEvent } from '../data/index.ts'
 import type { Catalog } from '../iceberg/catalog/index.ts'
 import type { EngineEvent } from '../observe/index.ts'
@@ -16,7 +17,7 @@ import { FileReaper } from './file-reaper.ts'
 import { readKeyedRow } from './lookup.ts'
 import { deleteAll } from './arrivals.ts'
 import { Mirror } from './mirror.ts'
-import { fullName } from './mirrored-table.ts'
+import { fullName, nameTakenError } from './mirrored-table.ts'
 import type { MirroredTable } from './mirrored-table.ts'
 import type {
   LookupAnswer,
@@ -27,7 +28,10 @@ import type {
   PipelineViews,
 } from './pipeline-contract.ts'
 import { Room } from './room.ts'
+import { SchemaPolicy, tableError } from './schema-policy.ts'
 import { Visibility } from './visibility.ts'
+import { noWork } from './table-work.ts'
+import type { Sick, Work } from './table-work.ts'
 
 /** Share of `memory` that the slab pool may hand out; the rest is for what lies outside it (runs, bitmaps, messages). */
 const poolShare = 0.75
@@ -75,6 +79,7 @@ export class Pipeline implements PipelineHandle {
   readonly #freshness: Freshness
   /** Set while a long transaction is being applied: resolves when the tables are whole again. */
   #applying: Promise<void> | null = null
+  readonly #schemaPolicy: SchemaPolicy
   readonly #views = new Map<number, { rows: readonly TableRows[]; expires: number }>()
   #nextView = 1
   #closing: Promise<void> | null = null
@@ -89,6 +94,7 @@ export class Pipeline implements PipelineHandle {
   private constructor(options: PipelineOptions, parts: PipelineParts) {
     this.name = options.name
     this.#options = options
+    this.#schemaPolicy = new SchemaPolicy(options.tables)
     this.#parts = parts
     const { clock, random, store, catalog, files } = parts
     const emit = (event: EngineEvent): void => this.#emit(event)
@@ -221,8 +227,10 @@ export class Pipeline implements PipelineHandle {
       let rows = 0
       this.#mirror.foresee(events)
       for (const event of events) {
-        if (isChange(event) || (event.type === 'table' && !event.copying)) {
+        if (isChange(event)) {
           this.#mirror.change(event)
+        } else if (event.type === 'table' && !event.copying) {
+          await this.#reshape(event)
         } else if (event.type === 'commit') {
           rows += await this.#apply(event)
           commits++
@@ -235,6 +243,14 @@ export class Pipeline implements PipelineHandle {
       if (this.#pool.used >= commitBytes) this.#committer.want()
     }
     if (!this.#closing) throw new FrazilError('unavailable', 'source-ended', `the source ${this.name} has ended`)
+  }
+
+  async #reshape(event: SourceEvent & { type: 'table' }): Promise<void> {
+    const { id } = event.table
+    const refusal = this.#schemaPolicy.refusal(this.#mirror.tables, event.table)
+    if (!refusal) return this.#mirror.change(event)
+    this.#condemn(id, refusal)
+    await this.#reopen(id)
   }
 
   async #take(event: Exclude<SourceEvent, Change | { type: 'commit' }>): Promise<void> {
@@ -251,12 +267,7 @@ export class Pipeline implements PipelineHandle {
         return
       case 'table': {
         if (await this.#mirror.nameTaken(event.table)) {
-          const name = fullName(event.table)
-          const message = `the lake has a table ${name} already, which is not this one`
-          this.#condemn(
-            event.table.id,
-            new FrazilError('unsupported', 'table-exists', message, { hint: nameTakenHint, table: name }),
-          )
+          this.#condemn(event.table.id, nameTakenError(event.table))
           this.#committer.want()
           return
         }
@@ -394,7 +405,7 @@ export class Pipeline implements PipelineHandle {
     const table = this.#tellError(id, error)
     // A table that was left out from the start has nothing to end.
     if (!table) return
-    if (this.#options.onError === 'stop') throw error
+    if (!this.#schemaPolicy.outgrew(table.source, error) && this.#options.onError === 'stop') throw error
     this.#mirror.condemn(id, error)
   }
 
@@ -402,6 +413,9 @@ export class Pipeline implements PipelineHandle {
   async #reopen(id: string): Promise<void> {
     await this.#committer.exclusively(() => this.#mirror.reopen(id))
     this.#committer.want()
+    const table = this.#schemaPolicy.takeOutgrown(id)
+    // When it cannot be copied it stays as it is, and `frazil resync` is left.
+    if (table) this.resync(table.namespace, table.name).catch((error: unknown) => void this.#tellError(id, tableError(error)))
   }
 
   // ---- views and look-ups --------------------------------------------------------------------------------------------------
@@ -581,19 +595,4 @@ export class Pipeline implements PipelineHandle {
   #emit(event: EngineEvent): void {
     this.#parts.listener.event(event)
   }
-}
-
-type Sick = (id: string, error: FrazilError) => void
-type Work = (commit: number, sick: Sick) => Generator<Promise<void> | null, number>
-
-function* noWork(): Generator<null, number> {
-  yield null
-  return 0
-}
-
-const nameTakenHint = 'Give one of them another name with into:, or drop the old one.'
-
-function isChange(event: SourceEvent): event is Change {
-  const { type } = event
-  return type === 'insert' || type === 'upsert' || type === 'update' || type === 'delete' || type === 'truncate'
 }

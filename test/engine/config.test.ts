@@ -126,7 +126,6 @@ sources:
     for (const text of [
       'auth: { tokens: [] }',
       'listen-postgres: 127.0.0.1:5433',
-      "tables: { 'shop.orders': {} }",
       'catalog: { type: rest }',
       'warehouse: s3://bucket/prefix',
       'sources: { clicks: { type: kafka, brokers: [a], topics: [b] } }',

@@ -260,6 +260,7 @@ export class Process {
       memory,
       commit: { every: commitEveryMs, bytes: 64 << 20 },
       snapshotAgeMs: 3_600_000,
+      tables: {},
       onError,
     }
     const starting = Pipeline.start(options, {

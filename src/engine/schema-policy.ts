@@ -1,0 +1,50 @@
+import { FrazilError, asError } from '../base/index.ts'
+import type { SourceTable } from '../data/index.ts'
+import { fullName } from './mirrored-table.ts'
+
+/** Settings per table, by `namespace.table`. */
+export type TableSettings = Readonly<Record<string, { readonly onSchemaChange: 'evolve' | 'detach' }>>
+
+/** What becomes of tables that change at the source: decided here, done by the pipeline. */
+export class SchemaPolicy {
+  readonly #settings: TableSettings
+  /** Tables that were changed in a way that their rows cannot follow, and are to be copied anew. */
+  readonly #outgrown = new Map<string, SourceTable>()
+
+  constructor(settings: TableSettings) {
+    this.#settings = settings
+  }
+
+  #evolves(table: SourceTable): boolean {
+    return (this.#settings[fullName(table)]?.onSchemaChange ?? 'evolve') === 'evolve'
+  }
+
+  /** Why a table must not get its new shape; null when it may. */
+  refusal(tables: Iterable<{ readonly source: SourceTable }>, next: SourceTable): FrazilError | null {
+    const known = [...tables].find(({ source }) => source.id === next.id)?.source
+    const look = ({ fields, key }: SourceTable): string => JSON.stringify([fields.map(({ name, type }) => [name, type]), key])
+    if (this.#evolves(next) || (known && look(known) === look(next))) return null
+    const message = `table ${next.sourceName} was changed at the source, and on-schema-change is detach`
+    const hint = 'frazil resync the table: it is copied anew in its new shape'
+    return new FrazilError('unsupported', 'schema-changed', message, { hint, table: fullName(next) })
+  }
+
+  /** Whether a table that has failed is to be copied anew. */
+  outgrew(table: SourceTable, error: FrazilError): boolean {
+    if (error.code !== 'schema-changed' || !this.#evolves(table)) return false
+    this.#outgrown.set(table.id, table)
+    return true
+  }
+
+  /** The table to copy anew, once. */
+  takeOutgrown(id: string): SourceTable | null {
+    const table = this.#outgrown.get(id) ?? null
+    this.#outgrown.delete(id)
+    return table
+  }
+}
+
+/** What went wrong with a table, as one of our errors. */
+export function tableError(thrown: unknown): FrazilError {
+  return thrown instanceof FrazilError ? thrown : new FrazilError('unavailable', 'resync-failed', asError(thrown).message)
+}
