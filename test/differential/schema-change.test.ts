@@ -378,7 +378,10 @@ test('what the stream does not tell is copied anew, beside the table', { timeout
         const status = (await engine.status()).tables.find(({ table }) => table === name)
         const answer = await engine.query(`SELECT * FROM shop.${name} ORDER BY id`)
         const lake = answer.rows
-          .map((row) => `(${row.map((value) => (value === null ? '' : String(value as string))).join(',')})`)
+          .map(
+            (row) =>
+              `(${row.map((value) => (typeof value === 'string' || typeof value === 'number' ? String(value) : '')).join(',')})`,
+          )
           .join(';')
         const isSame = JSON.stringify(answer.columns.map((column) => column.name)) === JSON.stringify(columns.map(({ n }) => n))
         if (status?.health === 'streaming' && isSame && lake === rows[0].n.replaceAll(/"/g, '')) break

@@ -47,6 +47,7 @@ suite('configuration', () => {
       onError: 'detach',
       ready: { maxLag: null, maxLagBytes: null },
       pipelines: 'inline',
+      tables: {},
       sources: {},
     })
   })
