@@ -58,11 +58,11 @@ test('a publication of somebody else: hot and cold rows equal Postgres under the
     const engine = await open(input)
     try {
       // What was deleted before the copy's snapshot was never there.
-      while (
-        (await engine.status()).tables.some(({ health }) => health === 'copying') ||
-        (await engine.status()).tables.length < 2
-      )
+      for (;;) {
+        const { tables } = await engine.status()
+        if (tables.length === 2 && tables.every(({ health }) => health === 'streaming')) break
         await setTimeout(20)
+      }
       for (let step = 0; step < 8; step++) {
         await client.query('BEGIN')
         for (let n = random.below(6); n >= 0; n--) {
