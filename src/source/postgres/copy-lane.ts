@@ -28,6 +28,9 @@ export interface CopyLaneOptions {
 /** A message from the server of another kind than the rows. */
 const message = { copyOut: 0x48, copyData: 0x64, copyDone: 0x63, error: 0x45, ready: 0x5a } as const
 
+/** How Postgres says that nobody exports a snapshot of this name: undefined_object, before 18 invalid_parameter_value. */
+const snapshotUnknown = ['42704', '22023']
+
 /**
  * One connection that copies range after range in one snapshot. At the end of each range it says `copied` with the rows of the
  * range; a table that cannot be copied is `failed`, and the lane goes on with the next range.
@@ -65,7 +68,9 @@ export class CopyLane implements FrameDecoder {
       return new CopyLane(connection, options)
     } catch (error) {
       await connection.close()
-      throw error
+      if (!snapshotUnknown.includes(errorCode(error))) throw error
+      const message = 'the connection that held the snapshot of a copy was lost before the copy began'
+      throw new FrazilError('unavailable', 'snapshot-gone', message, { cause: error })
     }
   }
 

@@ -40,9 +40,9 @@ test('connections cut, also in the middle of a transaction: nothing is lost, not
   let next = 0
   for (let round = 0; round < 6; round++) {
     // Large enough that the server is still sending when the connection goes.
+    const seen = lake.log.length
     await client.query(`insert into cut select generate_series(${next}, ${next + 19_999})`)
     next += 20_000
-    const seen = lake.log.length
     if (round % 2 === 0) await lake.until(() => lake.log.length > seen, 'the first rows')
     await client.query(
       "select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = 'frazil_cut' and active",

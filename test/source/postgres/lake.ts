@@ -159,6 +159,8 @@ export class MapLake {
         const known = this.tables.get(event.table.id)
         // Another shape: rows that are there stay as they are.
         if (known?.copied) this.#later({ type: 'truncate', table: known.source.id }, () => (known.source = event.table))
+        // Its copy begins again; changes of an open transaction name it already.
+        else if (known) Object.assign(known, { source: event.table, rows: new Map(), held: [], failed: null })
         else this.#addTable(event.table)
         return
       }
@@ -202,8 +204,9 @@ export class MapLake {
       case 'commit':
         for (const { table, make } of this.#changes.get(event.transaction ?? null) ?? []) {
           const { copied, held } = this.#known(table)
-          if (copied) make()
-          else held.push({ position: event.position, changes: [make] })
+          // A copy that began again may have everything up to a later position than the stream has come to.
+          if (copied && !this.source.reached(copied.floor, event.position)) make()
+          else if (!copied) held.push({ position: event.position, changes: [make] })
         }
         this.#changes.delete(event.transaction ?? null)
         this.commits++
