@@ -202,7 +202,9 @@ export class Committer {
    * cannot heal, and with code `closed` when the pipeline ends.
    */
   async stageOne(mirrored: MirroredTable, commit: number): Promise<void> {
-    await this.insist(() => this.#freeze(mirrored, commit - 1, commit))
+    // Frozen once: when it comes to another attempt, rows of later source commits may have been added.
+    mirrored.table?.freeze(commit - 1, commit)
+    await this.insist(() => this.#writeFrozen(mirrored))
   }
 
   /** Does what a source commit cannot go on without, again and again while the lake does not answer. */
@@ -359,15 +361,19 @@ export class Committer {
     await run
   }
 
+  /** Writes a table's hot rows to staged files (see `Table.freeze`) and puts those in their place, see {@link #writeFrozen}. */
+  #freeze(mirrored: MirroredTable, commit: number, since: number): Promise<boolean> {
+    mirrored.table?.freeze(commit, since)
+    return this.#writeFrozen(mirrored)
+  }
+
   /**
-   * Writes a table's hot rows to staged files (see `Table.freeze`) and puts those in their place. Resolves when nothing
-   * frozen is without a file, also what somebody else is writing or an earlier attempt could not write. Returns whether there
-   * was anything.
+   * Resolves when nothing frozen is without a file, also what somebody else is writing or an earlier attempt could not write. Returns
+   * whether there was anything.
    */
-  async #freeze(mirrored: MirroredTable, commit: number, since: number): Promise<boolean> {
+  async #writeFrozen(mirrored: MirroredTable): Promise<boolean> {
     const { table } = mirrored
     if (!table) return false
-    table.freeze(commit, since)
     const { unwritten } = table
     await Promise.all(
       unwritten.map(({ range, frozen }) => {
