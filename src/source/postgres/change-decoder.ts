@@ -22,6 +22,8 @@ import { sameKey, skipTuple } from './stream-tuple.ts'
 
 export interface ChangeDecoderOptions extends ShapeOptions {
   readonly tables: readonly StreamTable[]
+  /** No table that is read, or is going to be, needs the stream in text form. */
+  readonly binary: boolean
   readonly codecOf: CodecOf
   /** What the settings say of a column. */
   settingOf(sourceName: string, column: string): ColumnSetting | null
@@ -49,7 +51,7 @@ export class ChangeDecoder implements FrameDecoder {
   /** The stream is open. */
   started = false
   /** The stream is asked for values in binary form where their types have one. */
-  binary = true
+  binary: boolean
   /** The stream is asked for large transactions before they end. */
   streaming = true
   /** The server wants a status at once. */
@@ -82,7 +84,7 @@ export class ChangeDecoder implements FrameDecoder {
     this.position = start
     this.received = start
     this.#options = options
-    this.binary = !options.tables.some(({ columns }) => columns.some((column) => column.codec.textOnly))
+    this.binary = options.binary
     for (const table of options.tables) this.admit(table)
   }
 

@@ -201,6 +201,7 @@ class PostgresSource implements Source {
     if (plan.failed.length > 0) yield plan.failed
     const decoder = new ChangeDecoder(plan.start, {
       tables: plan.known,
+      binary: ![...plan.known, ...plan.toCopy].some(({ columns }) => columns.some(({ codec }) => codec.textOnly)),
       parts: this.#parts,
       retired: this.#retired,
       codecOf: plan.catalogue.codecOf,

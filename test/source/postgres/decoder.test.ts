@@ -346,6 +346,7 @@ function changeDecoder(floor = 0): ChangeDecoder {
 
 function decoderOf(columns: readonly PlannedColumn[], floor = 0): ChangeDecoder {
   return new ChangeDecoder(0, {
+    binary: !columns.some(({ codec }) => codec.textOnly),
     tables: [{ table, columns, memo: { storage: '1', highest: 2, ignored: [] }, floor }],
     parts: parts(),
     retired: new RetiredSegments(),
