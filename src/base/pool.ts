@@ -92,8 +92,12 @@ export class SlabPool {
     return { bytes: new Uint8Array(this.#slabs[slab], offset, bytes), slab, offset, order }
   }
 
-  /** Returns a block. Giving one back twice is a bug that corrupts data: caught unless its memory was handed out again. */
-  free(block: Block): void {
+  /**
+   * Returns a block. Giving one back twice is a bug that corrupts data: caught unless its memory was handed out again. Whoever gives back
+   * what he took a moment ago, because the rest of what he needs was refused, does not wake those who wait: they were refused with it,
+   * and two of them would wake each other for ever.
+   */
+  free(block: Block, wakes = true): void {
     let order = block.order
     let start = block.slab * this.slabBytes + block.offset
     for (let larger = order; larger <= this.#maxOrder; larger++) {
@@ -108,7 +112,7 @@ export class SlabPool {
       order++
     }
     this.#free[order].add(start)
-    if (this.#waiters.length > 0) {
+    if (wakes && this.#waiters.length > 0) {
       const waiters = this.#waiters
       this.#waiters = []
       for (const wake of waiters) wake()

@@ -166,7 +166,7 @@ export class Segment {
       return block.bytes
     }
     const giveUp = (): null => {
-      for (const block of blocks) pool.free(block)
+      for (const block of blocks) pool.free(block, false)
       return null
     }
     const { capacity } = options

@@ -134,4 +134,30 @@ describe('slab pool', () => {
     const pool = new SlabPool({ budget: 10 * slabBytes, slabBytes })
     assert.throws(() => pool.allocate(slabBytes + 1), /exceeds the slab size/)
   })
+
+  it('wakes nobody with what is given back because the rest was refused', async () => {
+    const pool = new SlabPool({ budget: slabBytes, slabBytes })
+    const kept = pool.allocate(slabBytes / 2)
+    let tries = 0
+    // Two that need more than there is: as long as one wakes the other, nobody else has a turn.
+    const seek = async (): Promise<void> => {
+      for (;;) {
+        if (++tries > 1000) throw new Error('they wake each other')
+        const half = pool.allocate(slabBytes / 2)
+        const rest = half && pool.allocate(slabBytes / 2)
+        if (half && rest) {
+          pool.free(half)
+          pool.free(rest)
+          return
+        }
+        if (half) pool.free(half, false)
+        await pool.freed()
+      }
+    }
+    const seekers = [seek(), seek()]
+    await new Promise((resolve) => setImmediate(resolve))
+    assert.ok(kept)
+    pool.free(kept)
+    await Promise.all(seekers)
+  })
 })
