@@ -6,7 +6,7 @@ import { workloadSettings } from '../../support/workload.ts'
 import { LakeReader } from '../support/readers.ts'
 
 // FRAZIL_SEEDS: how many, or which ones with commas. FRAZIL_SEED_BASE: the first, so that a nightly run takes others.
-const wanted = process.env['FRAZIL_SEEDS'] ?? '30'
+const wanted = process.env['FRAZIL_SEEDS'] ?? '20'
 const base = Number(process.env['FRAZIL_SEED_BASE'] ?? 1000)
 const seeds = wanted.includes(',') ? wanted.split(',').map(Number) : Array.from({ length: Number(wanted) }, (_, i) => base + i)
 
