@@ -43,6 +43,8 @@ export class Daemon {
   readonly #port: number
   readonly #agent = new Agent({ keepAlive: true })
   #log = ''
+  /** How often it has printed something. */
+  #words = 0
 
   private constructor(child: ChildProcess, port: number, spawnedAt: number) {
     this.#child = child
@@ -53,6 +55,7 @@ export class Daemon {
     this.exited = once(child, 'exit').then(([code, signal]) => (code as number | null) ?? (signal as NodeJS.Signals))
     const keep = (chunk: Buffer): void => {
       this.#log = (this.#log + chunk.toString()).slice(-16_384)
+      this.#words++
     }
     child.stdout?.on('data', keep)
     child.stderr?.on('data', keep)
@@ -88,10 +91,13 @@ export class Daemon {
     return this.#child.exitCode === null && this.#child.signalCode === null
   }
 
-  /** Polls until `done`, at most `seconds`; a process that has ended is an error at once. */
+  /** Polls until `done`, at most `seconds` after the last word of its log; a process that has ended is an error at once. */
   async until(what: string, done: () => Promise<boolean>, seconds = 60): Promise<void> {
-    const deadline = performance.now() + seconds * 1000
+    let deadline = performance.now() + seconds * 1000
+    let words = this.#words
     for (;;) {
+      if (words !== this.#words) deadline = performance.now() + seconds * 1000
+      words = this.#words
       if (!this.running) throw new Error(`frazil ended (${await this.exited}) while waiting until ${what}:\n${this.#log}`)
       if (await done().catch(() => false)) return
       if (performance.now() > deadline) throw new Error(`not within ${seconds} s: ${what}\n${this.#log}`)
