@@ -105,9 +105,15 @@ export class Copier {
     this.#current?.resume()
   }
 
-  close(): void {
-    this.#current?.close()
+  /** Reads no more. Rows that were given out stay as they are until {@link close}: somebody may be taking them. */
+  stop(): void {
+    this.#current?.stop()
     this.#wake()
+  }
+
+  close(): void {
+    this.stop()
+    this.#current?.close()
   }
 
   get #closed(): boolean {

@@ -91,10 +91,15 @@ export class CopyLane implements FrameDecoder {
     this.#pump.resume()
   }
 
+  /** Reads no more. What was given out stays as it is until {@link close}. */
+  stop(): void {
+    this.#pump.close()
+  }
+
   close(): void {
+    this.stop()
     this.#writer?.release()
     this.#writer = null
-    this.#pump.close()
     this.#retired.releaseAll()
   }
 

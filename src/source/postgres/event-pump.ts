@@ -97,7 +97,7 @@ export class EventPump {
   take(): Promise<SourceEvent[] | null> {
     this.#options.retired.release()
     if (this.#queue.length > 0) return Promise.resolve(this.#handOut())
-    if (this.#decoder.finished) return Promise.resolve(null)
+    if (this.#decoder.finished || this.#stopped) return Promise.resolve(null)
     if (this.#failure) return Promise.reject(this.#failure)
     this.#resume(paused.queue)
     return new Promise((resolve, reject) => (this.#taker = { resolve, reject }))

@@ -117,6 +117,11 @@ export class InitialCopy {
     for (const lane of this.#lanes) lane.resume()
   }
 
+  /** Reads no more. What was given out stays as it is until {@link close}. */
+  stop(): void {
+    for (const lane of this.#lanes) lane.stop()
+  }
+
   close(): void {
     for (const lane of this.#lanes) lane.close()
   }

@@ -182,7 +182,7 @@ class PostgresSource implements Source {
 
   stop(): void {
     this.#closing.abort()
-    this.#copier?.close()
+    this.#copier?.stop()
     this.#backlog?.close()
     this.#stream?.stop()
   }

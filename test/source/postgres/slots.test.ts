@@ -69,6 +69,22 @@ test('reading stops, the rest is acknowledged, then the connection ends: the slo
   assert.equal(pid, null, 'the server has let go of the slot')
 })
 
+test('stopped while somebody deals with what it gave out: it ends when they come back', async () => {
+  await client.query('create table dealt (id int primary key)')
+  const lake = new MapLake({ name: 'dealt', url: server.url, tables: ['dealt'] })
+  await lake.caughtUp()
+  let goOn = (): void => {}
+  lake.stall = new Promise((resolve) => (goOn = resolve))
+  const commits = lake.commits
+  await client.query('insert into dealt values (1)')
+  await lake.until(() => lake.commits > commits, 'the commit')
+  lake.source.stop()
+  lake.stall = null
+  goOn()
+  await lake.done
+  await lake.source.close()
+})
+
 test('published tables are idle, others are not: the slot moves, what is said of its lag is right', async () => {
   await client.query('create table quiet (id int primary key); create table noise (t text)')
   await using lake = new MapLake({ name: 'quiet', url: server.url, tables: ['quiet'] })
