@@ -107,11 +107,12 @@ test('a backlog read by SQL is what the stream would have told, with writers goi
       // The server ends whoever reads, in the middle of it.
       await lake.until(() => lake.commits > 0)
       let goOn = (): void => {}
-      lake.stall = new Promise((resolve) => (goOn = resolve))
+      const stall = new Promise<void>((resolve) => (goOn = resolve))
+      lake.stalled = () => stall
       await client.query(
         "select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name like 'frazil_drained_b%'",
       )
-      lake.stall = null
+      lake.stalled = () => null
       goOn()
     }
     if (round === 2) {
@@ -193,10 +194,11 @@ test('a consumer that does not ask: memory stays bounded; one transaction larger
   await using next = goesOn(lake, { name: 'wide', tables: ['wide'] })
   let goOn = (): void => {}
   await next.until(() => next.commits > 0)
-  next.stall = new Promise((resolve) => (goOn = resolve))
+  const stall = new Promise<void>((resolve) => (goOn = resolve))
+  next.stalled = () => stall
   await client.query('select pg_sleep(0.5)')
   assert.ok(next.commits < 11, 'it waits')
-  next.stall = null
+  next.stalled = () => null
   goOn()
   await next.caughtUp()
   assert.deepEqual(next.rows('wide.wide'), await expected('wide'))

@@ -63,7 +63,8 @@ test('a consumer that stalls for three times wal_sender_timeout keeps its connec
   )
   await lake.until(() => lake.streaming)
   let goOn = (): void => {}
-  lake.stall = new Promise((resolve) => (goOn = resolve))
+  const stall = new Promise<void>((resolve) => (goOn = resolve))
+  lake.stalled = () => stall
   await client.query("insert into stalled select i, repeat('x', 500) from generate_series(1, 60000) i")
   const pid = async (): Promise<number | null> => {
     const { rows } = await client.query<{ active_pid: number | null }>(
@@ -75,7 +76,7 @@ test('a consumer that stalls for three times wal_sender_timeout keeps its connec
   await client.query('select pg_sleep(3.5)')
   assert.equal(await pid(), before)
   assert.ok(before !== null && lake.pool.used <= lake.pool.budget)
-  lake.stall = null
+  lake.stalled = () => null
   goOn()
   await lake.caughtUp()
   assert.equal(lake.aborts, 0)

@@ -39,8 +39,8 @@ export class MapLake {
   aborts = 0
   streaming = false
   error: Error | null = null
-  /** Set to make the consumer stop asking until it resolves. */
-  stall: Promise<void> | null = null
+  /** Asked after all events that came at once: what to wait for before the next are asked for. */
+  stalled: () => Promise<void> | null = () => null
   done: Promise<void>
   /** By transaction; null is the plain one. */
   readonly #changes = new Map<number | null, { readonly part: number; readonly table: string; readonly make: () => void }[]>()
@@ -86,7 +86,7 @@ export class MapLake {
         for (const event of events) this.#take(event)
         if (this.#acknowledging && this.position !== null) this.source.acknowledge(this.position)
         this.#wake()
-        if (this.stall) await this.stall
+        await this.stalled()
       }
     } catch (error) {
       this.error = error instanceof Error ? error : new Error(String(error))

@@ -58,12 +58,13 @@ test(
     const config = { url: server.url, tables: ['cut'], slot: 'p2', publication: 'p2', copyConnections: 2 }
     await using lake = new MapLake(config, { memory: 4 << 20 })
     await lake.until(() => lake.tables.size > 0)
-    lake.stall = new Promise((resolve) => (release = resolve))
+    const stall = new Promise<void>((resolve) => (release = resolve))
+    lake.stalled = () => stall
     await client.query(
       `select pg_terminate_backend(pid) from pg_stat_activity where query like '%COPY (SELECT%' and pid <> pg_backend_pid()`,
     )
     await client.query('truncate cut; insert into cut values (1, $$one$$)')
-    lake.stall = null
+    lake.stalled = () => null
     release()
     await lake.caughtUp()
     await client.query('insert into cut values (2, $$two$$)')
