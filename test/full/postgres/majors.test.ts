@@ -26,10 +26,10 @@ for (const major of (process.env['FRAZIL_MAJORS'] ?? '14,16').split(',')) {
 }
 
 function runTests(chosen: readonly string[], extra: NodeJS.ProcessEnv): Promise<{ code: number | null; output: string }> {
-  const env = { ...process.env, ...extra }
+  const env: NodeJS.ProcessEnv = { ...process.env, FRAZIL_TEST_MINUTES: '5', ...extra }
   delete env['NODE_TEST_CONTEXT'] // else it reports to the runner of this file
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, ['--test', '--test-reporter=dot', ...chosen], { cwd: root, env })
+    const child = spawn(process.execPath, ['--test', '--import', './test/support/deadline.ts', '--test-reporter=dot', ...chosen], { cwd: root, env })
     let output = ''
     const keep = (chunk: Buffer): void => {
       output = (output + chunk.toString()).slice(-16_384)
