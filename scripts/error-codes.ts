@@ -68,6 +68,7 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
     'A table with REPLICA IDENTITY FULL has a generated column, which Postgres 18 does not let be published.',
     '`REPLICA IDENTITY DEFAULT` and a primary key.',
   ],
+  'layout-invalid': ['`partition-by` or `sort-by` of a table is wrong, or does not fit its columns.', 'The message names both.'],
   'partition-of-mirrored': [
     'A partition is named beside its partitioned table, which has its rows already.',
     'Name one of them.',
@@ -176,6 +177,10 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
     'A table was truncated or rewritten just after the snapshot that it was copied from. It is copied from a new one.',
   ],
   'taken-over': ['Another process writes this lake now. This one stops.'],
+  'unknown-layout': [
+    'Another program has given a table a partition spec or sort order that we cannot follow.',
+    'Say with `partition-by` and `sort-by` how the table is to be laid out.',
+  ],
   'whole-needed': [
     'A large transaction changes a table’s shape, or cannot be read, before it is known whether it happened: the stream is opened again so that it comes when it has ended. That happens by itself.',
   ],

@@ -1,4 +1,5 @@
 import type { Field, Schema } from '../data/index.ts'
+import type { FileLayout, PartitionValues } from './layout/index.ts'
 
 /** Metrics of one leaf field in one file, by Iceberg's rules (specification: "Manifests", field ids 108–137). */
 export interface FieldMetrics {
@@ -15,6 +16,13 @@ export interface FieldMetrics {
   readonly upper?: Uint8Array
 }
 
+/** The partition of a data file: all its rows have these values. */
+export interface FilePartition {
+  readonly specId: number
+  /** One for each field of the spec, in single-value binary form (Appendix D). */
+  readonly values: PartitionValues
+}
+
 /** A written Parquet data file, before or after its commit. */
 export interface DataFile {
   readonly path: string
@@ -22,6 +30,10 @@ export interface DataFile {
   readonly fileSize: number
   readonly metrics: readonly FieldMetrics[]
   readonly splitOffsets: readonly number[]
+  /** Absent: it is under the spec without fields, which the table has to have. */
+  readonly partition?: FilePartition
+  /** The sort order that its rows have; absent or 0: none. */
+  readonly sortOrderId?: number
 }
 
 /** A deletion vector as written: one blob in one Puffin file. */
@@ -47,7 +59,7 @@ export interface LiveDataFile extends DataFile {
   readonly addedSnapshotId: bigint
   /** Row lineage: row id of the file's first row; null in format version 2 and before the first commit after an upgrade. */
   readonly firstRowId: bigint | null
-  readonly specId: number
+  readonly partition: FilePartition
   readonly deletionVector: DeletionVector | null
 }
 
@@ -123,6 +135,11 @@ export interface IcebergTable {
   readonly currentSnapshotId: bigint | null
   /** Summary of the current snapshot, null without one. */
   readonly summary: Readonly<Record<string, string>> | null
+  /**
+   * How new data files with these columns are laid out; the columns may be newer than the table's. Throws `unsupported` (code
+   * `unknown-layout`) when another program has given it a partition spec that we cannot follow.
+   */
+  layoutFor(fields: readonly Field[]): FileLayout
   /** The live data files of the current snapshot, oldest first. Reads manifests; cached afterwards. */
   files(): Promise<readonly LiveDataFile[]>
   /**

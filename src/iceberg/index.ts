@@ -13,6 +13,7 @@ export type {
   DataFile,
   DeletionVector,
   FieldMetrics,
+  FilePartition,
   IcebergTable,
   LiveDataFile,
   PreparedCommit,
@@ -23,4 +24,6 @@ export type {
 export type { TableParts } from './commit.ts'
 export { deletionVectorFile, readDeletionVector } from './deletion-vectors.ts'
 export { schemaToJson } from './schema-json.ts'
-export { containsCommit, createTable, loadTable } from './table.ts'
+export { parsePartition, parseSort } from './layout/index.ts'
+export type { FileLayout, LayoutRequest, PartitionExpression, SortExpression } from './layout/index.ts'
+export { containsCommit, createTable, loadTable, withLayout } from './table.ts'

@@ -1,22 +1,25 @@
 import { FrazilError } from '../base/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
 import { badManifest } from './avro-fields.ts'
-import type { DeletionVector, FieldMetrics, LiveDataFile } from './contract.ts'
+import type { DeletionVector, FieldMetrics, FilePartition, LiveDataFile } from './contract.ts'
+import { decodePartition } from './layout/index.ts'
 import { Content } from './manifest.ts'
 import type { ManifestEntry } from './manifest.ts'
 import { loadAll } from './manifest-set.ts'
-import type { Manifest } from './manifest-set.ts'
+import type { LoadedManifest, Manifest } from './manifest-set.ts'
+import { partitionSpec } from './metadata.ts'
+import type { TableMetadata } from './metadata.ts'
 import { decodeMetrics } from './metrics.ts'
 
 /** A live data file over its manifest entry; metrics are decoded when asked for. */
 class LiveFile implements LiveDataFile {
   readonly #entry: ManifestEntry
-  readonly specId: number
+  readonly #partition: () => FilePartition
   readonly deletionVector: DeletionVector | null
 
-  constructor(entry: ManifestEntry, specId: number, deletionVector: DeletionVector | null) {
+  constructor(entry: ManifestEntry, partition: () => FilePartition, deletionVector: DeletionVector | null) {
     this.#entry = entry
-    this.specId = specId
+    this.#partition = partition
     this.deletionVector = deletionVector
   }
 
@@ -40,6 +43,14 @@ class LiveFile implements LiveDataFile {
     return this.#entry.file.splitOffsets ?? []
   }
 
+  get partition(): FilePartition {
+    return this.#partition()
+  }
+
+  get sortOrderId(): number {
+    return this.#entry.file.sortOrderId ?? 0
+  }
+
   get dataSequenceNumber(): bigint {
     return this.#entry.sequenceNumber
   }
@@ -61,7 +72,11 @@ class LiveFile implements LiveDataFile {
  * The scan plan without filters (specification, "Scan Planning"): live data files with their deletion vectors, oldest first.
  * Throws `unsupported` for delete files that are no vectors and for data files that are not Parquet.
  */
-export async function liveFiles(store: ObjectStore, manifests: readonly Manifest[]): Promise<readonly LiveDataFile[]> {
+export async function liveFiles(
+  store: ObjectStore,
+  metadata: TableMetadata,
+  manifests: readonly Manifest[],
+): Promise<readonly LiveDataFile[]> {
   const withFiles = manifests.filter((manifest) => manifest.liveFiles > 0)
   const loaded = await loadAll(store, withFiles)
   const vectors = new Map<string, ManifestEntry>()
@@ -72,13 +87,13 @@ export async function liveFiles(store: ObjectStore, manifests: readonly Manifest
       vectors.set(dataFile, entry)
     }
   }
-  const entries: { entry: ManifestEntry; specId: number }[] = []
+  const entries: { entry: ManifestEntry; manifest: LoadedManifest }[] = []
   for (const manifest of loaded) {
     if (manifest.file.content !== Content.data) continue
-    for (const entry of manifest.live.values()) entries.push({ entry, specId: manifest.file.specId })
+    for (const entry of manifest.live.values()) entries.push({ entry, manifest })
   }
   entries.sort((a, b) => compare(a.entry.sequenceNumber, b.entry.sequenceNumber))
-  return entries.map(({ entry, specId }) => {
+  return entries.map(({ entry, manifest }) => {
     if (entry.file.format.toUpperCase() !== 'PARQUET') {
       throw new FrazilError(
         'unsupported',
@@ -89,7 +104,12 @@ export async function liveFiles(store: ObjectStore, manifests: readonly Manifest
     const vector = vectors.get(entry.file.path)
     // A vector older than the file is none of its: the path was used again.
     const applies = vector !== undefined && vector.sequenceNumber >= entry.sequenceNumber
-    return new LiveFile(entry, specId, applies ? toVector(vector) : null)
+    const partition = (): FilePartition => {
+      const { specId } = manifest.file
+      const spec = partitionSpec(metadata, specId)
+      return { specId, values: decodePartition(manifest.partitionType, spec, entry.file.partition) }
+    }
+    return new LiveFile(entry, partition, applies ? toVector(vector) : null)
   })
 }
 

@@ -1,14 +1,15 @@
 import { FrazilError, assert } from '../base/index.ts'
 import type { AvroSchema } from '../format/avro/index.ts'
-import { encodeJson, isJsonArray } from '../format/json/index.ts'
+import { encodeJson } from '../format/json/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
 import type { DataFile, DeletionVector, TableUpdate } from './contract.ts'
+import { encodePartition, partitionRecord } from './layout/index.ts'
 import { Content, Status } from './manifest.ts'
 import type { ManifestEntry } from './manifest.ts'
-import { emptyPartition } from './manifest-schema.ts'
 import { loadAll } from './manifest-set.ts'
 import type { LoadedManifest, Manifest } from './manifest-set.ts'
 import type { ManifestDraft, SnapshotIdentity } from './manifest-writer.ts'
+import { int, objects } from './json-fields.ts'
 import { partitionSpec } from './metadata.ts'
 import type { TableMetadata } from './metadata.ts'
 import { encodeMetrics, noMetrics } from './metrics.ts'
@@ -46,14 +47,14 @@ export async function planManifests(
   const loadedData = touchesLiveFiles ? await loadAll(store, data) : []
   const loadedDeletes = touchesLiveFiles ? await loadAll(store, deletes) : []
 
-  const added = newDraft(metadata, update.added, identity)
+  const added = newDrafts(metadata, update.added, identity)
   const dataPlan = await planData(store, data, loadedData, new Set(update.removed), identity)
   const vectorPlan = planVectors(deletes, loadedDeletes, loadedData, added, update, identity)
   return {
     kept: [...dataPlan.kept, ...vectorPlan.kept],
-    drafts: [...(added === null ? [] : [added]), ...dataPlan.drafts, ...vectorPlan.drafts],
+    drafts: [...added, ...dataPlan.drafts, ...vectorPlan.drafts],
     changes: {
-      addedData: added?.entries ?? [],
+      addedData: added.flatMap(({ entries }) => entries),
       removedData: dataPlan.removed,
       addedVectors: vectorPlan.added,
       removedVectors: vectorPlan.removed,
@@ -74,14 +75,26 @@ function checkUpdate(metadata: TableMetadata, update: TableUpdate): void {
   }
 }
 
-function newDraft(metadata: TableMetadata, files: readonly DataFile[], identity: SnapshotIdentity): ManifestDraft | null {
-  if (files.length === 0) return null
-  const specId = metadata.defaultSpecId
-  const { fields } = partitionSpec(metadata, specId)
-  if (isJsonArray(fields) && fields.length > 0) {
-    throw new FrazilError('unsupported', 'partitioned', 'writing into a partitioned table is not supported yet')
+/** The added files, a draft for each partition spec. */
+function newDrafts(metadata: TableMetadata, files: readonly DataFile[], identity: SnapshotIdentity): ManifestDraft[] {
+  const bySpec = Map.groupBy(files, (file) => file.partition?.specId ?? specWithoutFields(metadata))
+  return [...bySpec].map(([specId, ofSpec]) => {
+    const partitionType = partitionRecord(metadata, partitionSpec(metadata, specId))
+    const entries = ofSpec.map((file) => addedEntry(file, encodePartition(partitionType, file.partition?.values ?? []), identity))
+    return { content: Content.data, specId, partitionType, entries }
+  })
+}
+
+function specWithoutFields(metadata: TableMetadata): number {
+  const spec = metadata.partitionSpecs.find((each) => objects(each, 'fields').length === 0)
+  if (spec === undefined) {
+    throw new FrazilError('unsupported', 'partitioned', 'the table has no place for a data file that is in no partition')
   }
-  const entries = files.map((file) => ({
+  return int(spec, 'spec-id')
+}
+
+function addedEntry(file: DataFile, partition: Uint8Array, identity: SnapshotIdentity): ManifestEntry {
+  return {
     status: Status.added,
     snapshotId: identity.snapshotId,
     sequenceNumber: identity.sequenceNumber,
@@ -90,21 +103,20 @@ function newDraft(metadata: TableMetadata, files: readonly DataFile[], identity:
       content: 0,
       path: file.path,
       format: 'PARQUET',
-      partition: new Uint8Array(0),
+      partition,
       recordCount: file.recordCount,
       fileSize: file.fileSize,
       ...encodeMetrics(file.metrics),
       keyMetadata: null,
       splitOffsets: file.splitOffsets.length === 0 ? null : file.splitOffsets,
       equalityIds: null,
-      sortOrderId: null,
+      sortOrderId: file.sortOrderId ?? null,
       firstRowId: null,
       referencedDataFile: null,
       contentOffset: null,
       contentSize: null,
     },
-  }))
-  return { content: Content.data, specId, partitionType: emptyPartition, entries }
+  }
 }
 
 interface DataPlan {
@@ -196,7 +208,7 @@ function planVectors(
   manifests: readonly Manifest[],
   loaded: readonly LoadedManifest[],
   data: readonly LoadedManifest[],
-  added: ManifestDraft | null,
+  added: readonly ManifestDraft[],
   update: TableUpdate,
   identity: SnapshotIdentity,
 ): VectorPlan {
@@ -255,17 +267,17 @@ function planVectors(
 function findData(
   path: string,
   data: readonly LoadedManifest[],
-  added: ManifestDraft | null,
+  added: readonly ManifestDraft[],
 ): { entry: ManifestEntry; manifest: { file: { specId: number }; partitionType: AvroSchema } } {
   for (const manifest of data) {
     const entry = manifest.live.get(path)
     if (entry !== undefined) return { entry, manifest }
   }
-  const entry = added?.entries.find((each) => each.file.path === path)
-  if (added === null || entry === undefined) {
-    throw new FrazilError('conflict', 'data-file-gone', 'a data file with new deletes is no longer in the table')
+  for (const { specId, partitionType, entries } of added) {
+    const entry = entries.find((each) => each.file.path === path)
+    if (entry !== undefined) return { entry, manifest: { file: { specId }, partitionType } }
   }
-  return { entry, manifest: { file: { specId: added.specId }, partitionType: added.partitionType } }
+  throw new FrazilError('conflict', 'data-file-gone', 'a data file with new deletes is no longer in the table')
 }
 
 function checkVector(vector: DeletionVector, target: ManifestEntry, old: ManifestEntry | undefined): void {

@@ -1,9 +1,8 @@
 import type { AvroSchema } from '../format/avro/index.ts'
-import { isJsonArray, isJsonObject } from '../format/json/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
+import { summarizePartitions } from './layout/index.ts'
 import { Status, absent, encodeManifest } from './manifest.ts'
 import type { ManifestEntry } from './manifest.ts'
-import { noSummaries } from './manifest-list.ts'
 import type { ManifestFile } from './manifest-list.ts'
 import { Manifest, loadedManifest } from './manifest-set.ts'
 import { currentSchemaJson, partitionSpec } from './metadata.ts'
@@ -35,13 +34,14 @@ export async function writeManifest(
   { snapshotId, sequenceNumber }: SnapshotIdentity,
   draft: ManifestDraft,
 ): Promise<WrittenManifest> {
+  const spec = partitionSpec(metadata, draft.specId)
   const bytes = await encodeManifest(
     {
       formatVersion: metadata.formatVersion,
       content: draft.content,
       specId: draft.specId,
       schema: currentSchemaJson(metadata),
-      spec: partitionSpec(metadata, draft.specId),
+      spec,
       partitionType: draft.partitionType,
     },
     draft.entries,
@@ -69,8 +69,13 @@ export async function writeManifest(
     addedRows: rows[Status.added],
     existingRows: rows[Status.existing],
     deletedRows: rows[Status.deleted],
-    // Without summaries readers open the manifest; wrong ones would hide rows.
-    partitions: isUnpartitioned(draft.partitionType) ? noSummaries : absent,
+    // Without summaries readers open the manifest.
+    partitions:
+      summarizePartitions(
+        draft.partitionType,
+        spec,
+        draft.entries.map((entry) => entry.file.partition),
+      ) ?? absent,
     keyMetadata: null,
     firstRowId: null,
   }
@@ -87,8 +92,4 @@ export function asManifest(file: ManifestFile, draft: ManifestDraft): Manifest {
     return { ...entry, file: { ...entry.file, firstRowId } }
   })
   return new Manifest(file, loadedManifest(file, { partitionType: draft.partitionType, entries }))
-}
-
-function isUnpartitioned(partitionType: AvroSchema): boolean {
-  return isJsonObject(partitionType) && isJsonArray(partitionType.fields) && partitionType.fields.length === 0
 }

@@ -1,16 +1,17 @@
 import { FrazilError, assert } from '../base/index.ts'
-import type { Field, Type } from '../data/index.ts'
 import { encodeJson } from '../format/json/index.ts'
 import type { JsonObject } from '../format/json/index.ts'
 import type { SchemaUpdate } from './contract.ts'
 import { int } from './json-fields.ts'
+import { idsOf, withLiveSources } from './layout/index.ts'
 import { currentSchema } from './metadata.ts'
 import type { TableMetadata } from './metadata.ts'
 import { schemaToJson } from './schema-json.ts'
 
 /**
  * The metadata with another current schema (specification, "Schema Evolution"): a new one, or the one with the same columns that
- * the table has had before. Ids are never used again: `last-column-id` only grows.
+ * the table has had before. Ids are never used again: `last-column-id` only grows. Columns that go leave the partition spec and the
+ * sort order.
  */
 export function evolveSchema(metadata: TableMetadata, update: SchemaUpdate): TableMetadata {
   if (metadata.currentSchemaId !== update.base) {
@@ -30,30 +31,13 @@ export function evolveSchema(metadata: TableMetadata, update: SchemaUpdate): Tab
   )
   const lastColumnId = Math.max(metadata.lastColumnId, update.lastColumnId, ...ids)
   const { fields, identifierFieldIds } = update
+  const next = withLiveSources({ ...metadata, lastColumnId }, new Set(ids))
   const withId = (schemaId: number): JsonObject => schemaToJson({ schemaId, fields, identifierFieldIds })
   let last = 0
   for (const json of metadata.schemas) {
     const schemaId = int(json, 'schema-id')
-    if (encodeJson(json) === encodeJson(withId(schemaId))) return { ...metadata, lastColumnId, currentSchemaId: schemaId }
+    if (encodeJson(json) === encodeJson(withId(schemaId))) return { ...next, currentSchemaId: schemaId }
     last = Math.max(last, schemaId)
   }
-  return { ...metadata, lastColumnId, currentSchemaId: last + 1, schemas: [...metadata.schemas, withId(last + 1)] }
-}
-
-/** A field's id and those of what is nested in it. */
-function idsOf(field: Field): number[] {
-  return [field.id, ...nestedIds(field.type)]
-}
-
-function nestedIds(type: Type): number[] {
-  switch (type.kind) {
-    case 'list':
-      return [type.elementId, ...nestedIds(type.element)]
-    case 'map':
-      return [type.keyId, ...nestedIds(type.key), type.valueId, ...nestedIds(type.value)]
-    case 'struct':
-      return type.fields.flatMap(idsOf)
-    default:
-      return []
-  }
+  return { ...next, currentSchemaId: last + 1, schemas: [...metadata.schemas, withId(last + 1)] }
 }

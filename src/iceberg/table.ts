@@ -1,11 +1,13 @@
 import { FrazilError, assert } from '../base/index.ts'
-import type { Schema } from '../data/index.ts'
+import type { Field, Schema } from '../data/index.ts'
 import { assignFieldIds } from '../data/index.ts'
 import type { TablePointer } from './catalog/index.ts'
 import { prepareCommit } from './commit.ts'
 import type { TableParts, TableState } from './commit.ts'
 import type { IcebergTable, LiveDataFile, PreparedCommit, TableDefinition, TableUpdate } from './contract.ts'
 import { ancestry } from './expiry.ts'
+import { fileLayout, withRequestedLayout } from './layout/index.ts'
+import type { FileLayout, LayoutRequest } from './layout/index.ts'
 import { liveFiles } from './live-files.ts'
 import { decodeManifestList } from './manifest-list.ts'
 import { Manifest } from './manifest-set.ts'
@@ -62,8 +64,18 @@ class Table implements IcebergTable {
     return findSnapshot(this.state.metadata, this.currentSnapshotId)?.summary ?? null
   }
 
+  layoutFor(fields: readonly Field[]): FileLayout {
+    return fileLayout(this.state.metadata, fields)
+  }
+
+  /** The same table, to be committed with another layout. */
+  withLayout(request: LayoutRequest): Table {
+    const metadata = withRequestedLayout(this.state.metadata, request, `${this.namespace}.${this.name}`)
+    return metadata === this.state.metadata ? this : new Table(this.#parts, { ...this.state, metadata })
+  }
+
   files(): Promise<readonly LiveDataFile[]> {
-    this.#files ??= liveFiles(this.#parts.store, this.state.manifests).catch((error: unknown) => {
+    this.#files ??= liveFiles(this.#parts.store, this.state.metadata, this.state.manifests).catch((error: unknown) => {
       this.#files = null
       throw error
     })
@@ -135,6 +147,15 @@ export function createTable(parts: TableParts, definition: TableDefinition): Ice
     manifests: [],
     journal: { since: 0n, obsolete: [] },
   })
+}
+
+/**
+ * The table with the layout that is asked for: its next commit makes it known, and files written from here on have it. Those that are
+ * there stay as they are. Throws `config` (code `layout-invalid`) when it does not fit the columns.
+ */
+export function withLayout(table: IcebergTable, request: LayoutRequest): IcebergTable {
+  assert(table instanceof Table, 'a table of this module')
+  return table.withLayout(request)
 }
 
 /**

@@ -29,7 +29,11 @@ function runTests(chosen: readonly string[], extra: NodeJS.ProcessEnv): Promise<
   const env: NodeJS.ProcessEnv = { ...process.env, FRAZIL_TEST_MINUTES: '5', ...extra }
   delete env['NODE_TEST_CONTEXT'] // else it reports to the runner of this file
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, ['--test', '--import', './test/support/deadline.ts', '--test-reporter=dot', ...chosen], { cwd: root, env })
+    const child = spawn(
+      process.execPath,
+      ['--test', '--import', './test/support/deadline.ts', '--test-reporter=dot', ...chosen],
+      { cwd: root, env },
+    )
     let output = ''
     const keep = (chunk: Buffer): void => {
       output = (output + chunk.toString()).slice(-16_384)

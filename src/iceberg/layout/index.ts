@@ -1,0 +1,6 @@
+export { parsePartition, parseSort } from './expression.ts'
+export type { PartitionExpression, SortExpression } from './expression.ts'
+export { decodePartition, encodePartition, partitionRecord, summarizePartitions } from './partition-values.ts'
+export type { PartitionValues } from './partition-values.ts'
+export { fileLayout, idsOf, withLiveSources, withRequestedLayout } from './spec.ts'
+export type { FileLayout, LayoutRequest } from './spec.ts'
