@@ -108,6 +108,10 @@ export function createTable(parts: TableParts, definition: TableDefinition): Ice
     throw new FrazilError('unsupported', 'format-version', `tables of format version ${version} cannot be created, only 3`)
   }
   assert(!definition.location.endsWith('/'), 'a table location has no trailing slash')
+  assert(
+    definition.fields.every(({ id }) => id === 0),
+    'a new table gives the field ids',
+  )
   const { fields, last } = assignFieldIds(definition.fields)
   const identifierFieldIds = definition.key.map((position) => {
     assert(fields[position]?.required, 'key columns are required')

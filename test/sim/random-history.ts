@@ -9,9 +9,14 @@ const kinds: readonly KeyKind[] = ['long', 'composite', 'row', 'none']
 
 /** A database with a table of each kind of key and something in them already. */
 export function newHistory(random: Random, transactions: number): SimulatedHistory {
-  const history = new SimulatedHistory(kinds.map(tableOf))
+  const history = new SimulatedHistory(kinds.map(tableOf).map(withoutIds))
   for (let i = 0; i < transactions; i++) history.add(someTransaction(history, random))
   return history
+}
+
+/** As sources tell of their tables: the lake gives the ids. */
+function withoutIds(table: SourceTable): SourceTable {
+  return { ...table, fields: table.fields.map((field) => ({ ...field, id: 0 })) }
 }
 
 /** A transaction that fits what the history holds now; most touch several tables. */

@@ -15,7 +15,7 @@ import { parseRecord } from '../../src/engine/state-record.ts'
 import type { SourceRecord } from '../../src/engine/state-record.ts'
 import { ParquetReader } from '../../src/format/parquet/index.ts'
 import { MemoryCatalog, loadTable, readDeletionVector } from '../../src/iceberg/index.ts'
-import type { TablePointer } from '../../src/iceberg/index.ts'
+import type { Catalog, CatalogCommit, TablePointer } from '../../src/iceberg/index.ts'
 import type { EngineEvent } from '../../src/observe/index.ts'
 import { SimulatedSource, valueText } from '../../src/source/simulated/index.ts'
 import type { SimulatedHistory, SimulatedOptions, SimulatedRows } from '../../src/source/simulated/index.ts'
@@ -24,6 +24,7 @@ import type { ObjectStore } from '../../src/storage/index.ts'
 import { FilePool } from '../../src/table/index.ts'
 import type { FileAnswer, FileRequest } from '../../src/table/file-messages.ts'
 import { serveFiles } from '../../src/table/file-worker.ts'
+import { StructureChecker } from '../support/structure/table.ts'
 import { Gate, gatedCatalog, gatedStore, hurriedClock } from './faults.ts'
 
 /** Turns of waiting before a simulation counts as stuck. */
@@ -66,8 +67,11 @@ export class HeldWorker {
 /** What outlives processes: store, catalog, and the database that is mirrored. */
 export class World {
   readonly folder = mkdtempSync(join(tmpdir(), 'frazil-sim-'))
-  readonly catalog = new MemoryCatalog()
+  readonly catalog: Catalog
   readonly store: ObjectStore
+  readonly #structure: StructureChecker
+  /** What was wrong with a table after a commit, whoever heard of it. */
+  #broken: Error | null = null
   readonly history: SimulatedHistory
   readonly random: Random
   readonly #processes: Process[] = []
@@ -76,6 +80,26 @@ export class World {
     this.history = history
     this.random = random
     this.store = new LocalStore(join(this.folder, 'lake'))
+    this.#structure = new StructureChecker(this.store)
+    const catalog = new MemoryCatalog()
+    const commit = catalog.commit.bind(catalog)
+    this.catalog = Object.assign(catalog, {
+      commit: async (changes: CatalogCommit) => {
+        await commit(changes)
+        await this.#checkCommit(changes)
+      },
+    })
+  }
+
+  /** Every table is whole after every commit. */
+  async #checkCommit({ tables }: CatalogCommit): Promise<void> {
+    for (const { name, base, next } of tables) {
+      if (next === null) continue
+      await this.#structure.check(next, { base }).catch((error: unknown) => {
+        this.#broken ??= new Error(`the structure of ${name} is wrong: ${String(error)}`, { cause: error })
+        throw this.#broken
+      })
+    }
   }
 
   [Symbol.dispose](): void {
@@ -104,6 +128,7 @@ export class World {
 
   /** The lake is the database as of the position in the state record, for every table. Returns the position. */
   async check(what: string): Promise<number | null> {
+    if (this.#broken) throw this.#broken
     const { record, pointers } = await this.#snapshot()
     const take = (name: string): TablePointer | null => {
       const pointer = pointers.get(name)

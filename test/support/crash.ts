@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type pg from 'pg'
 import { seededRandom } from '../../src/base/index.ts'
 import { BackgroundLoad } from './background-load.ts'
+import { checkLake } from './check-lake.ts'
 import { agree, answeredRows, walPosition } from './compare.ts'
 import { Daemon } from './daemon.ts'
 import type { DaemonOptions } from './daemon.ts'
@@ -113,6 +115,7 @@ export class Mirror {
     const sick = tables.filter(({ health }) => health !== 'streaming')
     assert.deepEqual(sick, [], when)
     await agree(this.client, workloadTables, `our SQL ${when}`, (table) => answeredRows((sql) => daemon.query(sql), table))
+    await checkLake(join(this.folder, 'lake'))
   }
 
   async end(): Promise<void> {
@@ -162,6 +165,7 @@ export async function runKills(options: KillOptions): Promise<void> {
       await new Promise((resolve) => setTimeout(resolve, random.below(1500)))
       if (!daemon.running) throw new Error(`frazil ended by itself (${await daemon.exited}):\n${daemon.log}`)
       await daemon.kill()
+      if (existsSync(join(mirror.folder, 'lake', 'catalog.db'))) await checkLake(join(mirror.folder, 'lake'))
       if (kill % options.compareEvery === 0) {
         await mirror.calm()
         doing = `after kill ${kill}`
