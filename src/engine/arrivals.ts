@@ -168,13 +168,12 @@ export class Arrivals {
     this.again.delete(fullName(arriving.next.source))
   }
 
-  /** Gives up the copy of a table; its former rows stay. */
+  /** Gives up the copy of a table; its former rows stay, and whether it is to be copied {@link again} is the caller's to say. */
   async cancel(id: string): Promise<void> {
     const arriving = this.#arriving.get(id)
     if (!arriving) return
     this.#arriving.delete(id)
     this.#open.forget(id)
-    this.again.delete(fullName(arriving.next.source))
     await this.#giveUp(arriving)
   }
 

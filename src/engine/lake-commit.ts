@@ -71,6 +71,7 @@ export async function commitToLake(parts: LakeCommitParts, request: LakeCommitRe
         objects++
         vectors.push(vector)
       }
+      const rowsChange = plan.added.length + plan.removed.length + plan.vectors.length > 0
       const positions = JSON.stringify({ [request.source]: { from: request.from, to: request.to, ts: request.timeMs } })
       const ready = await iceberg.prepare({
         added: plan.added,
@@ -89,7 +90,16 @@ export async function commitToLake(parts: LakeCommitParts, request: LakeCommitRe
         summary: { 'frazil.positions': positions, 'frazil.epoch': String(request.epoch), 'frazil.commit-id': commitId },
         properties: {
           'frazil.format': '1',
-          [`frazil.position.${request.source}`]: JSON.stringify({ to: request.to, epoch: request.epoch, 'commit-id': commitId }),
+          // As the newest snapshot has it: new columns alone make none, and must not look as if it had been rolled back.
+          ...(rowsChange || iceberg.currentSnapshotId === null
+            ? {
+                [`frazil.position.${request.source}`]: JSON.stringify({
+                  to: request.to,
+                  epoch: request.epoch,
+                  'commit-id': commitId,
+                }),
+              }
+            : {}),
         },
         retention: request.retention,
       })

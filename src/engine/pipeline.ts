@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { FrazilError, SlabPool, asError } from '../base/index.ts'
 import type { Clock, Random } from '../base/index.ts'
 import { isChange } from '../data/index.ts'
-import type { Change, Position, SourceEvent } from '../data/index.ts'
+import type { Change, Position, SourceEvent, SourceTable } from '../data/index.ts'
 import type { Catalog } from '../iceberg/catalog/index.ts'
 import type { EngineEvent } from '../observe/index.ts'
 import type { TableView } from '../query/index.ts'
@@ -10,7 +10,7 @@ import type { Source, SourceParts, SourceState } from '../source/index.ts'
 import { localPath, locationSegment } from '../storage/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
 import { SpillSpace } from '../table/index.ts'
-import type { FilePool, Table, TableRows } from '../table/index.ts'
+import type { FilePool, Table } from '../table/index.ts'
 import { Committer } from './committer.ts'
 import { Freshness } from './freshness.ts'
 import { FileReaper } from './file-reaper.ts'
@@ -27,8 +27,10 @@ import type {
   PipelineStatus,
   PipelineViews,
 } from './pipeline-contract.ts'
+import { OpenViews } from './open-views.ts'
+import { Recopies } from './recopies.ts'
 import { Room } from './room.ts'
-import { SchemaPolicy, tableError } from './schema-policy.ts'
+import { SchemaPolicy } from './schema-policy.ts'
 import { Visibility } from './visibility.ts'
 import { noWork } from './table-work.ts'
 import type { Sick, Work } from './table-work.ts'
@@ -37,12 +39,8 @@ import type { Sick, Work } from './table-work.ts'
 const poolShare = 0.75
 /** A commit is due at the latest when hot rows fill this share of the pool. */
 const commitShare = 1 / 3
-/** Longest a view may keep its pins; longer than any query may run. */
-const maxViewAgeMs = 15 * 60_000
 /** How long a transaction may still be applied when the pipeline is to end. */
 const longestEndMs = 5000
-/** Views at one time. */
-const maxViews = 1000
 
 export interface PipelineParts {
   readonly clock: Clock
@@ -80,8 +78,8 @@ export class Pipeline implements PipelineHandle {
   /** Set while a long transaction is being applied: resolves when the tables are whole again. */
   #applying: Promise<void> | null = null
   readonly #schemaPolicy: SchemaPolicy
-  readonly #views = new Map<number, { rows: readonly TableRows[]; expires: number }>()
-  #nextView = 1
+  readonly #recopies: Recopies
+  readonly #views: OpenViews
   #closing: Promise<void> | null = null
   #failure: Error | null = null
   #started = false
@@ -99,6 +97,7 @@ export class Pipeline implements PipelineHandle {
     const { clock, random, store, catalog, files } = parts
     const emit = (event: EngineEvent): void => this.#emit(event)
     this.#freshness = new Freshness(clock)
+    this.#views = new OpenViews(clock)
     this.#pool = new SlabPool({ budget: Math.floor(options.memory * poolShare) })
     this.#pool.onPressure = () => this.#room.press()
     this.#source = parts.openSource({
@@ -150,6 +149,14 @@ export class Pipeline implements PipelineHandle {
         emit,
       },
     )
+    this.#recopies = new Recopies({
+      clock,
+      ending: this.#ending.signal,
+      again: this.#mirror.arrivals.again,
+      recopy: (table) => this.#source.recopy(table),
+      remember: () => this.#committer.rememberAgain(),
+      tell: (id, error) => void this.#tellError(id, error),
+    })
     this.#room = new Room({
       source: options.name,
       memory: options.memory,
@@ -159,10 +166,7 @@ export class Pipeline implements PipelineHandle {
       committer: this.#committer,
       ending: this.#ending.signal,
       applying: () => this.#applying !== null,
-      dropOldViews: () => {
-        this.#dropOldViews()
-        return this.#views.size
-      },
+      dropOldViews: () => this.#views.dropOld(),
       emit,
       fail: (error) => this.#fail(asError(error)),
     })
@@ -285,14 +289,10 @@ export class Pipeline implements PipelineHandle {
         if (this.#visible.position !== null) await this.#reach(this.#visible.position)
         return
       case 'failed': {
-        const spared = event.copying === true && this.#mirror.arrivals.get(event.table)?.replaces === true
+        const copy = event.copying ? this.#mirror.arrivals.get(event.table) : undefined
         await this.#mirror.arrivals.cancel(event.table)
-        if (spared) {
-          this.#tellError(event.table, event.error)
-          this.#committer.want()
-          return
-        }
-        this.#condemn(event.table, event.error)
+        if (copy?.replaces) this.#spare(copy.next.source, event.error)
+        else this.#condemn(event.table, event.error, event.copying)
         await this.#reopen(event.table)
         return
       }
@@ -401,21 +401,29 @@ export class Pipeline implements PipelineHandle {
   }
 
   /** Ends a table with a reason: the others go on, unless the user wants everything to stop (then it throws). */
-  #condemn(id: string, error: FrazilError): void {
+  #condemn(id: string, error: FrazilError, copying = false): void {
     const table = this.#tellError(id, error)
     // A table that was left out from the start has nothing to end.
     if (!table) return
-    if (!this.#schemaPolicy.outgrew(table.source, error) && this.#options.onError === 'stop') throw error
+    const { source } = table
+    const asked = !copying && this.#mirror.arrivals.again.has(fullName(source))
+    const helps = asked || this.#schemaPolicy.outgrew(source, error) || (copying && error.kind === 'unavailable')
+    if (!this.#recopies.want(id, source, helps) && this.#options.onError === 'stop') throw error
     this.#mirror.condemn(id, error)
+  }
+
+  /** The copy of a table has failed that the lake has already: what it has of it stays. */
+  #spare(source: SourceTable, error: FrazilError): void {
+    this.#tellError(source.id, error)
+    // Its columns have changed meanwhile, and the next copy has them; or the server could not be reached for too long.
+    this.#recopies.want(source.id, source, this.#schemaPolicy.outgrew(source, error) || error.kind === 'unavailable')
   }
 
   /** Not while a commit is on the way: it may still bring rows of the table into the lake. */
   async #reopen(id: string): Promise<void> {
     await this.#committer.exclusively(() => this.#mirror.reopen(id))
     this.#committer.want()
-    const table = this.#schemaPolicy.takeOutgrown(id)
-    // When it cannot be copied it stays as it is, and `frazil resync` is left.
-    if (table) this.resync(table.namespace, table.name).catch((error: unknown) => void this.#tellError(id, tableError(error)))
+    this.#recopies.start(id)
   }
 
   // ---- views and look-ups --------------------------------------------------------------------------------------------------
@@ -427,9 +435,7 @@ export class Pipeline implements PipelineHandle {
   async views(names: readonly { namespace: string; name: string }[]): Promise<PipelineViews> {
     while (this.#applying && !this.#mirror.holds) await this.#applying
     this.#check()
-    this.#dropOldViews()
-    if (this.#views.size >= maxViews)
-      throw new FrazilError('unavailable', 'too-many-views', 'too many queries hold views of this source')
+    this.#views.check()
     const found = names.map(({ namespace, name }) => this.#mirror.find(namespace, name))
     const { commit, position } = this.#visible
     const rows = found.map(({ table }) => table.view(commit))
@@ -442,25 +448,11 @@ export class Pipeline implements PipelineHandle {
       files: rows[i].files.map((file) => ({ ...file, path: localPath(file.path) })),
       ...(health === 'detached' ? { detached: reason ?? '' } : {}),
     }))
-    const id = this.#nextView++
-    this.#views.set(id, { rows, expires: this.#parts.clock.monotonic() + maxViewAgeMs })
-    return { id, tables, position }
+    return { id: this.#views.add(rows), tables, position }
   }
 
   release(id: number): void {
-    const view = this.#views.get(id)
-    if (!view) return
-    this.#views.delete(id)
-    for (const rows of view.rows) rows.release()
-  }
-
-  /** Views come in the order of their ids, so the first one that is young enough ends the search. */
-  #dropOldViews(): void {
-    const now = this.#parts.clock.monotonic()
-    for (const [id, view] of this.#views) {
-      if (view.expires >= now) return
-      this.release(id)
-    }
+    this.#views.release(id)
   }
 
   async keyColumns(namespace: string, name: string): Promise<string[]> {
@@ -493,15 +485,7 @@ export class Pipeline implements PipelineHandle {
     if (![...this.#mirror.tables].some(({ source }) => fullName(source) === fullName(table))) {
       throw new FrazilError('request', 'unknown-table', `there is no table ${fullName(table)}`)
     }
-    if (this.#mirror.arrivals.again.has(fullName(table))) return
-    this.#mirror.arrivals.again.add(fullName(table))
-    try {
-      await this.#source.recopy(table)
-      await this.#committer.rememberAgain()
-    } catch (error) {
-      this.#mirror.arrivals.again.delete(fullName(table))
-      throw error
-    }
+    await this.#recopies.ask(table)
   }
 
   async flush(): Promise<Position | null> {
@@ -560,7 +544,7 @@ export class Pipeline implements PipelineHandle {
       const error = new FrazilError('unavailable', 'closed', 'the engine is closing')
       this.#committer.fail(error)
       this.#visible.end(error)
-      for (const id of this.#views.keys()) this.release(id)
+      this.#views.releaseAll()
       this.#mirror.close()
       this.#spill.close()
       this.#parts.files.close()

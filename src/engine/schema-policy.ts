@@ -1,4 +1,4 @@
-import { FrazilError, asError } from '../base/index.ts'
+import { FrazilError } from '../base/index.ts'
 import type { SourceTable } from '../data/index.ts'
 import { fullName } from './mirrored-table.ts'
 
@@ -8,8 +8,6 @@ export type TableSettings = Readonly<Record<string, { readonly onSchemaChange: '
 /** What becomes of tables that change at the source: decided here, done by the pipeline. */
 export class SchemaPolicy {
   readonly #settings: TableSettings
-  /** Tables that were changed in a way that their rows cannot follow, and are to be copied anew. */
-  readonly #outgrown = new Map<string, SourceTable>()
 
   constructor(settings: TableSettings) {
     this.#settings = settings
@@ -31,20 +29,6 @@ export class SchemaPolicy {
 
   /** Whether a table that has failed is to be copied anew. */
   outgrew(table: SourceTable, error: FrazilError): boolean {
-    if (error.code !== 'schema-changed' || !this.#evolves(table)) return false
-    this.#outgrown.set(table.id, table)
-    return true
+    return error.code === 'schema-changed' && this.#evolves(table)
   }
-
-  /** The table to copy anew, once. */
-  takeOutgrown(id: string): SourceTable | null {
-    const table = this.#outgrown.get(id) ?? null
-    this.#outgrown.delete(id)
-    return table
-  }
-}
-
-/** What went wrong with a table, as one of our errors. */
-export function tableError(thrown: unknown): FrazilError {
-  return thrown instanceof FrazilError ? thrown : new FrazilError('unavailable', 'resync-failed', asError(thrown).message)
 }

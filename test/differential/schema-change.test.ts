@@ -203,6 +203,16 @@ const scripts: readonly Script[] = [
       'ALTER TABLE T ADD c int DEFAULT 4; DELETE FROM T WHERE id = 60; UPDATE T SET c = 5 WHERE id = 61',
     ],
   },
+  {
+    what: 'columns come to a table in partitions',
+    create: `CREATE TABLE T (id int PRIMARY KEY, a text) PARTITION BY RANGE (id); CREATE TABLE T_low PARTITION OF T FOR VALUES FROM (0) TO (200);
+      CREATE TABLE T_high (a text, gone int, id int PRIMARY KEY); ALTER TABLE T_high DROP gone; ALTER TABLE T ATTACH PARTITION T_high FOR VALUES FROM (200) TO (1000);
+      INSERT INTO T SELECT i, 'a' || i FROM generate_series(100, 300) i`,
+    steps: [
+      'ALTER TABLE T ADD b int DEFAULT 7, ADD c text; INSERT INTO T VALUES (10)',
+      "ALTER TABLE T ADD d bytea DEFAULT '\\x00'; UPDATE T SET b = 8 WHERE id BETWEEN 190 AND 210",
+    ],
+  },
 ]
 
 /** A table of 200 rows: some in files, some in memory. */
@@ -266,6 +276,30 @@ test('a column that came and went before the lake knew of it gives its values to
     await rm(folder, { recursive: true, force: true })
   }
 })
+
+test(
+  'columns that come with rows that are gone at once: the lake is found again as it was left',
+  { timeout: 60_000 },
+  async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'frazil-schema-'))
+    const one = new Case('no_rows', folder, '1h')
+    try {
+      await one.run(`${usual}; ${rows}`)
+      await one.start()
+      await one.agree()
+      await one.run('BEGIN; ALTER TABLE T ADD b int DEFAULT 5; INSERT INTO T VALUES (1); DELETE FROM T WHERE id = 1; COMMIT')
+      await one.everywhere()
+      await one.run("INSERT INTO T VALUES (2, '2', 2)")
+      await one.everywhere()
+    } finally {
+      await one.stop()
+      await one.run('DROP TABLE T')
+      await dropSlot('no_rows')
+      await client.query('DROP PUBLICATION IF EXISTS no_rows')
+      await rm(folder, { recursive: true, force: true })
+    }
+  },
+)
 
 /** What cannot be followed from the stream alone: the table says so, and keeps what it has. */
 const unclear = [

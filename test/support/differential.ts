@@ -12,6 +12,7 @@ import { rowText as jsonRow } from '../../src/server/values.ts'
 import { fromAnswer, rowText } from './canonical.ts'
 import { BackgroundLoad } from './background-load.ts'
 import { checkLake } from './check-lake.ts'
+import { SchemaDrift } from './schema-drift.ts'
 import { agree, answeredRows, postgresRows, walPosition } from './compare.ts'
 import type { RunSql, TableRows } from './compare.ts'
 import { Workload, connect, runTransaction } from './workload.ts'
@@ -72,12 +73,16 @@ class DifferentialRun {
   readonly #random: ReturnType<typeof seededRandom>
   readonly #closing: (() => Promise<unknown>)[] = []
   #engine: Engine | null = null
+  /** What is configured; some tables are added later. */
+  #tables: readonly WorkloadTable[]
 
   constructor(options: DifferentialOptions, name: string, folder: string) {
     this.#options = options
     this.#name = name
     this.#folder = folder
     this.#random = seededRandom(options.seed + 7)
+    const late = new Set(Array.from({ length: 3 }, () => this.#random.below(workloadTables.length)))
+    this.#tables = workloadTables.filter((_, i) => !late.has(i))
   }
 
   async all(): Promise<void> {
@@ -88,22 +93,40 @@ class DifferentialRun {
       (_, writer) => new BackgroundLoad(this.#databaseUrl(), { seed: seed * 100 + writer, writer: writer + 1, mostRows }),
     )
     for (const load of loads) this.#closing.push(() => load.end())
+    const drift = await SchemaDrift.open(this.#databaseUrl(), workloadTables, seed * 100 + 50)
+    this.#closing.push(() => drift.close())
     for (let phase = 0; phase < phases; phase++) {
       this.doing = `phase ${phase}, under load`
       let writing = true
       for (const load of loads) load.start(transactions)
       const written = Promise.all(loads.map((load) => load.finished())).finally(() => (writing = false))
-      const outcomes = await Promise.allSettled([written, this.#disturb(() => writing)])
+      const outcomes = await Promise.allSettled([written, this.#disturb(() => writing), this.#change(drift, () => writing)])
       for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason
       this.doing = `phase ${phase}, quiet`
       await this.#connected((client) => this.#quiet(client))
+      if (phase === 0) await this.#addTables()
     }
+    assert.ok(drift.steps > 0, 'columns have changed')
     this.doing = 'after the last restart'
     await this.#restart()
     await this.#connected((client) => this.#quiet(client))
     this.doing = 'closed'
     await this.#close()
     await this.#connected(async (client) => this.#options.after?.(join(this.#folder, 'lake'), client))
+  }
+
+  /** All tables are configured from here on: those that are added are copied beside the stream of the others. */
+  async #addTables(): Promise<void> {
+    this.#tables = workloadTables
+    await this.#restart()
+  }
+
+  async #change(drift: SchemaDrift, writing: () => boolean): Promise<void> {
+    const random = seededRandom(this.#options.seed + 11)
+    while (writing()) {
+      await drift.step()
+      await new Promise((resolve) => setTimeout(resolve, random.below(300)))
+    }
   }
 
   /** What an engine has to stand while rows arrive. The first thing is its start: the copy runs beside the writers. */
@@ -114,25 +137,29 @@ class DifferentialRun {
       const chance = this.#random.below(10)
       if (chance < 4) await this.#engine.flush()
       else if (chance < 8) {
-        const table = workloadTables[this.#random.below(workloadTables.length)]
+        const table = this.#tables[this.#random.below(this.#tables.length)]
         // A table that is still being copied is not there yet.
         const there = (await this.#engine.status()).tables.some((one) => one.table === table.lakeName && one.visible !== null)
-        if (there) await answeredRows(this.#sql, table)
+        if (there && chance === 7) await this.#engine.resync('shop', table.lakeName)
+        else if (there) await answeredRows(this.#sql, table)
       } else if (chance === 8) await this.#restart()
       else await new Promise((resolve) => setTimeout(resolve, 20))
     }
   }
 
   async #quiet(client: pg.Client): Promise<void> {
+    await SchemaDrift.tell(client, this.#tables)
     await this.#healthy(client)
-    await agree(client, workloadTables, 'our SQL', (table) => answeredRows(this.#sql, table))
-    await this.#lookups(client)
+    const tables: WorkloadTable[] = []
+    for (const table of this.#tables) tables.push(await SchemaDrift.now(client, table))
+    await agree(client, tables, 'our SQL', (table) => answeredRows(this.#sql, table))
+    await this.#lookups(client, tables)
     await this.#current().flush()
-    await agree(client, workloadTables, 'our SQL after a flush', (table) => answeredRows(this.#sql, table))
+    await agree(client, tables, 'our SQL after a flush', (table) => answeredRows(this.#sql, table))
     await this.#structure(client)
     const readers = (await this.#options.readers?.(join(this.#folder, 'lake'))) ?? []
     try {
-      for (const reader of readers) await agree(client, workloadTables, reader.name, (table) => reader.rows(table))
+      for (const reader of readers) await agree(client, tables, reader.name, (table) => reader.rows(table))
     } finally {
       for (const reader of readers) await reader.close()
     }
@@ -140,33 +167,30 @@ class DifferentialRun {
 
   async #structure(client: pg.Client): Promise<void> {
     const rows = await checkLake(join(this.#folder, 'lake'))
-    for (const table of workloadTables) {
+    for (const table of this.#tables) {
       const answer = await client.query<{ n: string }>(`SELECT count(*) AS n FROM ${table.sqlName}`)
       assert.equal(rows.get(`shop.${table.lakeName}`) ?? 0, Number(answer.rows[0].n), `${table.lakeName}: live rows by manifests`)
     }
   }
 
-  /** Waits for everything that is written, and for the copy; no table may have stopped. */
+  /** Waits for everything that is written, and for all copies; no table may have stopped. */
   async #healthy(client: pg.Client): Promise<void> {
     const wait = { shop: await walPosition(client) }
     await this.#current().execute('SELECT 1', { wait, waitTimeoutMs: 60_000 })
     const deadline = Date.now() + 60_000
     for (;;) {
-      const status = await this.#current().status()
-      const sick = status.tables.filter(({ health }) => health === 'stopped' || health === 'detached')
-      assert.deepEqual(
-        sick.map(({ table, reason }) => `${table}: ${reason}`),
-        [],
-      )
-      if (status.ready && status.tables.length === workloadTables.length) return
-      assert.ok(Date.now() < deadline, `not ready: ${status.reasons.join('; ')}, ${status.tables.length} tables`)
+      const { ready, reasons, tables } = await this.#current().status()
+      const left = tables.filter(({ health, copy }) => health !== 'streaming' || copy !== null)
+      if (ready && left.length === 0 && tables.length === this.#tables.length) return
+      const found = left.map(({ table, health, reason }) => `${table} is ${health}: ${reason}`)
+      assert.ok(Date.now() < deadline, `not whole: ${[...reasons, ...found].join('; ')}; ${tables.length} tables`)
       await new Promise((resolve) => setTimeout(resolve, 20))
     }
   }
 
   /** Some keys that are there, and one that is not. */
-  async #lookups(client: pg.Client): Promise<void> {
-    for (const table of workloadTables) {
+  async #lookups(client: pg.Client, tables: readonly WorkloadTable[]): Promise<void> {
+    for (const table of tables) {
       if (table.unique.length === 0) continue
       const keys = table.unique[0].columns
       const order = `ORDER BY hashtext(${keys.map(({ name }) => `${quoted(name)}::text`).join(' || ')}), 1 LIMIT 5`
@@ -220,7 +244,7 @@ class DifferentialRun {
         shop: {
           type: 'postgres',
           url: this.#databaseUrl(),
-          tables: workloadTables.map((table) => table.sqlName),
+          tables: this.#tables.map((table) => table.sqlName),
           slot: this.#name,
           publication: this.#name,
           // One such column has the whole stream in text form.

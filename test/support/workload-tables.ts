@@ -260,7 +260,7 @@ const nested: Readonly<Record<string, ScalarType>> = {
   },
 }
 
-function column(name: string, sqlType: string, nullable = true): WorkloadColumn {
+export function column(name: string, sqlType: string, nullable = true): WorkloadColumn {
   const array = sqlType.endsWith('[]')
   const { compared, literal, said = '$' } = nested[sqlType] ?? scalars[array ? sqlType.slice(0, -2) : sqlType]
   const one = (random: Random): string => (nullable && random.below(6) === 0 ? 'NULL' : literal(random))

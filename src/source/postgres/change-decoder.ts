@@ -1,6 +1,6 @@
 import { Buffer } from 'node:buffer'
 import { FrazilError } from '../../base/index.ts'
-import type { SourceEvent } from '../../data/index.ts'
+import type { SourceEvent, SourceTable } from '../../data/index.ts'
 import type { CodecOf, ColumnSetting } from './catalogue.ts'
 import { ChangeRuns } from './change-runs.ts'
 import { readServerMessage, serverError } from './errors.ts'
@@ -112,6 +112,11 @@ export class ChangeDecoder implements FrameDecoder {
     table.failed = true
     table.news = null
     this.#dropShape(table)
+  }
+
+  /** Tables whose changes are or were wanted, as they were last. */
+  get known(): SourceTable[] {
+    return Array.from(this.#tables.values(), ({ known }) => known.table)
   }
 
   /** Whether the changes of this table are given out. */

@@ -69,6 +69,19 @@ export function compareTables(catalogue: Catalogue, state: SourceState | null, s
   return { known, toCopy, failed }
 }
 
+/** Plans of tables that go on, and were asked to be copied again before the last start. */
+export function askedAgain(known: readonly GoingOn[], state: SourceState | null): TablePlan[] {
+  const asked = new Set(state?.again?.map(({ namespace, name }) => `${namespace}.${name}`))
+  return known
+    .filter(({ table }) => asked.has(`${table.namespace}.${table.name}`))
+    .map(({ table, plan }) => underName(plan, table))
+}
+
+/** The plan of a table under the names by which the lake and the settings know it: it may have been renamed at the source since. */
+export function underName(plan: TablePlan, { namespace, name, sourceName }: SourceTable): TablePlan {
+  return { ...plan, source: { ...plan.source, namespace, name, sourceName } }
+}
+
 /**
  * Tables of the lake whose changes were not all published while we were away: the server decodes by the publication as it was at
  * each change, so what happened meanwhile never comes, however soon the table is put back.

@@ -130,6 +130,8 @@ export class Copier {
       try {
         copy = yield* this.#begin(left)
         this.#current = copy
+        // Who stopped it meanwhile found nothing to stop.
+        if (this.#closed) return
         if (this.#paused) copy.pause()
         for await (const events of copy.flow()) {
           for (const event of events) {

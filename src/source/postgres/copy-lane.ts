@@ -5,7 +5,7 @@ import type { TablePlan } from './catalogue.ts'
 import { RawConnection } from './connection.ts'
 import type { Endpoint } from './connection.ts'
 import { CopyDecoder } from './copy-decoder.ts'
-import { copyStatement, releaseStatement, rewrittenCode } from './copy-ranges.ts'
+import { copyStatement, releaseStatement, reshapedCode, rewrittenCode } from './copy-ranges.ts'
 import type { CopyRange } from './copy-ranges.ts'
 import { tupleDecoder } from './decoder.ts'
 import { errorCode, serverError } from './errors.ts'
@@ -155,6 +155,7 @@ export class CopyLane implements FrameDecoder {
     if (!plan) throw error
     if (!this.#copying && code === rewrittenCode) throw rewritten(plan)
     if (!/^(?:42|22|0A|XX)/.test(code)) throw error
+    if (!this.#copying && (code === reshapedCode || code === '42703')) return this.#fail(reshaped(plan))
     const { namespace, name, sourceName } = plan.source
     const text = `table ${sourceName} cannot be copied: ${error.message}`
     this.#fail(new FrazilError('unsupported', 'copy-refused', text, { cause: error, table: `${namespace}.${name}` }))
@@ -205,6 +206,12 @@ export class CopyLane implements FrameDecoder {
 function newWriter(plan: TablePlan, parts: SourceParts, retired: RetiredSegments): SegmentWriter {
   const columns = plan.columns.map(({ codec }, target) => ({ codec, target, key: false }))
   return new SegmentWriter(plan.source.fields, plan.source, tupleDecoder('copy', columns), parts, retired)
+}
+
+function reshaped({ source }: TablePlan): FrazilError {
+  const text = `table ${source.sourceName} was given other columns just before it was copied`
+  const hint = 'frazil resync the table: it is copied anew in its new shape'
+  return new FrazilError('unsupported', 'schema-changed', text, { hint, table: `${source.namespace}.${source.name}` })
 }
 
 function rewritten({ source }: TablePlan): FrazilError {

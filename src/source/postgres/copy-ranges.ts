@@ -88,6 +88,9 @@ function estimate(relations: readonly RelationRow[]): number | null {
 /** What {@link copyStatement} fails with before it copies a table that is not what it was: a division by zero. */
 export const rewrittenCode = '22012'
 
+/** What it fails with when the columns are not those of the plan any more: a square root of a negative number. */
+export const reshapedCode = '2201F'
+
 /**
  * The statements that copy a range in a transaction with an imported snapshot. A table that was truncated or rewritten after the
  * snapshot shows no rows to it (Postgres documentation, "MVCC caveats"), so that is an error (`rewrittenCode`): the snapshot has the
@@ -107,8 +110,27 @@ export function copyStatement({ plan, oid, relation, pages }: CopyRange): string
     `SELECT 1 / (pg_catalog.to_regclass(${quoteText(relation)})::oid = ${oid} AND NOT EXISTS (SELECT FROM pg_catalog.pg_class c ` +
     `WHERE c.oid IN (SELECT ${oid}::oid UNION ALL SELECT relid FROM pg_catalog.pg_partition_tree(${oid}::oid)) ` +
     `AND nullif(c.relfilenode, 0) IS DISTINCT FROM pg_catalog.pg_relation_filenode(c.oid)))::int; ` +
+    `SELECT pg_catalog.sqrt(-EXISTS (${reshaped(plan)})::int); ` +
     `COPY (SELECT ${columns} FROM ${from}${where}) TO STDOUT (FORMAT binary); ` +
     releaseStatement
+  )
+}
+
+/**
+ * Finds the columns of a plan that were renamed, dropped or given another type: by the snapshot, or after it. COPY goes by their names
+ * as they are now while the snapshot shows the catalogue as it was: a row that a later transaction has replaced has its number as `xmax`.
+ * And columns that came before the snapshot, of which the stream does not tell any more.
+ */
+function reshaped({ oid, columns, memo }: TablePlan): string {
+  const expected = columns.map(({ id, name, typeOid, modifier }) => `(${id}, ${quoteText(name)}, ${typeOid}::oid, ${modifier})`)
+  const next = 'pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::int8'
+  // Of the transactions with these 32 bits the one that is nearest.
+  const replacedBy = `(${next} + (a.xmax::text::int8 - ${next} % 4294967296 + 6442450944) % 4294967296 - 2147483648)::text::xid8`
+  return (
+    `SELECT FROM (VALUES ${expected.join(', ')}) p (id, name, type, modifier) LEFT JOIN pg_catalog.pg_attribute a ` +
+    `ON a.attrelid = ${oid} AND a.attnum = p.id AND a.attname = p.name AND a.atttypid = p.type AND a.atttypmod = p.modifier ` +
+    `WHERE a.attnum IS NULL OR CASE WHEN a.xmax::text <> '0' THEN pg_catalog.pg_xact_status(${replacedBy}) = 'committed' END ` +
+    `UNION ALL SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = ${oid} AND a.attnum > ${memo.highest} AND NOT a.attisdropped`
   )
 }
 

@@ -9,7 +9,7 @@ import { readCatalogue } from './catalogue.ts'
 import type { Catalogue, TablePlan } from './catalogue.ts'
 import { ChangeDecoder } from './change-decoder.ts'
 import type { StreamTable } from './stream-table.ts'
-import { compareTables, notPublished } from './compared-tables.ts'
+import { askedAgain, compareTables, notPublished } from './compared-tables.ts'
 import { Confluence } from './confluence.ts'
 import { RawConnection, connectControl, disconnect, placeOf } from './connection.ts'
 import type { Endpoint } from './connection.ts'
@@ -166,7 +166,7 @@ class PostgresSource implements Source {
 
   async recopy(table: TableName): Promise<void> {
     if (!this.#copier || !this.#finder) throw new FrazilError('unavailable', 'starting', `source ${this.name} has not started`)
-    this.#copier.request([await this.#finder.find(table)])
+    this.#copier.request([await this.#finder.find(table, this.#decoder?.known ?? [])])
   }
 
   reach(position: Position): void {
@@ -279,6 +279,7 @@ class PostgresSource implements Source {
     const unpublished = notPublished(tables.known, { source: this.name, publication, borrowed, memo })
     const known = tables.known.filter((entry) => !unpublished.has(entry))
     const failed = [...tables.failed, ...unpublished.values()]
+    const toCopy = [...tables.toCopy, ...askedAgain(known, state)]
     const published = [...known.map(({ plan }) => plan), ...tables.toCopy]
     if (!borrowed) await arrangePublication(control, names, published, publication)
     const start = position ?? (await this.#makeSlot(control, slot !== null, facts))
@@ -302,7 +303,7 @@ class PostgresSource implements Source {
         floor: parseLsn(floor),
         loose: plan.loose,
       })),
-      toCopy: tables.toCopy,
+      toCopy,
       detached: state?.detached ?? [],
       failed,
       head: facts.flushed,

@@ -1,4 +1,5 @@
 import { Buffer } from 'node:buffer'
+import { isDeepStrictEqual } from 'node:util'
 import type { Client } from 'pg'
 import { FrazilError } from '../../base/index.ts'
 import type { Clock } from '../../base/index.ts'
@@ -41,13 +42,12 @@ interface AttributeRow {
   required: boolean
   /** Has a default of now, or is an identity: values that are made row by row. */
   filled: boolean
-  missing: boolean
 }
 
 const attributesSql = `
 select a.attnum::int4 as id, a.attname as name, a.atttypid::int8::text as type, a.atttypmod as modifier,
   a.attisdropped as dropped, a.attlen::int4 as length, a.attgenerated <> '' as generated, a.attnotnull as required,
-  (a.atthasdef or a.attidentity <> '') as filled, a.atthasmissing as missing
+  (a.atthasdef or a.attidentity <> '') as filled
 from pg_catalog.pg_attribute a where a.attrelid = $1::oid and a.attnum > 0 order by a.attnum`
 
 const tableSql = `
@@ -65,10 +65,15 @@ from (select s.now, s.next, (s.next >> 32 << 32) + $1::int8 as id
 
 const typesSql = 'select oid::int8::text as oid, typlen::int4 as length from pg_catalog.pg_type where oid::int8 = any($1::int8[])'
 
+// Of the table, or of its partitions: those have the rows, and the columns under the same names.
+const missingSql = (value: string): string => `
+select a.attnum::int4 as id, pg_catalog.pg_relation_filenode(m.attrelid)::text as file, ${value} as value
+from (select $1::oid as relid union select p.relid from pg_catalog.pg_partition_tree($1::oid) p where p.isleaf) leaf
+join pg_catalog.pg_attribute m on m.attrelid = leaf.relid and m.attnum > 0 and m.atthasmissing and not m.attisdropped
+join pg_catalog.pg_attribute a on a.attrelid = $1::oid and a.attnum > 0 and a.attname = m.attname`
+
 // The array of one element in its binary form.
-const missingSql = `
-select a.attnum::int4 as id, pg_catalog.array_send(a.attmissingval) as value
-from pg_catalog.pg_attribute a where a.attrelid = $1::oid and a.attnum > 0 and a.atthasmissing and not a.attisdropped`
+const missingValue = 'pg_catalog.array_send(m.attmissingval)'
 
 /**
  * Asks the catalogue for a table, and for what it knows of some types; null when the table does not exist any more. Too early: the
@@ -86,7 +91,7 @@ export async function describeTable(
     const tables = await client.query<{ highest: number; storage: string; key: number[] | null }>(tableSql, [oid])
     if (tables.rows.length === 0) return null
     const { rows } = await client.query<AttributeRow>(attributesSql, [oid])
-    const missing = rows.some((row) => row.missing) ? await readMissing(client, oid) : new Map<number, Buffer>()
+    const missing = await readMissing(client, oid)
     const [{ highest, storage, key }] = tables.rows
     const types = await client.query<{ oid: string; length: number }>(typesSql, [typeOids])
     const lengths = new Map(types.rows.map((row) => [Number(row.oid), row.length]))
@@ -102,10 +107,14 @@ export async function describeTable(
       oldRows(id, before) {
         const row = byId.get(id)
         if (!row || row.dropped) return { kind: 'unknown' }
-        const bytes = missing.get(id)
-        if (row.missing) return bytes ? { kind: 'value', bytes } : { kind: 'unknown' }
-        // Without a value for older rows either they have none, or all rows were written anew, each with one of its own.
-        return storage === before || (!row.filled && !row.required) ? { kind: 'null' } : { kind: 'unknown' }
+        const known = new Set(before.split(','))
+        const each = storage.split(',').map((file): OldRows => {
+          const bytes = missing.get(`${file} ${id}`)
+          if (bytes !== undefined) return bytes === null ? { kind: 'unknown' } : { kind: 'value', bytes }
+          // Without a value for older rows either they have none, or all rows were written anew, each with one of its own.
+          return known.has(file) || (!row.filled && !row.required) ? { kind: 'null' } : { kind: 'unknown' }
+        })
+        return each.every((old) => isDeepStrictEqual(old, each[0])) ? each[0] : { kind: 'unknown' }
       },
     }
   } finally {
@@ -125,18 +134,21 @@ export async function whenVisible<T>(ask: () => Promise<T | 'too early'>, clock:
   }
 }
 
-async function readMissing(client: Client, oid: number): Promise<Map<number, Buffer>> {
-  const values = new Map<number, Buffer>()
+/** What older rows have in columns that came later: by file and attribute number, null where it cannot be told. */
+async function readMissing(client: Client, oid: number): Promise<Map<string, Buffer | null>> {
+  const read = async (sql: string): Promise<Map<string, Buffer | null>> => {
+    const { rows } = await client.query<{ id: number; file: string; value: Buffer | null }>(sql, [oid])
+    return new Map(rows.map(({ id, file, value }) => [`${file} ${id}`, value && onlyElement(value)]))
+  }
   await client.query('SAVEPOINT missing')
   try {
-    const { rows } = await client.query<{ id: number; value: Buffer }>(missingSql, [oid])
-    for (const { id, value } of rows) values.set(id, onlyElement(value))
+    return await read(missingSql(missingValue))
   } catch (error) {
     // A type without a binary form: what older rows have is then unknown, which is said where it matters.
     await client.query('ROLLBACK TO SAVEPOINT missing')
     if (!(error instanceof Error && 'code' in error && error.code === '42883')) throw error
+    return read(missingSql('null::bytea'))
   }
-  return values
 }
 
 /** The element of an array of one dimension and one element: behind five words and its own length. */

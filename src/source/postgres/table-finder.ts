@@ -1,11 +1,12 @@
 import type { Client } from 'pg'
 import { FrazilError } from '../../base/index.ts'
 import type { Clock } from '../../base/index.ts'
-import type { SourceEvent } from '../../data/index.ts'
+import type { SourceEvent, SourceTable } from '../../data/index.ts'
 import type { TableName } from '../source.ts'
 import { readBorrowed } from './borrowed-publication.ts'
 import { readCatalogue } from './catalogue.ts'
 import type { Catalogue, CatalogueRequest, TablePlan } from './catalogue.ts'
+import { underName } from './compared-tables.ts'
 import { isBorrowed } from './ownership.ts'
 import type { Names } from './ownership.ts'
 import type { PostgresConfig } from './postgres-config.ts'
@@ -50,11 +51,17 @@ export class TableFinder {
     this.#options = options
   }
 
-  /** The plan for a table by its Iceberg name, also for one that was detached. Throws `request`, or what is wrong with it. */
-  async find({ namespace, name }: TableName): Promise<TablePlan> {
-    const { plans, leftOut } = await this.#read()
+  /**
+   * The plan for a table by its Iceberg name, also for one that was detached; or, when nothing has that name by now, for the one of the
+   * `known` that had it. Throws `request`, or what is wrong with it.
+   */
+  async find({ namespace, name }: TableName, known: readonly SourceTable[]): Promise<TablePlan> {
+    const { plans, leftOut } = await this.#read(known)
     const plan = plans.find(({ source }) => source.namespace === namespace && source.name === name)
     if (plan) return plan
+    const renamed = known.find((table) => table.namespace === namespace && table.name === name)
+    const now = renamed && plans.find(({ source }) => source.id === renamed.id)
+    if (now) return underName(now, renamed)
     const refused = leftOut.find(({ error }) => error.table === `${namespace}.${name}`)
     if (refused) throw refused.error
     const { source } = this.#options.settings
@@ -78,7 +85,7 @@ export class TableFinder {
       if (closing.aborted) return
       let now: Catalogue
       try {
-        now = await this.#read()
+        now = await this.#read([])
       } catch (error) {
         // The stream notices a server that has gone; a table named in the settings may be gone as well.
         if (error instanceof FrazilError) continue
@@ -92,12 +99,18 @@ export class TableFinder {
   }
 
   /** Tables as they are at the server now, also those that were detached. */
-  #read(): Promise<Catalogue> {
+  #read(known: readonly SourceTable[]): Promise<Catalogue> {
     const { asking, names, version, settings } = this.#options
     return asking(async (client) => {
       const isOther = isBorrowed(names, await readPublication(client, names.publication))
       const borrowed = isOther ? await readBorrowed(client, names.publication, version) : null
-      return readCatalogue(client, { ...settings, borrowed, detached: new Set(), known: new Map(), knownTypes: [] })
+      return readCatalogue(client, {
+        ...settings,
+        borrowed,
+        detached: new Set(),
+        known: new Map(known.map(({ id, sourceName }) => [id, sourceName])),
+        knownTypes: [],
+      })
     })
   }
 }
