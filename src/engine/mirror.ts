@@ -200,6 +200,8 @@ export class Mirror {
     const isKept = this.#tables.get(source.id)?.health === 'streaming'
     this.arrivals.entered(arriving, isKept ? null : this.#open)
     if (!table) return
+    // Also where nothing of it ever came into the lake.
+    this.#detached.delete(source.id)
     const former = arriving.replaces ? this.#formerOf(source) : null
     if (former) {
       if (former.iceberg.metadataLocation !== null) {

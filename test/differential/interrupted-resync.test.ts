@@ -38,12 +38,16 @@ async function until(what: string, done: () => Promise<boolean>): Promise<void> 
 /** A lake of one table, and a transaction that keeps snapshots, and so copies, waiting. */
 class Lake {
   copies = 0
+  onDetached: () => void = () => {}
+  /** Of the settings. */
+  tables: readonly string[]
   readonly #name: string
   readonly #blocker = new Client(server.url)
   #engine: Frazil | null = null
 
   constructor(name: string) {
     this.#name = name
+    this.tables = [name]
   }
 
   get engine(): Frazil {
@@ -51,26 +55,35 @@ class Lake {
     return this.#engine
   }
 
-  async begin(): Promise<void> {
+  async create(): Promise<void> {
     await client.query(`create table ${this.#name} (id int primary key, a text); insert into ${this.#name} values (1, '1')`)
     await this.#blocker.connect()
+  }
+
+  async block(): Promise<void> {
+    await this.#blocker.query('begin; select pg_current_xact_id()')
+  }
+
+  async begin(): Promise<void> {
+    await this.create()
     await this.open()
     await this.whole(['1|1'])
     assert.equal(this.copies, 1)
-    await this.#blocker.query('begin; select pg_current_xact_id()')
+    await this.block()
   }
 
   async open(): Promise<void> {
     const events = new EventBus()
     events.on((event) => {
       if (event.type === 'copied') this.copies++
+      if (event.type === 'table' && event.health === 'detached') this.onDetached()
     })
     const name = this.#name
     const config = {
       warehouse: join(folder, name, 'lake'),
       local: join(folder, name, 'local'),
       memory: '64MB',
-      sources: { s: { type: 'postgres' as const, url: server.url, tables: [`public.${name}`], slot: name, publication: name } },
+      sources: { s: { type: 'postgres' as const, url: server.url, tables: [...this.tables], slot: name, publication: name } },
     }
     this.#engine = await open(config, { events })
   }
@@ -84,7 +97,7 @@ class Lake {
   async blocked(): Promise<void> {
     await until('a copy waits', async () => {
       const { rows } = await client.query(
-        "select from pg_replication_slots where temporary and slot_name like $1 || '%' and confirmed_flush_lsn is null",
+        "select from pg_replication_slots where slot_name like $1 || '%' and confirmed_flush_lsn is null",
         [this.#name],
       )
       return rows.length > 0
@@ -100,7 +113,7 @@ class Lake {
     await until('the table is whole', async () => {
       const wait = { s: await walPosition(client) }
       await this.engine.query('select 1', { wait })
-      const [status] = (await this.engine.status()).tables
+      const status = (await this.engine.status()).tables.find(({ table }) => table === this.#name)
       return status?.health === 'streaming' && status.copy === null
     })
     const answer = await this.engine.query(`select * from s.${this.#name} order by 1`)
@@ -193,3 +206,39 @@ test('a table that was renamed is copied again as the table that it is', { timeo
     await lake.end()
   }
 })
+
+test(
+  'a new table whose first copy has failed is copied anew, when everything stops before that',
+  { timeout: 120_000 },
+  async () => {
+    const lake = new Lake('fresh')
+    try {
+      await client.query('create table old (id int primary key); insert into old values (1)')
+      lake.tables = ['old']
+      await lake.create()
+      await lake.open()
+      await lake.engine.query('select 1', { wait: 'now' })
+      await lake.engine.flush()
+      await lake.close()
+      lake.tables = ['old', 'fresh']
+      await lake.block()
+      await lake.open()
+      // The next copy waits as well.
+      const failed = new Promise<void>((resolve) => (lake.onDetached = () => resolve(lake.block())))
+      await lake.blocked()
+      await client.query("alter table fresh add b int; insert into fresh values (2, '2', 2)")
+      await lake.unblock()
+      await failed
+      const closed = lake.close()
+      await lake.unblock()
+      await closed
+      for (let starts = 0; starts < 2; starts++) {
+        await lake.open()
+        await lake.whole(['1|1|null', '2|2|2'])
+        await lake.close()
+      }
+    } finally {
+      await lake.end()
+    }
+  },
+)
