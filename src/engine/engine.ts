@@ -29,6 +29,9 @@ const firstRestartMs = 1_000
 const longestRestartMs = 60_000
 /** Drafts of files that were not touched for so long were left by a process that died. */
 const unfinishedMs = 3_600_000
+/** Threads that write data files, where there are cores for them: each takes up to 50 MB beside `memory`. */
+const mostFileThreads = 4
+
 export interface EngineOptions {
   /** Displaces a live process that holds the lake. */
   readonly takeOver?: boolean
@@ -114,7 +117,7 @@ class RunningEngine implements Engine {
     const lakeId = await lakeIdentity(catalog, systemRandom)
     await makeFolder(local)
     claimLocal(local, lakeId)
-    const files = new FileWorkers(Math.max(1, availableParallelism() - 1))
+    const files = new FileWorkers(Math.max(1, Math.min(availableParallelism() - 1, mostFileThreads)))
     files.onDeath = (error) => this.#fail(error)
     this.#files = files
     this.#sql = openDuckDb(

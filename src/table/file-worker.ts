@@ -13,6 +13,8 @@ import { KeyRunBuilder } from './key-run.ts'
 
 /** Bytes of encoded pages gathered before they are handed to the store. */
 const writeBytes = 1 << 20
+/** Arrays of so many bytes are given back by hand. */
+const ownBytes = 4096
 /** Rows of a row group: few enough to keep its pages in little memory, and readers busy with several at a time. */
 const rowGroupRows = 262_144
 /** Rows of key columns read at a time when a run is rebuilt. */
@@ -118,7 +120,7 @@ class OpenFile {
   readonly #store: ObjectStore
   readonly #encoder: ParquetEncoder
   readonly #run: KeyRunBuilder | null
-  #chunks: Uint8Array[] = []
+  #chunks: Uint8Array<ArrayBuffer>[] = []
   #chunkBytes = 0
   #writer: ObjectWriter | null = null
   rows = 0
@@ -179,7 +181,11 @@ class OpenFile {
     const chunks = this.#chunks
     this.#chunks = []
     this.#chunkBytes = 0
-    for (const chunk of chunks) await this.#writer.write(chunk)
+    for (const chunk of chunks) {
+      await this.#writer.write(chunk)
+      // At once: the collector would let tens of megabytes pile up. Small arrays have no memory of their own.
+      if (chunk.length >= ownBytes) chunk.buffer.transfer(0)
+    }
   }
 }
 

@@ -22,7 +22,7 @@ const longGroup = 8
 /** Keys in row order, gathered while a data file is written. Words of row `i` start at `i * words`. */
 export class KeyRunBuilder {
   readonly #width: 2 | 4
-  #words: Int32Array
+  #words: Int32Array<ArrayBuffer>
   #rows = 0
 
   constructor(width: 2 | 4, expectedRows = 4096) {
@@ -38,9 +38,7 @@ export class KeyRunBuilder {
   reserve(rows: number): { words: Int32Array; at: number } {
     const need = (this.#rows + rows) * this.#width
     if (need > this.#words.length) {
-      const larger = new Int32Array(Math.max(need, this.#words.length * 2))
-      larger.set(this.#words.subarray(0, this.#rows * this.#width))
-      this.#words = larger
+      this.#words = new Int32Array(this.#words.buffer.transfer(Math.max(need, this.#words.length * 2) * 4))
     }
     const at = this.#rows * this.#width
     this.#rows += rows

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
@@ -56,6 +56,22 @@ suite('frazil run', () => {
       await Promise.race([delay(20), daemon.finished.then(({ err }) => assert.fail(`the daemon ended: ${err}`))])
     }
   }
+
+  const isLinux = process.platform === 'linux'
+  test('runs with an allocator and a nursery that keep its memory small', { skip: !isLinux }, async () => {
+    const daemon = start(['run', file], { nodeFlags: ['--no-deprecation'], env: { MALLOC_ARENA_MAX: '3' } })
+    try {
+      await daemon.line('"listening"')
+      const [, ...flags] = readFileSync(`/proc/${daemon.process.pid}/cmdline`, 'utf8').split('\0')
+      assert.deepEqual(flags.slice(0, 2), ['--max-semi-space-size=4', '--no-deprecation'], 'flags are kept')
+      const began = readFileSync(`/proc/${daemon.process.pid}/environ`, 'utf8').split('\0')
+      assert(began.includes('MALLOC_TRIM_THRESHOLD_=131072'))
+      assert(began.includes('MALLOC_ARENA_MAX=3'), 'what was set is kept')
+    } finally {
+      daemon.process.kill('SIGTERM')
+    }
+    assert.equal((await daemon.finished).code, 0)
+  })
 
   test('mirrors, answers, and stops cleanly at SIGTERM', async () => {
     const { daemon, url } = await startReady()

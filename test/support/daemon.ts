@@ -67,7 +67,7 @@ export class Daemon {
     const port = await freePort()
     const file = join(options.folder, `frazil-${port}.yaml`)
     await writeFile(file, JSON.stringify({ ...options.config, listen: `127.0.0.1:${port}` }, null, 2)) // JSON is YAML
-    const main = join(import.meta.dirname, '../../src/cli/main.ts')
+    const main = join(import.meta.dirname, '../../bin/frazil.js')
     const command = [
       ...(options.wrapper ?? []),
       process.execPath,

@@ -4,7 +4,7 @@ import { brotliCompressSync, constants, gzipSync, zstdCompressSync } from 'node:
 export type WriteCodec = 'none' | 'gzip' | 'brotli' | 'zstd'
 
 /** Compresses one page; the result is in memory of its own, of its own size. */
-export type Compress = (bytes: Uint8Array) => Uint8Array
+export type Compress = (bytes: Uint8Array) => Uint8Array<ArrayBuffer>
 
 /** Codecs by their numbers in the format. */
 export const codecNumber = { none: 0, snappy: 1, gzip: 2, brotli: 4, zstd: 6, lz4Raw: 7 } as const
@@ -20,12 +20,19 @@ export function compressor(codec: WriteCodec, level?: number): Compress {
     case 'zstd': {
       const params = { [constants.ZSTD_c_compressionLevel]: level ?? 1 }
       // One output chunk that fits everything: the default of 16 KiB costs a concatenation.
-      return (bytes) => exact(zstdCompressSync(bytes, { params, chunkSize: bytes.length + (bytes.length >> 7) + 1024 }))
+      return (bytes) => {
+        const chunkSize = bytes.length + (bytes.length >> 7) + 1024
+        const out = zstdCompressSync(bytes, { params, chunkSize })
+        const own = exact(out)
+        // At once: the collector would let tens of megabytes pile up.
+        if (own !== out && out.buffer.byteLength === chunkSize) out.buffer.transfer(0)
+        return own
+      }
     }
   }
 }
 
 /** zlib returns views into larger buffers, which would stay in memory for as long as the row group is open. */
-function exact(bytes: Uint8Array): Uint8Array {
+function exact(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
   return bytes.buffer.byteLength > bytes.length + 1024 ? new Uint8Array(bytes) : bytes
 }

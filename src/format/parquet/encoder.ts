@@ -21,7 +21,7 @@ export interface ParquetEncoderOptions {
    * Gets the file's bytes in order. Every array is new and never touched again by the encoder, so it may be kept, written
    * later, or transferred.
    */
-  readonly emit: (bytes: Uint8Array) => void
+  readonly emit: (bytes: Uint8Array<ArrayBuffer>) => void
   /** Footer's `created_by`: `<application> version <version> (build <hash>)`. */
   readonly createdBy: string
   /** Footer key-values, for example `iceberg.schema`. */
@@ -171,7 +171,7 @@ export class ParquetEncoder {
     assert(!this.#finished, 'a file is finished once')
     this.#finished = true
     if (this.#rowsInGroup > 0) this.#finishRowGroup()
-    const spans = (serialize: (chunk: PlacedChunk) => Uint8Array | null): (Span | null)[][] =>
+    const spans = (serialize: (chunk: PlacedChunk) => Uint8Array<ArrayBuffer> | null): (Span | null)[][] =>
       this.#rowGroups.map((group) =>
         group.chunks.map((chunk) => {
           const bytes = serialize(chunk)
@@ -213,7 +213,7 @@ export class ParquetEncoder {
     }
   }
 
-  #emit(bytes: Uint8Array): void {
+  #emit(bytes: Uint8Array<ArrayBuffer>): void {
     this.#offset += bytes.length
     this.#options.emit(bytes)
   }

@@ -59,9 +59,9 @@ export class Scratch {
 
 /** A page ready to be written, and what the indexes say of it. */
 export interface Page {
-  readonly header: Uint8Array
+  readonly header: Uint8Array<ArrayBuffer>
   /** Compressed. Owned by the page. */
-  readonly body: Uint8Array
+  readonly body: Uint8Array<ArrayBuffer>
   readonly uncompressedBytes: number
   /** Number within the row group. */
   readonly firstRow: number
@@ -359,7 +359,13 @@ function packBooleans(values: Uint8Array, count: number, out: Uint8Array, at: nu
   return at
 }
 
-function pageHeader(type: number, uncompressed: number, compressed: Uint8Array, entries: number, encodedAs: number): Uint8Array {
+function pageHeader(
+  type: number,
+  uncompressed: number,
+  compressed: Uint8Array,
+  entries: number,
+  encodedAs: number,
+): Uint8Array<ArrayBuffer> {
   const header = new ThriftWriter(48)
   header.i32Field(1, type)
   header.i32Field(2, uncompressed)

@@ -92,7 +92,7 @@ export function placeChunk(chunk: Chunk, offset: number): PlacedChunk {
  * The column index, or null where the format has no way to say it: a page that has values but no extrema (all NaN, or a
  * text without successor).
  */
-export function columnIndex({ leaf, pages }: PlacedChunk): Uint8Array | null {
+export function columnIndex({ leaf, pages }: PlacedChunk): Uint8Array<ArrayBuffer> | null {
   const empty = (page: PlacedPage): boolean => page.nulls === page.entries
   if (pages.some((page) => !empty(page) && (page.min === null || page.max === null))) return null
   const out = new ThriftWriter()
@@ -127,7 +127,7 @@ function boundaryOrder(leaf: Leaf, pages: readonly PlacedPage[]): number {
   return ascending ? 1 : descending ? 2 : 0
 }
 
-export function offsetIndex({ pages }: PlacedChunk): Uint8Array {
+export function offsetIndex({ pages }: PlacedChunk): Uint8Array<ArrayBuffer> {
   const out = new ThriftWriter()
   out.listField(1, wire.struct, pages.length)
   for (const page of pages) {
@@ -153,7 +153,7 @@ export interface FileMetadata {
 }
 
 /** The footer's FileMetaData (specification: parquet.thrift). */
-export function fileMetadata(file: FileMetadata): Uint8Array {
+export function fileMetadata(file: FileMetadata): Uint8Array<ArrayBuffer> {
   const out = new ThriftWriter(4096)
   out.i32Field(1, 1)
   out.listField(2, wire.struct, file.elements.length)
