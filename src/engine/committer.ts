@@ -1,4 +1,4 @@
-import { FrazilError, asError, retry } from '../base/index.ts'
+import { FrazilError, asError, assert, retry } from '../base/index.ts'
 import type { Clock, Random, SlabPool } from '../base/index.ts'
 import type { Position } from '../data/index.ts'
 import type { Catalog, StateChange } from '../iceberg/catalog/index.ts'
@@ -322,6 +322,31 @@ export class Committer {
       objects: result.objects + files,
       ms: clock.monotonic() - started,
     })
+  }
+
+  /**
+   * Puts files with the same rows in the place of others, as of the last lake commit. Only within {@link exclusively}. Throws `conflict`
+   * when the lake is not as it was left: also when an answer that was lost was a yes.
+   */
+  async commitRewrite(mirrored: MirroredTable, plan: TableCommit): Promise<void> {
+    const { position } = this.#record
+    assert(position !== null, 'what is rewritten is in the lake')
+    const result = await this.insist(async () => {
+      if (this.#failure) throw this.#failure
+      return commitToLake(this.#parts, {
+        source: this.#options.source,
+        epoch: this.#options.epoch,
+        entries: [{ iceberg: mirrored.iceberg, plan }],
+        from: position,
+        to: position,
+        timeMs: this.#parts.clock.now(),
+        retention: { maxSnapshots, maxAgeMs: this.#options.snapshotAgeMs },
+        rewrite: true,
+        states: [],
+      })
+    })
+    mirrored.iceberg = result.tables[0]
+    this.#parts.reaper.later(result.unreferenced)
   }
 
   #settle(mirrored: MirroredTable, plan: TableCommit): void {

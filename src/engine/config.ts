@@ -44,6 +44,7 @@ export interface Config {
   readonly memory: number
   readonly query: { readonly memory: number; readonly threads: number; readonly timeout: number }
   readonly commit: { readonly every: number; readonly bytes: number }
+  readonly compaction: { readonly automatic: boolean; readonly targetBytes: number; readonly bytesPerSecond: number }
   readonly history: { readonly window: number; readonly snapshots: number }
   readonly onError: 'detach' | 'stop'
   /** Beyond so many milliseconds, or bytes of log, the daemon is not ready; null for never. */
@@ -235,6 +236,14 @@ export const schema = z.strictObject(
       every: duration('At the latest after this time, when there is anything to commit.', 10).prefault('5s'),
       bytes: size('Earlier when a source has so many bytes of changed rows.', 1e6).prefault('64MB'),
     }),
+    compaction: section('How data files are rewritten beside everything else: small ones merged, rows that are dead left out.', {
+      automatic: z
+        .boolean({ error: 'must be true or false' })
+        .meta({ description: 'Whether it is done without being asked for; `frazil optimize` asks for it at any time.' })
+        .prefault(true),
+      'target-file-size': size('Size that data files should have.', 1e6).prefault('128MB'),
+      rate: size('Bytes read and written for it in a second at most, for all tables together.', 1e6).prefault('64MB'),
+    }),
     history: section('How far back one can read.', {
       window: duration(
         'Positions kept in memory for queries of the past, which are not available yet in this version.',
@@ -343,6 +352,11 @@ export function resolveConfig(input: unknown, parts: ConfigParts): Config {
     memory: data.memory,
     query: data.query,
     commit: data.commit,
+    compaction: {
+      automatic: data.compaction.automatic,
+      targetBytes: data.compaction['target-file-size'],
+      bytesPerSecond: data.compaction.rate,
+    },
     history: data.history,
     onError: data['on-error'],
     ready: { maxLag: data.ready['max-lag']?.ms ?? null, maxLagBytes: data.ready['max-lag']?.bytes ?? null },

@@ -9,7 +9,7 @@ import { EventBus, Metrics } from '../observe/index.ts'
 import { openDuckDb } from '../query/index.ts'
 import type { QueryAnswer, SqlEngine, ViewProvider } from '../query/index.ts'
 import { LocalStore } from '../storage/index.ts'
-import { FileWorkers } from '../table/index.ts'
+import { CompactionThread, FileWorkers } from '../table/index.ts'
 import type { Config } from './config.ts'
 import type { Engine, EngineQuery, EngineStatus } from './contract.ts'
 import { catalogPath, lakeIdentity } from './lake.ts'
@@ -80,6 +80,7 @@ class RunningEngine implements Engine {
   #catalog: Catalog | null = null
   #lease: Lease | null = null
   #files: FileWorkers | null = null
+  readonly #compaction = new CompactionThread()
   #sql: SqlEngine | null = null
   readonly #pipelines = new Map<string, PipelineHandle>()
   readonly #stopping = new AbortController()
@@ -144,6 +145,7 @@ class RunningEngine implements Engine {
           memory: Math.floor(this.#config.memory / names.length),
           commit: this.#config.commit,
           snapshotAgeMs: this.#config.history.snapshots,
+          compaction: this.#config.compaction,
           onError: this.#config.onError,
           tables: this.#config.tables,
         }
@@ -163,7 +165,7 @@ class RunningEngine implements Engine {
         void this.#sourceStopped(options, files, error)
       },
     }
-    const ports = files.connect()
+    const ports = { files: files.connect(), compaction: this.#compaction.connect() }
     const pipeline =
       this.#config.pipelines === 'worker'
         ? await WorkerPipeline.start(options, ports, listener)
@@ -340,6 +342,10 @@ class RunningEngine implements Engine {
     await (await this.#owner(database, table)).resync(database, table)
   }
 
+  async optimize(database: string, table: string): Promise<void> {
+    await (await this.#owner(database, table)).optimize(database, table)
+  }
+
   // ---- operation -----------------------------------------------------------------------------------------------------------
 
   async status(): Promise<EngineStatus> {
@@ -399,6 +405,7 @@ class RunningEngine implements Engine {
     await step(() => this.#sql?.close())
     await Promise.all([...this.#pipelines.values()].map((pipeline) => step(() => pipeline.close())))
     await step(() => this.#files?.close())
+    await step(() => this.#compaction.close())
     if (this.#lease) {
       await step(() => this.#lease?.release())
       this.#events.emit({ type: 'lease', state: 'released', holder: `pid ${process.pid}` })

@@ -33,6 +33,8 @@ export interface LakeCommitRequest {
   readonly to: Position
   readonly timeMs: number
   readonly retention: { readonly maxSnapshots: number; readonly maxAgeMs: number }
+  /** The rows stay the same: only their files change. */
+  readonly rewrite?: boolean
   /** The source's state record and the fence. */
   readonly states: readonly StateChange[]
 }
@@ -77,6 +79,7 @@ export async function commitToLake(parts: LakeCommitParts, request: LakeCommitRe
         added: plan.added,
         removed: plan.removed,
         deletionVectors: vectors,
+        rewrite: request.rewrite === true,
         ...(plan.shape
           ? {
               schema: {

@@ -1,3 +1,4 @@
+import type { MessagePort } from 'node:worker_threads'
 import type { TableSettings } from './schema-policy.ts'
 import type { Field, Position, Value } from '../data/index.ts'
 import type { EngineEvent } from '../observe/index.ts'
@@ -20,6 +21,23 @@ export interface PipelineSource {
   readonly columns: Readonly<Record<string, ColumnSetting>>
 }
 
+/** How data files are rewritten. */
+export interface CompactionSettings {
+  /** Whether files are rewritten without being asked for. */
+  readonly automatic: boolean
+  /** Bytes that data files should have. */
+  readonly targetBytes: number
+  /** Bytes read and written in a second at most. */
+  readonly bytesPerSecond: number
+}
+
+/** What a pipeline needs of other threads. Ports travel to the thread that the pipeline lives in. */
+export interface PipelinePorts {
+  /** One to each file worker. */
+  readonly files: readonly MessagePort[]
+  readonly compaction: MessagePort
+}
+
 /** Everything a pipeline is started with; plain data, because the pipeline may live in another thread. */
 export interface PipelineOptions {
   readonly name: string
@@ -37,6 +55,7 @@ export interface PipelineOptions {
   readonly memory: number
   readonly commit: { readonly every: number; readonly bytes: number }
   readonly snapshotAgeMs: number
+  readonly compaction: CompactionSettings
   readonly onError: 'detach' | 'stop'
   /** Settings by `namespace.table`. */
   readonly tables: TableSettings
@@ -79,6 +98,8 @@ export interface PipelineHandle {
   wait(position: Position, timeoutMs: number): Promise<void>
   /** Has a table copied again; resolves when that has begun or waits for its turn. `request` when there is no such table. */
   resync(namespace: string, name: string): Promise<void>
+  /** Rewrites a table's files that have deletes, and its small ones; resolves after the commit. `request` when there is no such table. */
+  optimize(namespace: string, name: string): Promise<void>
   /** Commits what is applied; resolves with the position that is in the lake. */
   flush(): Promise<Position | null>
   close(): Promise<void>

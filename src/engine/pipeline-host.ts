@@ -9,12 +9,13 @@ import type {
   PipelineHandle,
   PipelineListener,
   PipelineOptions,
+  PipelinePorts,
   PipelineStatus,
   PipelineViews,
 } from './pipeline-contract.ts'
 
 /** Methods that are asked by message and answered. `release` and the rest of the protocol have messages of their own. */
-type Method = 'status' | 'names' | 'views' | 'keyColumns' | 'lookup' | 'head' | 'wait' | 'resync' | 'flush' | 'close'
+type Method = 'status' | 'names' | 'views' | 'keyColumns' | 'lookup' | 'head' | 'wait' | 'resync' | 'optimize' | 'flush' | 'close'
 
 type ToThread =
   | { readonly op: 'call'; readonly id: number; readonly method: Method; readonly args: readonly unknown[] }
@@ -61,16 +62,12 @@ export class WorkerPipeline implements PipelineHandle {
     this.#worker = worker
   }
 
-  static async start(
-    options: PipelineOptions,
-    filePorts: readonly MessagePort[],
-    listener: PipelineListener,
-  ): Promise<WorkerPipeline> {
+  static async start(options: PipelineOptions, ports: PipelinePorts, listener: PipelineListener): Promise<WorkerPipeline> {
     const entry = new URL(`./pipeline-thread${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url)
     const worker = new Worker(entry, {
       name: `frazil-${options.name}`,
-      workerData: { options, filePorts },
-      transferList: [...filePorts],
+      workerData: { options, ports },
+      transferList: [...ports.files, ports.compaction],
     })
     const pipeline = new WorkerPipeline(options.name, worker)
     await new Promise<void>((resolve, reject) => {
@@ -165,6 +162,10 @@ export class WorkerPipeline implements PipelineHandle {
 
   resync(namespace: string, name: string): Promise<void> {
     return this.#call('resync', namespace, name) as Promise<void>
+  }
+
+  optimize(namespace: string, name: string): Promise<void> {
+    return this.#call('optimize', namespace, name) as Promise<void>
   }
 
   flush(): Promise<Position | null> {

@@ -1,17 +1,16 @@
-import type { MessagePort } from 'node:worker_threads'
 import { systemClock, systemRandom } from '../base/index.ts'
 import { SqliteCatalog } from '../iceberg/catalog/index.ts'
 import { createPostgresSource } from '../source/index.ts'
 import { openStore } from '../storage/index.ts'
-import { FilePool } from '../table/index.ts'
+import { Compactions, FilePool } from '../table/index.ts'
 import { fencedCatalog } from './lease.ts'
 import { Pipeline } from './pipeline.ts'
-import type { PipelineListener, PipelineOptions } from './pipeline-contract.ts'
+import type { PipelineListener, PipelineOptions, PipelinePorts } from './pipeline-contract.ts'
 
 /** Starts a pipeline in this thread with the real parts: sqlite catalog, local store, its source. */
 export async function startPipeline(
   options: PipelineOptions,
-  filePorts: readonly MessagePort[],
+  ports: PipelinePorts,
   listener: PipelineListener,
 ): Promise<Pipeline> {
   const catalog = await SqliteCatalog.open(options.catalogPath)
@@ -21,7 +20,8 @@ export async function startPipeline(
       random: systemRandom,
       store: openStore(options.warehouse),
       catalog: fencedCatalog(catalog, options.fence),
-      files: new FilePool(filePorts),
+      files: new FilePool(ports.files),
+      compactions: new Compactions(ports.compaction),
       listener,
       openSource: (parts) =>
         createPostgresSource(

@@ -10,8 +10,9 @@ import type { Source, SourceParts, SourceState } from '../source/index.ts'
 import { localPath, locationSegment } from '../storage/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
 import { SpillSpace } from '../table/index.ts'
-import type { FilePool, Table } from '../table/index.ts'
+import type { Compactions, FilePool, Table } from '../table/index.ts'
 import { Committer } from './committer.ts'
+import { Compactor } from './compactor.ts'
 import { Freshness } from './freshness.ts'
 import { FileReaper } from './file-reaper.ts'
 import { readKeyedRow } from './lookup.ts'
@@ -49,6 +50,7 @@ export interface PipelineParts {
   /** Commits carry the fence: they fail with kind `fenced` when another process has taken over. */
   readonly catalog: Catalog
   readonly files: FilePool
+  readonly compactions: Compactions
   readonly openSource: (parts: SourceParts) => Source
   readonly listener: PipelineListener
 }
@@ -71,6 +73,7 @@ export class Pipeline implements PipelineHandle {
   readonly #visible: Visibility
   readonly #mirror: Mirror
   readonly #committer: Committer
+  readonly #compactor: Compactor
   readonly #room: Room
   #nextSegment = 1
   #state: PipelineStatus['source']['state'] = 'starting'
@@ -88,6 +91,7 @@ export class Pipeline implements PipelineHandle {
   #endingSince: number | null = null
   #intake: Promise<void> = Promise.resolve()
   #commits: Promise<void> = Promise.resolve()
+  #compacting: Promise<void> = Promise.resolve()
 
   private constructor(options: PipelineOptions, parts: PipelineParts) {
     this.name = options.name
@@ -127,6 +131,8 @@ export class Pipeline implements PipelineHandle {
         room: () => this.#room.wait(),
       },
     })
+    const reaper = new FileReaper(store, clock)
+    const applying = (): Promise<void> | null => this.#applying
     this.#committer = new Committer(
       {
         source: options.name,
@@ -144,8 +150,8 @@ export class Pipeline implements PipelineHandle {
         mirror: this.#mirror,
         visible: this.#visible,
         pool: this.#pool,
-        reaper: new FileReaper(store, clock),
-        applying: () => this.#applying,
+        reaper,
+        applying,
         emit,
       },
     )
@@ -157,6 +163,8 @@ export class Pipeline implements PipelineHandle {
       remember: () => this.#committer.rememberAgain(),
       tell: (id, error) => void this.#tellError(id, error),
     })
+    const shared = { ...parts, mirror: this.#mirror, committer: this.#committer, reaper, applying, emit }
+    this.#compactor = new Compactor({ source: options.name, warehouse, local, ...options.compaction }, shared)
     this.#room = new Room({
       source: options.name,
       memory: options.memory,
@@ -189,6 +197,7 @@ export class Pipeline implements PipelineHandle {
       pipeline.#fail(asError(error))
     })
     pipeline.#commits = pipeline.#committer.run().catch((error: unknown) => pipeline.#fail(asError(error)))
+    pipeline.#compacting = pipeline.#compactor.run().catch((error: unknown) => pipeline.#fail(asError(error)))
     try {
       await begun.promise
     } catch (error) {
@@ -488,6 +497,11 @@ export class Pipeline implements PipelineHandle {
     await this.#recopies.ask(table)
   }
 
+  async optimize(namespace: string, name: string): Promise<void> {
+    this.#check()
+    await this.#compactor.optimize(namespace, name)
+  }
+
   async flush(): Promise<Position | null> {
     this.#check()
     return this.#committer.flush()
@@ -534,8 +548,10 @@ export class Pipeline implements PipelineHandle {
     try {
       this.#source.stop()
       this.#committer.end()
+      this.#compactor.end()
       await this.#intake
       await this.#commits
+      await this.#compacting
       await this.#mirror.stop()
       if (!this.#failure) await this.#committer.finish()
     } finally {
@@ -548,6 +564,7 @@ export class Pipeline implements PipelineHandle {
       this.#mirror.close()
       this.#spill.close()
       this.#parts.files.close()
+      this.#parts.compactions.close()
       this.#setState('stopped')
     }
   }
@@ -557,6 +574,7 @@ export class Pipeline implements PipelineHandle {
     this.#failure = error
     this.#ending.abort()
     this.#committer.fail(error)
+    this.#compactor.end()
     this.#visible.end(new FrazilError('unavailable', 'source-failed', `the source ${this.name} has stopped: ${error.message}`))
     if (this.#closing) return
     this.#setState('failed')

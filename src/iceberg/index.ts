@@ -23,6 +23,7 @@ export type {
 } from './contract.ts'
 export type { TableParts } from './commit.ts'
 export { deletionVectorFile, readDeletionVector } from './deletion-vectors.ts'
+export { lastUpdatedField, rowIdField } from './row-lineage.ts'
 export { schemaToJson } from './schema-json.ts'
 export { parsePartition, parseSort } from './layout/index.ts'
 export type { FileLayout, LayoutRequest, PartitionExpression, SortExpression } from './layout/index.ts'

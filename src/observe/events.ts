@@ -55,6 +55,18 @@ export type EngineEvent =
       readonly objects: number
       readonly ms: number
     }
+  /** Data files were rewritten: `filesOut` with the same `rows` have taken the place of `filesIn`. */
+  | {
+      readonly type: 'compacted'
+      readonly source: string
+      readonly table: string
+      readonly filesIn: number
+      readonly filesOut: number
+      readonly bytesIn: number
+      readonly bytesOut: number
+      readonly rows: number
+      readonly ms: number
+    }
   /** Something outside did not answer and is tried again. `what` is one of a few fixed words, for example `postgres`, `catalog`. */
   | {
       readonly type: 'retry'

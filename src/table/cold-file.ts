@@ -86,6 +86,25 @@ export class ColdFile {
     return { bits, cardinality: this.#deleted - (this.#pending.count - pending) }
   }
 
+  /** The deletes that a snapshot has: its deletion vector. A copy; null when there is none. */
+  committedDeletes(): { bits: Uint8Array; cardinality: number } | null {
+    const cardinality = this.committedDeleted
+    if (cardinality === 0 || this.#bits === null) return null
+    const bits = this.#bits.slice()
+    this.#pending.clearAfter(-1, bits)
+    return { bits, cardinality }
+  }
+
+  /** How many rows the deletion vector in the lake deletes. */
+  get committedDeleted(): number {
+    return this.#deleted - this.#pending.count
+  }
+
+  /** Calls `visit` with each delete that no snapshot has, in the order of their source commits. */
+  eachPending(visit: (commit: number, position: number) => void): void {
+    this.#pending.each(visit)
+  }
+
   /** Rows dead at `commit`, committed vector included. */
   deletedAt(commit: number): number {
     return this.#deleted - (this.#pending.count - this.#pending.countUntil(commit))

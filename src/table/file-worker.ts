@@ -1,26 +1,20 @@
 import type { MessagePort } from 'node:worker_threads'
 import { FrazilError, asError, errorToMessage } from '../base/index.ts'
 import { isAlive } from '../data/index.ts'
-import type { Column, SharedPart, SharedSegment } from '../data/index.ts'
-import { ParquetEncoder, ParquetReader } from '../format/parquet/index.ts'
+import type { SharedSegment } from '../data/index.ts'
+import { ParquetReader } from '../format/parquet/index.ts'
+import type { DataFile } from '../iceberg/index.ts'
 import { openStore } from '../storage/index.ts'
-import type { ObjectStore, ObjectWriter } from '../storage/index.ts'
+import type { ObjectStore } from '../storage/index.ts'
 import { CellReader, buffersOf } from './cell-reader.ts'
-import type { FileAnswer, FileRequest, FileSpec } from './file-messages.ts'
-import { keyReader, keyWords } from './key-codec.ts'
+import { DataFileWriter, addKeys } from './data-file-writer.ts'
+import type { FileAnswer, FileRequest } from './file-messages.ts'
+import { keyWords } from './key-codec.ts'
 import type { KeySpec } from './key-codec.ts'
 import { KeyRunBuilder } from './key-run.ts'
 
-/** Bytes of encoded pages gathered before they are handed to the store. */
-const writeBytes = 1 << 20
-/** Arrays of so many bytes are given back by hand. */
-const ownBytes = 4096
-/** Rows of a row group: few enough to keep its pages in little memory, and readers busy with several at a time. */
-const rowGroupRows = 262_144
 /** Rows of key columns read at a time when a run is rebuilt. */
 const rebuildRows = 262_144
-
-const createdBy = 'frazil'
 
 const cellReader = new CellReader()
 
@@ -29,7 +23,7 @@ const cellReader = new CellReader()
  * somebody waits for those.
  */
 export function serveFiles(port: MessagePort): void {
-  const open = new Map<number, OpenFile | Error>()
+  const open = new Map<number, DataFileWriter | Error>()
   let turn: Promise<void> = Promise.resolve()
   port.on('message', (request: FileRequest) => {
     if (request.op === 'cells') {
@@ -61,11 +55,11 @@ async function readCells(port: MessagePort, request: CellsRequest): Promise<void
 }
 
 async function serve(
-  open: Map<number, OpenFile | Error>,
+  open: Map<number, DataFileWriter | Error>,
   request: Exclude<FileRequest, CellsRequest>,
 ): Promise<FileAnswer | null> {
   const { file } = request
-  const done = (rows: number, bytes: number, written: OpenFileResult['written'] = null): FileAnswer => ({
+  const done = (rows: number, bytes: number, written: DataFile | null = null): FileAnswer => ({
     file,
     ok: true,
     rows,
@@ -74,7 +68,7 @@ async function serve(
   })
   if (request.op === 'open') {
     try {
-      open.set(file, new OpenFile(request.spec))
+      open.set(file, new DataFileWriter(request.spec))
     } catch (thrown) {
       // Said in answer to the next request: this one has none.
       open.set(file, asError(thrown))
@@ -93,7 +87,8 @@ async function serve(
     throw current
   }
   if (request.op === 'append') {
-    await current.append(request.parts, request.commit)
+    for (const { segment, from, to } of request.parts)
+      await current.append(segment, from, to, aliveRows(segment, from, to, request.commit))
     return done(current.rows, current.bytes)
   }
   if (request.op === 'abort') {
@@ -101,91 +96,11 @@ async function serve(
     return done(0, 0)
   }
   try {
-    const { written, bytes } = await current.finish()
-    return done(current.rows, bytes, written)
+    const written = await current.finish()
+    return done(current.rows, written?.fileSize ?? 0, written)
   } catch (error) {
     await current.abort().catch(() => undefined)
     throw error
-  }
-}
-
-interface OpenFileResult {
-  readonly written: Extract<FileAnswer, { ok: true }>['written']
-  readonly bytes: number
-}
-
-/** One data file being written. */
-class OpenFile {
-  readonly #spec: FileSpec
-  readonly #store: ObjectStore
-  readonly #encoder: ParquetEncoder
-  readonly #run: KeyRunBuilder | null
-  #chunks: Uint8Array<ArrayBuffer>[] = []
-  #chunkBytes = 0
-  #writer: ObjectWriter | null = null
-  rows = 0
-  /** Bytes encoded so far. */
-  bytes = 0
-
-  constructor(spec: FileSpec) {
-    this.#spec = spec
-    this.#store = openStore(spec.warehouse)
-    this.#encoder = new ParquetEncoder({
-      fields: spec.fields,
-      rowGroupRows,
-      createdBy,
-      keyValues: { 'iceberg.schema': spec.schemaJson },
-      emit: (bytes) => {
-        this.#chunks.push(bytes)
-        this.#chunkBytes += bytes.length
-        this.bytes += bytes.length
-      },
-    })
-    this.#run = spec.key && spec.runPath !== null ? new KeyRunBuilder(keyWords(spec.key)) : null
-  }
-
-  async append(parts: readonly SharedPart[], commit: number): Promise<void> {
-    for (const { segment, from, to } of parts) {
-      const selected = aliveRows(segment, from, to, commit)
-      const count = selected ? selected.length : to - from
-      if (count === 0) continue
-      this.#encoder.append(segment, from, to, selected)
-      if (this.#run && this.#spec.key) addKeys(this.#run, this.#spec.key, segment.columns, from, to, selected)
-      this.rows += count
-      if (this.#chunkBytes >= writeBytes) await this.#drain()
-    }
-  }
-
-  async finish(): Promise<OpenFileResult> {
-    if (this.rows === 0) {
-      await this.abort()
-      return { written: null, bytes: 0 }
-    }
-    const { recordCount, fileSize, metrics, splitOffsets } = this.#encoder.finish()
-    await this.#drain()
-    const writer = this.#writer ?? (await this.#store.writer(this.#spec.uri))
-    const size = await writer.close()
-    if (size !== fileSize)
-      throw new FrazilError('corrupt', 'file-size', `a data file of ${fileSize} bytes was stored with ${size}`)
-    if (this.#run && this.#spec.runPath !== null) this.#run.write(this.#spec.runPath)
-    return { written: { path: this.#spec.uri, recordCount, fileSize, metrics, splitOffsets }, bytes: fileSize }
-  }
-
-  async abort(): Promise<void> {
-    this.#chunks = []
-    await this.#writer?.abort()
-  }
-
-  async #drain(): Promise<void> {
-    this.#writer ??= await this.#store.writer(this.#spec.uri)
-    const chunks = this.#chunks
-    this.#chunks = []
-    this.#chunkBytes = 0
-    for (const chunk of chunks) {
-      await this.#writer.write(chunk)
-      // At once: the collector would let tens of megabytes pile up. Small arrays have no memory of their own.
-      if (chunk.length >= ownBytes) chunk.buffer.transfer(0)
-    }
   }
 }
 
@@ -199,24 +114,6 @@ function aliveRows(segment: SharedSegment, from: number, to: number, commit: num
   let count = 0
   for (let row = from; row < to; row++) if (isAlive(segment, row, commit)) rows[count++] = row
   return rows
-}
-
-function addKeys(
-  run: KeyRunBuilder,
-  key: KeySpec,
-  columns: readonly Column[],
-  from: number,
-  to: number,
-  selected: Int32Array | null,
-): void {
-  const read = keyReader(
-    key,
-    key.columns.map((i) => columns[i]),
-  )
-  const width = keyWords(key)
-  const count = selected ? selected.length : to - from
-  const { words, at } = run.reserve(count)
-  for (let i = 0; i < count; i++) read(selected ? selected[i] : from + i, words, at + i * width)
 }
 
 async function rebuildRun(store: ObjectStore, request: Extract<FileRequest, { op: 'rebuild' }>): Promise<number> {

@@ -125,6 +125,15 @@ export function compareKeys(a: Int32Array, atA: number, b: Int32Array, atB: numb
   return 0
 }
 
+/** Puts numbers of keys in the order of the keys; nothing to do for the common case of ascending ones. */
+export function sortKeys(words: Int32Array, width: 2 | 4, keys: Int32Array): void {
+  for (let i = 1; i < keys.length; i++) {
+    if (compareKeys(words, keys[i - 1] * width, words, keys[i] * width, width) <= 0) continue
+    keys.sort((a, b) => compareKeys(words, a * width, words, b * width, width))
+    return
+  }
+}
+
 /**
  * Row numbers by ascending key, equal keys by ascending row; null when the rows are in that order already (the common case of
  * a growing key). Radix sort over the bytes in which the keys differ, 4–8 passes of about 8 ns a row.

@@ -71,6 +71,19 @@ export class PendingDeletes {
     }
   }
 
+  /** Calls `visit` with each, in the order of their source commits. */
+  each(visit: (commit: number, position: number) => void): void {
+    for (const [run, commit] of this.#commits.entries()) {
+      const end = this.#starts[run + 1] ?? this.#count
+      for (let i = this.#starts[run]; i < end; i++) visit(commit, this.#positions[i])
+      const dense = this.#dense.find((each) => each.commit === commit)
+      if (!dense) continue
+      for (let position = 0; position < this.#rows; position++) {
+        if ((dense.bits[position >> 3] & (1 << (position & 7))) !== 0) visit(commit, position)
+      }
+    }
+  }
+
   /** Forgets those up to source commit `commit`. */
   settle(commit: number): void {
     const end = this.#end(commit)

@@ -8,11 +8,12 @@ import { HotRange } from './hot-range.ts'
 import type { RangePart } from './hot-range.ts'
 import { keyReader, keySpecOf, keyTag, keyWords, mixWords } from './key-codec.ts'
 import type { KeySpec } from './key-codec.ts'
-import { KeyRun, compareKeys } from './key-run.ts'
+import { KeyRun, sortKeys } from './key-run.ts'
 import { isPartial } from './old-values.ts'
 import type { PartialChange, ReadCells } from './old-values.ts'
 import { missingRow } from './refusals.ts'
 import { RowCompletion } from './row-completion.ts'
+import type { TableCommit } from './table-commit.ts'
 import { reshape } from './table-shape.ts'
 import { HeldRows, findRow, viewOf } from './table-rows.ts'
 import type { RowPlace, TableRows } from './table-rows.ts'
@@ -64,19 +65,6 @@ export interface WrittenFile {
   /** Null when no row was alive. */
   readonly file: DataFile | null
   readonly runPath: string | null
-}
-
-/** What a lake commit at a source commit has to say about a table. */
-export interface TableCommit {
-  readonly commit: number
-  readonly added: readonly DataFile[]
-  /** Committed files that go. */
-  readonly removed: readonly string[]
-  readonly vectors: readonly { readonly dataFile: string; readonly bits: Uint8Array; readonly cardinality: number }[]
-  /** Staged files whose rows all died before any snapshot had them. */
-  readonly abandoned: readonly string[]
-  /** The columns that the lake gets with this commit; null when it has them. */
-  readonly shape: TableShape | null
 }
 
 /**
@@ -565,6 +553,25 @@ export class Table {
     return runs
   }
 
+  /** Whether files written by the shape that the lake has can take the place of others. */
+  get compactable(): boolean {
+    return this.#shapes.length === 1
+  }
+
+  /**
+   * Puts rewritten files, which a snapshot has now, in the place of those that they were made of. Not while changes are applied.
+   * Returns the key runs that nobody needs any more.
+   */
+  exchange(old: readonly ColdFile[], rewritten: readonly ColdFile[]): string[] {
+    const gone = new Set(old)
+    const at = this.#files.findIndex((file) => gone.has(file))
+    const runs = this.#files.flatMap((file) => (gone.has(file) && file.run ? [file.run] : []))
+    this.#files = this.#files.toSpliced(Math.max(at, 0), 0, ...rewritten).filter((file) => !gone.has(file))
+    this.#completion?.rest()
+    for (const run of runs) run.close()
+    return runs.map(({ path }) => path)
+  }
+
   /** Lets go of all memory and files; the table is not used afterwards. */
   close(): void {
     this.#completion?.release()
@@ -574,14 +581,5 @@ export class Table {
     for (const file of this.#files) file.run?.close()
     this.#ranges = []
     this.#files = []
-  }
-}
-
-/** Puts numbers of keys in the order of the keys; nothing to do for the common case of ascending ones. */
-function sortKeys(words: Int32Array, width: 2 | 4, keys: Int32Array): void {
-  for (let i = 1; i < keys.length; i++) {
-    if (compareKeys(words, keys[i - 1] * width, words, keys[i] * width, width) <= 0) continue
-    keys.sort((a, b) => compareKeys(words, a * width, words, b * width, width))
-    return
   }
 }

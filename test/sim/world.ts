@@ -21,7 +21,8 @@ import { SimulatedSource, valueText } from '../../src/source/simulated/index.ts'
 import type { SimulatedHistory, SimulatedOptions, SimulatedRows } from '../../src/source/simulated/index.ts'
 import { LocalStore } from '../../src/storage/index.ts'
 import type { ObjectStore } from '../../src/storage/index.ts'
-import { FilePool } from '../../src/table/index.ts'
+import { Compactions, FilePool } from '../../src/table/index.ts'
+import { serveCompactions } from '../../src/table/compaction-worker.ts'
 import type { FileAnswer, FileRequest } from '../../src/table/file-messages.ts'
 import { serveFiles } from '../../src/table/file-worker.ts'
 import { StructureChecker } from '../support/structure/table.ts'
@@ -207,6 +208,8 @@ export interface ProcessSettings {
   readonly memory?: number
   readonly onError?: 'detach' | 'stop'
   readonly commitEveryMs?: number
+  /** Size of data files that compaction aims for. */
+  readonly targetBytes?: number
   /** Folder of key runs; processes that come one after another share one. */
   readonly local?: string
   readonly source?: Partial<Pick<SimulatedOptions, 'capacity' | 'lostConnection' | 'batch' | 'streamed'>>
@@ -223,6 +226,7 @@ export class Process {
   readonly #settings: ProcessSettings
   #pipeline: Pipeline | null = null
   #files: FilePool | null = null
+  #compactions: Compactions | null = null
   /** Why the pipeline stopped by itself. */
   failure: Error | null = null
   #failed: () => void = () => undefined
@@ -262,6 +266,11 @@ export class Process {
       }),
     )
     this.#files = pool
+    const compaction = new MessageChannel()
+    serveCompactions(compaction.port2)
+    compaction.port2.unref()
+    const compactions = new Compactions(compaction.port1)
+    this.#compactions = compactions
     const options: PipelineOptions = {
       name: 'sim',
       source: {
@@ -285,6 +294,7 @@ export class Process {
       memory,
       commit: { every: commitEveryMs, bytes: 64 << 20 },
       snapshotAgeMs: 3_600_000,
+      compaction: { automatic: true, targetBytes: this.#settings.targetBytes ?? 1 << 20, bytesPerSecond: Infinity },
       tables: {},
       onError,
     }
@@ -294,6 +304,7 @@ export class Process {
       store: gatedStore(world.store, gate),
       catalog: fencedCatalog(catalog, lease.fence),
       files: pool,
+      compactions,
       openSource: (parts) =>
         new SimulatedSource({ name: 'sim', history: world.history, random: world.random, capacity: 63, ...source }, parts),
       listener: {
@@ -327,6 +338,7 @@ export class Process {
   die(): void {
     this.gate.kill()
     this.#files?.close()
+    this.#compactions?.close()
   }
 
   /** Waits until everything that has happened is visible and in the lake. False when the process ended before. */
@@ -383,6 +395,7 @@ export class Process {
     if (this.gate.isDead) return this.die()
     await Promise.race([this.#pipeline?.close(), this.gate.died])
     this.#files?.close()
+    this.#compactions?.close()
   }
 }
 

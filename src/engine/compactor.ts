@@ -1,0 +1,303 @@
+import { FrazilError, asError } from '../base/index.ts'
+import type { Clock, Random } from '../base/index.ts'
+import { encodeJson } from '../format/json/index.ts'
+import { schemaToJson } from '../iceberg/index.ts'
+import type { DataFile } from '../iceberg/index.ts'
+import type { EngineEvent } from '../observe/index.ts'
+import type { ObjectStore } from '../storage/index.ts'
+import { Compaction, boundedFiles, chooseFiles, keySpecOf, keyTag, keyWords, liveBytes, outputsFor } from '../table/index.ts'
+import type { ColdFile, CompactionOutput, Compactions, RatedFile, Table, TableShape } from '../table/index.ts'
+import type { Committer } from './committer.ts'
+import type { FileReaper } from './file-reaper.ts'
+import type { Mirror } from './mirror.ts'
+import { fullName } from './mirrored-table.ts'
+import type { MirroredTable } from './mirrored-table.ts'
+import type { CompactionSettings } from './pipeline-contract.ts'
+import { runPathOf } from './recovery.ts'
+
+/** How often it is looked whether there is anything to rewrite. */
+const checkMs = 1000
+/** How long a table is left alone whose files could not be rewritten. */
+const restMs = 60_000
+/** How often a rewrite that something came in between of is begun again on demand. */
+const maxAttempts = 5
+
+interface CompactorOptions extends CompactionSettings {
+  readonly source: string
+  readonly warehouse: string
+  readonly local: string
+}
+
+interface CompactorParts {
+  readonly clock: Clock
+  readonly random: Random
+  readonly store: ObjectStore
+  readonly mirror: Mirror
+  readonly committer: Committer
+  readonly compactions: Compactions
+  readonly reaper: FileReaper
+  /** Set while a source commit is half applied. */
+  readonly applying: () => Promise<void> | null
+  readonly emit: (event: EngineEvent) => void
+}
+
+interface Wish {
+  readonly mirrored: MirroredTable
+  resolve(): void
+  reject(error: Error): void
+}
+
+type LiveTable = MirroredTable & { table: Table }
+
+/**
+ * Rewrites data files of a source's tables beside everything else: chosen by the rule ({@link chooseFiles}) or on demand. A thread of
+ * its own writes them; then the committer makes a snapshot of the same rows, and the table exchanges its files. Deletes that come
+ * meanwhile are carried over, so a source commit never waits and a rewrite never loses to one.
+ */
+export class Compactor {
+  readonly #options: CompactorOptions
+  readonly #parts: CompactorParts
+  readonly #ended = new AbortController()
+  #wake: (() => void) | null = null
+  #wishes: Wish[] = []
+  /** Until when tables are left alone. */
+  readonly #resting = new Map<Table, number>()
+  /** The table that had its turn last. */
+  #last: Table | null = null
+
+  constructor(options: CompactorOptions, parts: CompactorParts) {
+    this.#options = options
+    this.#parts = parts
+  }
+
+  /** Rewrites until {@link end}. Throws what the pipeline cannot go on with. */
+  async run(): Promise<void> {
+    try {
+      while (!this.#ended.signal.aborted) {
+        const wish = this.#wishes.shift()
+        if (wish) await this.#fulfil(wish)
+        else if (!(await this.#compactOne())) await this.#pause()
+      }
+    } finally {
+      const closed = new FrazilError('unavailable', 'closed', 'the engine is closing')
+      for (const wish of this.#wishes.splice(0)) wish.reject(closed)
+    }
+  }
+
+  /** Ends {@link run}: a rewrite that is under way is given up. */
+  end(): void {
+    this.#ended.abort()
+    this.#parts.compactions.cancel()
+    this.#wake?.()
+  }
+
+  /**
+   * Rewrites every file that has a deletion vector now, and merges small ones. Resolves after the commit: without writes meanwhile the
+   * table has no deletion vector then.
+   */
+  async optimize(namespace: string, name: string): Promise<void> {
+    const tables = [...this.#parts.mirror.tables]
+    const mirrored = tables.find(({ source }) => source.namespace === namespace && source.name === name)
+    if (!mirrored) throw new FrazilError('request', 'unknown-table', `there is no table ${namespace}.${name}`)
+    if (this.#ended.signal.aborted) throw new FrazilError('unavailable', 'closed', 'the engine is closing')
+    await new Promise<void>((resolve, reject) => {
+      this.#wishes.push({ mirrored, resolve, reject })
+      this.#wake?.()
+    })
+  }
+
+  async #pause(): Promise<void> {
+    const timer = new AbortController()
+    const woken = new Promise<void>((resolve) => (this.#wake = resolve))
+    await Promise.race([this.#parts.clock.sleep(checkMs, timer.signal), woken])
+    timer.abort()
+    this.#wake = null
+  }
+
+  /** Rewrites some files of the next table that needs it. Returns whether there was one. */
+  async #compactOne(): Promise<boolean> {
+    if (!this.#options.automatic) return false
+    const now = this.#parts.clock.monotonic()
+    const { live } = this.#parts.mirror
+    for (const [table, until] of this.#resting) {
+      if (until <= now || !live.some((mirrored) => mirrored.table === table)) this.#resting.delete(table)
+    }
+    const after = live.findIndex(({ table }) => table === this.#last) + 1
+    for (const mirrored of [...live.slice(after), ...live.slice(0, after)]) {
+      const { table } = mirrored
+      if (this.#resting.has(table) || !table.compactable) continue
+      const files = chooseFiles(rated(table), this.#options).map(({ file }) => file)
+      if (files.length === 0) continue
+      this.#last = table
+      try {
+        await this.#compact(mirrored, files)
+      } catch (error) {
+        if (this.#isFatal(error)) throw error
+        this.#resting.set(table, now + restMs)
+        this.#tell(mirrored, asError(error))
+      }
+      return true
+    }
+    return false
+  }
+
+  /** Whether the pipeline cannot go on: the lake is not as we know it, or there is a bug. */
+  #isFatal(error: unknown): boolean {
+    return !(error instanceof FrazilError) || error.kind === 'fenced' || error.kind === 'conflict'
+  }
+
+  #tell(mirrored: MirroredTable, error: Error): void {
+    if (!(error instanceof FrazilError) || this.#ended.signal.aborted) return
+    const { kind, code, message, hint } = error
+    const { source } = this.#options
+    this.#parts.emit({ type: 'error', kind, code, message, hint: hint ?? null, source, table: fullName(mirrored.source) })
+  }
+
+  async #fulfil({ mirrored, resolve, reject }: Wish): Promise<void> {
+    try {
+      await this.#parts.committer.flush()
+      await this.#optimize(mirrored)
+      resolve()
+    } catch (error) {
+      reject(asError(error))
+      if (this.#isFatal(error) && !(error instanceof FrazilError && error.code === 'closed')) throw error
+    }
+  }
+
+  async #optimize(mirrored: MirroredTable): Promise<void> {
+    const { table } = mirrored
+    const live = this.#parts.mirror.live.find((other) => other === mirrored)
+    if (!live || !table) {
+      const name = fullName(mirrored.source)
+      throw new FrazilError('unavailable', 'table-not-ready', `the table ${name} is ${mirrored.health}`, { table: name })
+    }
+    const { targetBytes } = this.#options
+    let left = rated(table).filter((file) => file.deleted > 0 || liveBytes(file) < targetBytes / 2)
+    if (left.length === 1 && left[0].deleted === 0) return
+    for (let attempt = 1; left.length > 0;) {
+      const group = new Set(boundedFiles(left, this.#options).map(({ file }) => file))
+      const isDone = await this.#compact(live, [...group])
+      attempt = isDone ? 1 : attempt + 1
+      if (attempt > maxAttempts) {
+        const name = fullName(mirrored.source)
+        throw new FrazilError('unavailable', 'table-changing', `the table ${name} was changed while its files were rewritten`, {
+          table: name,
+          hint: 'Run frazil optimize again.',
+        })
+      }
+      const present = new Set(table.files)
+      left = left.filter(({ file }) => present.has(file) && !(isDone && group.has(file)))
+    }
+  }
+
+  /** Rewrites files of a table as one snapshot. False when the table has changed so much meanwhile that the result is of no use. */
+  async #compact(mirrored: LiveTable, files: readonly ColdFile[]): Promise<boolean> {
+    const { clock, mirror, store, reaper } = this.#parts
+    const { table } = mirrored
+    const started = clock.monotonic()
+    const { shape } = table
+    const known = new Map((await mirrored.iceberg.files()).map((file) => [file.path, file]))
+    const sources = files.flatMap((file) => {
+      const lineage = known.get(file.file.path)
+      return lineage && file.committed && file.removedAt === 0 ? [{ file, lineage }] : []
+    })
+    if (sources.length === 0 || !table.compactable || mirrored.table !== table) return false
+    const compaction = new Compaction(sources)
+    const outputs = this.#outputsOf(mirrored, shape, compaction)
+    const written = await this.#parts.compactions.compact({
+      warehouse: this.#options.warehouse,
+      inputs: compaction.inputs,
+      outputs,
+      fields: shape.fields,
+      schemaJson: encodeJson(schemaToJson({ ...mirrored.iceberg.schema, fields: shape.fields })),
+      key: keySpecOf(shape.fields, shape.source.key),
+      bytesPerSecond: this.#options.bytesPerSecond,
+    })
+    const runs = outputs.flatMap(({ runPath }) => runPath ?? [])
+    let isCommitted = false
+    await this.#parts.committer.exclusively(async () => {
+      await this.#whole()
+      const isSame = mirror.live.includes(mirrored) && mirrored.table === table && table.shape === shape
+      if (isSame && !this.#ended.signal.aborted) isCommitted = await this.#commit(mirrored, compaction, outputs, written)
+    })
+    if (!isCommitted) {
+      reaper.local(runs)
+      await store.delete(written.map(({ path }) => path))
+      return false
+    }
+    const sizeOf = (list: readonly DataFile[]): number => list.reduce((sum, { fileSize }) => sum + fileSize, 0)
+    this.#parts.emit({
+      type: 'compacted',
+      source: this.#options.source,
+      table: fullName(mirrored.source),
+      filesIn: sources.length,
+      filesOut: written.length,
+      bytesIn: sizeOf(sources.map(({ file }) => file.file)),
+      bytesOut: sizeOf(written),
+      rows: compaction.liveRows,
+      ms: clock.monotonic() - started,
+    })
+    return true
+  }
+
+  /** Resolves when no source commit is half applied; what follows in the same turn sees whole tables. */
+  async #whole(): Promise<void> {
+    for (let applying = this.#parts.applying(); applying; applying = this.#parts.applying()) await applying
+  }
+
+  #outputsOf({ iceberg }: MirroredTable, { source, fields }: TableShape, compaction: Compaction): CompactionOutput[] {
+    const { targetBytes, local } = this.#options
+    const rows = compaction.liveRows
+    const count = Math.min(rows, outputsFor(compaction.liveBytes, targetBytes))
+    const key = keySpecOf(fields, source.key)
+    return Array.from({ length: count }, (_, i) => {
+      const uri = `${iceberg.location}/data/${this.#parts.random.uuid()}.parquet`
+      return {
+        uri,
+        runPath: key ? runPathOf(local, iceberg.uuid, uri, keyTag(key, fields)) : null,
+        rows: Math.floor((rows * (i + 1)) / count) - Math.floor((rows * i) / count),
+      }
+    })
+  }
+
+  /** Brings a rewrite into the lake and then into the table. Within the committer's turn. False when it is of no use any more. */
+  async #commit(
+    mirrored: LiveTable,
+    compaction: Compaction,
+    outputs: readonly CompactionOutput[],
+    written: readonly DataFile[],
+  ): Promise<boolean> {
+    const { table } = mirrored
+    const { committer, reaper, store } = this.#parts
+    const { shape } = table
+    const present = new Set(table.files.filter((file) => compaction.files.includes(file)))
+    const plan = compaction.plan(outputs, written, present)
+    // All rows are dead, or are going to be: the files go by themselves.
+    if (plan.added.length === 0 || [...present].some(({ removedAt }) => removedAt > 0)) return false
+    await committer.commitRewrite(mirrored, plan)
+    await store.delete(plan.abandoned).catch(() => undefined)
+    await this.#whole()
+    // The table has ended meanwhile: it is read from the lake again.
+    if (mirrored.table !== table) return true
+    const key = keySpecOf(table.fields, table.shape.source.key)
+    const before = keySpecOf(shape.fields, shape.source.key)
+    if ((key && keyTag(key, table.fields)) !== (before && keyTag(before, shape.fields))) {
+      throw new FrazilError('conflict', 'key-changed', 'the key of a table was changed while files of it were exchanged')
+    }
+    const gone = table.exchange(compaction.files, compaction.results(key && keyWords(key)))
+    const dropped = new Set(plan.abandoned)
+    reaper.local([...gone, ...outputs.flatMap(({ uri, runPath }) => (dropped.has(uri) ? (runPath ?? []) : []))])
+    return true
+  }
+}
+
+interface Rated extends RatedFile {
+  readonly file: ColdFile
+}
+
+/** The files of a table that may be rewritten. */
+function rated(table: Table): Rated[] {
+  return table.files
+    .filter((file) => file.committed && file.removedAt === 0)
+    .map((file) => ({ file, rows: file.rows, deleted: file.committedDeleted, bytes: file.file.fileSize }))
+}

@@ -1,0 +1,123 @@
+/**
+ * Which files are worth rewriting. A reader pays for each file that it opens, for each deletion vector, and for the bytes of rows that
+ * are dead; a rewrite reads and writes the bytes of rows that are alive.
+ *
+ * Two bounds keep a row from being rewritten too often. Small files wait until there are {@link fanIn} of about the same size, so that
+ * a row is rewritten once for each tier of sizes up to the target. Files of any size wait until {@link mostDeadShare} of their rows are
+ * dead, so that a rewrite frees about as much as it copies; or until the dead rows of the whole table take {@link mostTableDead} of it,
+ * and then the emptiest go. Of what is left, the rewrite that saves readers most for each byte goes first, and one that does not pay for
+ * itself within {@link payback} scans of the table is not done at all.
+ */
+
+/** What opening a file costs a reader, in bytes that it could have read instead. Iceberg's planners reckon with the same. */
+const openBytes = 4 << 20
+/** What a deletion vector costs: another small file, and a test for each row. */
+const vectorBytes = 2 << 20
+/** Small files of about one size that become one. */
+const fanIn = 24
+/** Share of a file's rows that are dead when it is rewritten in any case. */
+const mostDeadShare = 0.7
+/** Share of a table's bytes that dead rows may take. */
+const mostTableDead = 0.32
+/** Dead rows of fewer bytes than this are not worth a rewrite for their own sake. */
+const leastDeadBytes = 64 << 10
+/** Scans of the table within which a rewrite has to pay for itself. */
+const payback = 64
+/** Most files in one rewrite. */
+const mostFiles = 256
+
+/** A data file as the rule sees it: with the deletes that the lake has. */
+export interface RatedFile {
+  readonly rows: number
+  readonly deleted: number
+  readonly bytes: number
+}
+
+export interface RuleSettings {
+  /** Bytes that files should have. */
+  readonly targetBytes: number
+}
+
+/** Bytes of a file's live rows. */
+export function liveBytes({ rows, deleted, bytes }: RatedFile): number {
+  return (bytes * (rows - deleted)) / rows
+}
+
+/** How many files live rows of so many bytes go into. */
+export function outputsFor(bytes: number, targetBytes: number): number {
+  return Math.max(1, Math.round(bytes / targetBytes))
+}
+
+/** The files that should become one or a few next, in their order; empty when all is well. */
+export function chooseFiles<F extends RatedFile>(files: readonly F[], settings: RuleSettings): F[] {
+  let best: readonly F[] = []
+  let bestWorth = 1
+  for (const candidate of [...smallFiles(files, settings), emptyFiles(files)]) {
+    const group = boundedFiles(candidate, settings)
+    const worth = worthOf(group, settings)
+    if (worth > bestWorth) {
+      best = group
+      bestWorth = worth
+    }
+  }
+  const chosen = new Set(best)
+  return files.filter((file) => chosen.has(file))
+}
+
+/** What {@link payback} scans of the table save, for each byte that a rewrite reads and writes. */
+function worthOf(files: readonly RatedFile[], { targetBytes }: RuleSettings): number {
+  if (files.length === 0) return 0
+  const live = sum(files, liveBytes)
+  const opens = files.length - outputsFor(live, targetBytes)
+  const vectors = files.filter(({ deleted }) => deleted > 0).length
+  const dead = sum(files, ({ bytes }) => bytes) - live
+  return (payback * (opens * openBytes + vectors * vectorBytes + dead)) / Math.max(1, 2 * live)
+}
+
+/** For each tier with enough files: they and all smaller ones. */
+function* smallFiles<F extends RatedFile>(files: readonly F[], { targetBytes }: RuleSettings): Generator<F[], void> {
+  const tiers = Map.groupBy(files, (file) => tierOf(liveBytes(file), targetBytes))
+  for (const [tier, members] of tiers) {
+    if (tier === 0 || members.length < fanIn) continue
+    yield files.filter((file) => tierOf(liveBytes(file), targetBytes) >= tier)
+  }
+}
+
+/** 0 for files that are large enough, then 1 for those that need {@link fanIn} of them to be, and so on. */
+function tierOf(bytes: number, targetBytes: number): number {
+  let tier = 0
+  for (let limit = targetBytes / 2; bytes < limit && tier < 16; limit /= fanIn) tier++
+  return tier
+}
+
+/** Files with many dead rows. */
+function emptyFiles<F extends RatedFile>(files: readonly F[]): F[] {
+  const byShare = files
+    .filter((file) => file.deleted > 0 && file.bytes - liveBytes(file) >= leastDeadBytes)
+    .sort((a, b) => b.deleted / b.rows - a.deleted / a.rows)
+  const total = sum(files, ({ bytes }) => bytes)
+  let dead = total - sum(files, liveBytes)
+  const chosen: F[] = []
+  for (const file of byShare) {
+    if (file.deleted / file.rows < mostDeadShare && dead <= total * mostTableDead) break
+    chosen.push(file)
+    dead -= file.bytes - liveBytes(file)
+  }
+  return chosen
+}
+
+/** As many of the files as one rewrite takes. */
+export function boundedFiles<F extends RatedFile>(files: readonly F[], { targetBytes }: RuleSettings): F[] {
+  const group: F[] = []
+  let live = 0
+  for (const file of files) {
+    live += liveBytes(file)
+    if (group.length > 0 && (live > 2 * targetBytes || group.length === mostFiles)) break
+    group.push(file)
+  }
+  return group
+}
+
+function sum<F>(files: readonly F[], of: (file: F) => number): number {
+  return files.reduce((total, file) => total + of(file), 0)
+}

@@ -1,0 +1,116 @@
+import { FrazilError } from '../base/index.ts'
+import type { Column, Field, SharedSegment } from '../data/index.ts'
+import { ParquetEncoder } from '../format/parquet/index.ts'
+import type { DataFile } from '../iceberg/index.ts'
+import { openStore } from '../storage/index.ts'
+import type { ObjectStore, ObjectWriter } from '../storage/index.ts'
+import type { FileSpec } from './file-messages.ts'
+import { keyReader, keyWords } from './key-codec.ts'
+import type { KeySpec } from './key-codec.ts'
+import { KeyRunBuilder } from './key-run.ts'
+
+/** Bytes of encoded pages gathered before they are handed to the store. */
+const writeBytes = 1 << 20
+/** Arrays of so many bytes are given back by hand. */
+const ownBytes = 4096
+/** Rows of a row group: few enough to keep its pages in little memory, and readers busy with several at a time. */
+const rowGroupRows = 262_144
+
+const createdBy = 'frazil'
+
+/** One data file being written, with its key run. For the threads that write files. */
+export class DataFileWriter {
+  readonly #spec: FileSpec
+  readonly #store: ObjectStore
+  readonly #encoder: ParquetEncoder
+  readonly #run: KeyRunBuilder | null
+  readonly #hidden: ReadonlySet<number>
+  #chunks: Uint8Array<ArrayBuffer>[] = []
+  #chunkBytes = 0
+  #writer: ObjectWriter | null = null
+  rows = 0
+  /** Bytes encoded so far. */
+  bytes = 0
+
+  /** @param hidden columns after those of the table, which readers of the table do not see: nothing is said of them in the metrics */
+  constructor(spec: FileSpec, hidden: readonly Field[] = []) {
+    this.#spec = spec
+    this.#store = openStore(spec.warehouse)
+    this.#encoder = new ParquetEncoder({
+      fields: [...spec.fields, ...hidden],
+      rowGroupRows,
+      createdBy,
+      keyValues: { 'iceberg.schema': spec.schemaJson },
+      emit: (bytes) => {
+        this.#chunks.push(bytes)
+        this.#chunkBytes += bytes.length
+        this.bytes += bytes.length
+      },
+    })
+    this.#hidden = new Set(hidden.map(({ id }) => id))
+    this.#run = spec.key && spec.runPath !== null ? new KeyRunBuilder(keyWords(spec.key)) : null
+  }
+
+  /** Appends rows of a segment: those in `selected`, or, when that is null, rows [from, to). */
+  async append(segment: SharedSegment, from: number, to: number, selected: Int32Array | null): Promise<void> {
+    const count = selected ? selected.length : to - from
+    if (count === 0) return
+    this.#encoder.append(segment, from, to, selected)
+    if (this.#run && this.#spec.key) addKeys(this.#run, this.#spec.key, segment.columns, from, to, selected)
+    this.rows += count
+    if (this.#chunkBytes >= writeBytes) await this.#drain()
+  }
+
+  /** Resolves when file and run are durable; null when there were no rows, and then there is no file. */
+  async finish(): Promise<DataFile | null> {
+    if (this.rows === 0) {
+      await this.abort()
+      return null
+    }
+    const { recordCount, fileSize, metrics, splitOffsets } = this.#encoder.finish()
+    await this.#drain()
+    const writer = this.#writer ?? (await this.#store.writer(this.#spec.uri))
+    const size = await writer.close()
+    if (size !== fileSize)
+      throw new FrazilError('corrupt', 'file-size', `a data file of ${fileSize} bytes was stored with ${size}`)
+    if (this.#run && this.#spec.runPath !== null) this.#run.write(this.#spec.runPath)
+    const visible = metrics.filter(({ fieldId }) => !this.#hidden.has(fieldId))
+    return { path: this.#spec.uri, recordCount, fileSize, metrics: visible, splitOffsets }
+  }
+
+  async abort(): Promise<void> {
+    this.#chunks = []
+    await this.#writer?.abort()
+  }
+
+  async #drain(): Promise<void> {
+    this.#writer ??= await this.#store.writer(this.#spec.uri)
+    const chunks = this.#chunks
+    this.#chunks = []
+    this.#chunkBytes = 0
+    for (const chunk of chunks) {
+      await this.#writer.write(chunk)
+      // At once: the collector would let tens of megabytes pile up. Small arrays have no memory of their own.
+      if (chunk.length >= ownBytes) chunk.buffer.transfer(0)
+    }
+  }
+}
+
+/** Puts the keys of rows into a run, see {@link DataFileWriter.append}. */
+export function addKeys(
+  run: KeyRunBuilder,
+  key: KeySpec,
+  columns: readonly Column[],
+  from: number,
+  to: number,
+  selected: Int32Array | null,
+): void {
+  const read = keyReader(
+    key,
+    key.columns.map((i) => columns[i]),
+  )
+  const width = keyWords(key)
+  const count = selected ? selected.length : to - from
+  const { words, at } = run.reserve(count)
+  for (let i = 0; i < count; i++) read(selected ? selected[i] : from + i, words, at + i * width)
+}
