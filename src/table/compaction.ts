@@ -134,7 +134,7 @@ export class Compaction {
       if (!isAlive(target)) return null
       const { file, runPath, vector } = target
       const run = runPath !== null && width !== null ? KeyRun.open(runPath, width, file.recordCount, false) : null
-      const cold = new ColdFile(file, run, { vector })
+      const cold = new ColdFile(file, run, { vector: vector && { ...vector, bits: vector.bits.slice() } })
       cold.removedAt = removedAt
       return cold
     })

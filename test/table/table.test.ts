@@ -7,12 +7,16 @@ import { after, describe, it } from 'node:test'
 import { SlabPool, seededRandom } from '../../src/base/index.ts'
 import type { Random } from '../../src/base/index.ts'
 import { appendRow, columnOf, isAlive, readRow } from '../../src/data/index.ts'
-import type { Value } from '../../src/data/index.ts'
+import type { Field, Value } from '../../src/data/index.ts'
 import { ParquetReader } from '../../src/format/parquet/index.ts'
+import { lastUpdatedField, rowIdField } from '../../src/iceberg/index.ts'
 import type { DataFile } from '../../src/iceberg/index.ts'
 import {
   ChangeLog,
   ColdFile,
+  Compaction,
+  CompactionThread,
+  Compactions,
   FilePool,
   FileWorkers,
   KeyRun,
@@ -21,7 +25,15 @@ import {
   isPartial,
   keyWords,
 } from '../../src/table/index.ts'
-import type { FrozenRange, HotRange, TableCommit, TableRows, TableWork, WrittenFile } from '../../src/table/index.ts'
+import type {
+  CompactionOutput,
+  FrozenRange,
+  HotRange,
+  TableCommit,
+  TableRows,
+  TableWork,
+  WrittenFile,
+} from '../../src/table/index.ts'
 import { ChangeWriter, TableModel, addRow, keyColumnsOf, keyOf, listed, someChanges } from './history.ts'
 import type { KeyKind, Rows } from './history.ts'
 import { rowText } from './rows.ts'
@@ -33,8 +45,12 @@ let nextSegment = 1_000_000
 const folder = mkdtempSync(join(tmpdir(), 'frazil-table-'))
 const workers = new FileWorkers(1)
 const files = new FilePool(workers.connect())
+const thread = new CompactionThread()
+const compactions = new Compactions(thread.connect())
 after(async () => {
   files.close()
+  compactions.close()
+  await thread.close()
   await workers.close()
   rmSync(folder, { recursive: true })
 })
@@ -46,6 +62,15 @@ const noWork: TableWork = {
   rebuildRun: () => assert.fail('no run is built anew'),
 }
 
+interface LakeFile {
+  readonly file: DataFile
+  readonly runPath: string | null
+  readonly bits: Uint8Array | null
+  /** Row lineage of rows that have none of their own. */
+  readonly firstRowId: bigint
+  readonly dataSequenceNumber: bigint
+}
+
 /** A table, what should be in it, and a lake that only knows what `plan` said. */
 class Lab {
   readonly model: TableModel
@@ -54,7 +79,11 @@ class Lab {
   readonly space: SpillSpace
   readonly log: ChangeLog
   readonly #capacity: number
-  readonly #lake = new Map<string, { file: DataFile; runPath: string | null; bits: Uint8Array | null }>()
+  readonly #lake = new Map<string, LakeFile>()
+  #nextRowId = 0n
+  #sequence = 0n
+  #compacting: { compaction: Compaction; outputs: CompactionOutput[]; written: Promise<readonly DataFile[]> } | null = null
+  readonly #fileLineage = new Map<string, readonly (readonly Value[])[]>()
   readonly #fileRows = new Map<string, readonly (readonly Value[])[]>()
   readonly #runPaths = new Map<string, string | null>()
   readonly #abandoned = new Set<string>()
@@ -235,15 +264,96 @@ class Lab {
     else if (listed(this.model.current).join() !== listed(this.model.at(commit)).join()) assert.equal(this.table.dirty, true)
   }
 
+  /** Begins to rewrite some of the files that the lake has. */
+  beginCompaction(): void {
+    if (this.#compacting) return
+    const chosen = this.table.files.filter((file) => file.committed && file.removedAt === 0 && this.random.below(3) > 0)
+    const sources = chosen.flatMap((file) => {
+      const lineage = this.#lake.get(file.file.path)
+      return lineage ? [{ file, lineage }] : []
+    })
+    if (sources.length === 0) return
+    const compaction = new Compaction(sources)
+    const { liveRows, inputs } = compaction
+    const count = Math.min(liveRows, 1 + this.random.below(3))
+    const outputs = Array.from({ length: count }, (_, i): CompactionOutput => {
+      const uri = `file://${folder}/${this.#name}/${this.#nextFile++}.parquet`
+      const runPath = this.table.keySpec ? join(folder, this.#name, 'runs', `${this.#nextFile}.run`) : null
+      this.#runPaths.set(uri, runPath)
+      return { uri, runPath, rows: Math.floor((liveRows * (i + 1)) / count) - Math.floor((liveRows * i) / count) }
+    })
+    const { fields, keySpec: key } = this.table
+    const written = compactions.compact({
+      warehouse: folder,
+      inputs,
+      outputs,
+      fields,
+      schemaJson: '{}',
+      key,
+      bytesPerSecond: Number.POSITIVE_INFINITY,
+    })
+    this.#compacting = { compaction, outputs, written }
+  }
+
+  /** Brings the rewritten files into the lake and the table. */
+  async endCompaction(): Promise<void> {
+    if (!this.#compacting) return
+    const { compaction, outputs, written } = this.#compacting
+    this.#compacting = null
+    const rewritten = await written
+    const present = new Set(this.table.files.filter((file) => compaction.files.includes(file)))
+    const plan = compaction.plan(outputs, rewritten, present)
+    if (plan.added.length === 0 || [...present].some(({ removedAt }) => removedAt > 0)) return
+    const before = await this.#lineage()
+    const isDirty = this.table.dirty
+    this.#apply(plan)
+    assert.deepEqual(await this.#lineage(), before, 'rows keep their ids and when they were changed')
+    await this.#maybeTransaction()
+    if (this.random.below(3) === 0 && this.#inFlight.length > 0) await this.deliver()
+    const spec = this.table.keySpec
+    const runs = this.table.exchange(compaction.files, compaction.results(spec && keyWords(spec)))
+    assert.deepEqual(runs, spec ? [...present].map(({ file }) => this.#runPaths.get(file.path)) : [])
+    if (!isDirty && this.commit === this.#lakeCommit) assert.equal(this.table.dirty, false, 'nothing to commit has come')
+    await this.checkView()
+    await this.checkFind()
+  }
+
+  /** The live rows of the lake with their row lineage, as text. */
+  async #lineage(): Promise<string[]> {
+    const rows: string[] = []
+    for (const { file, bits, firstRowId, dataSequenceNumber } of this.#lake.values()) {
+      const values = await this.#valuesOf(file.path)
+      let columns = this.#fileLineage.get(file.path)
+      if (!columns) {
+        columns = await this.#read(file.path, [rowIdField, lastUpdatedField])
+        this.#fileLineage.set(file.path, columns)
+      }
+      for (const [position, row] of values.entries()) {
+        if (bits && (bits[position >> 3] & (1 << (position & 7))) !== 0) continue
+        const [id, updated] = columns[position]
+        rows.push(`${rowText(row)} ${rowText([id ?? firstRowId + BigInt(position), updated ?? dataSequenceNumber])}`)
+      }
+    }
+    return rows.sort()
+  }
+
   async #maybeTransaction(): Promise<void> {
     if (this.random.below(2) === 0) await this.transaction(1 + this.random.below(10))
   }
 
   #apply(plan: TableCommit): void {
+    this.#sequence++
     for (const path of plan.removed) assert.ok(this.#lake.delete(path), 'only what the lake has is removed')
     for (const file of plan.added) {
       assert.ok(!this.#lake.has(file.path) && !this.#abandoned.has(file.path), 'a file is added once')
-      this.#lake.set(file.path, { file, runPath: this.#runPaths.get(file.path) ?? null, bits: null })
+      this.#lake.set(file.path, {
+        file,
+        runPath: this.#runPaths.get(file.path) ?? null,
+        bits: null,
+        firstRowId: this.#nextRowId,
+        dataSequenceNumber: this.#sequence,
+      })
+      this.#nextRowId += BigInt(file.recordCount)
     }
     for (const { dataFile, bits, cardinality } of plan.vectors) {
       const entry = this.#lake.get(dataFile) ?? assert.fail('a vector belongs to a file of the lake')
@@ -283,16 +393,21 @@ class Lab {
   async #valuesOf(path: string): Promise<readonly (readonly Value[])[]> {
     const known = this.#fileRows.get(path)
     if (known) return known
+    const rows = await this.#read(path, this.table.fields)
+    this.#fileRows.set(path, rows)
+    return rows
+  }
+
+  async #read(path: string, fields: readonly Field[]): Promise<Value[][]> {
     const bytes = await readFile(path.slice('file://'.length))
     const reader = await ParquetReader.open({
       size: bytes.length,
       read: async (offset, length) => new Uint8Array(bytes.subarray(offset, offset + length)),
     })
     const rows: Value[][] = []
-    for await (const segment of reader.read(this.table.fields, 0, reader.rowCount)) {
+    for await (const segment of reader.read(fields)) {
       for (let row = 0; row < segment.capacity; row++) rows.push(readRow(segment, row))
     }
-    this.#fileRows.set(path, rows)
     return rows
   }
 
@@ -353,6 +468,8 @@ class Lab {
   /** The process died: only the lake is left. */
   async restart(): Promise<void> {
     await this.deliverAll()
+    await this.#compacting?.written
+    this.#compacting = null
     this.close()
     this.table = this.#newTable()
     this.writer = this.#newWriter()
@@ -377,6 +494,7 @@ class Lab {
 
   async end(): Promise<void> {
     await this.deliverAll()
+    await this.endCompaction()
     await this.lakeCommit()
     await this.checkView()
     await this.deliverAll()
@@ -397,8 +515,10 @@ async function live(lab: Lab, steps: number): Promise<void> {
     else if (choice < 57) lab.freeze()
     else if (choice < 67) await lab.deliver()
     else if (choice < 77) await lab.lakeCommit()
-    else if (choice < 88) await lab.checkView()
-    else if (choice < 93) await lab.checkOldView()
+    else if (choice < 81) lab.beginCompaction()
+    else if (choice < 85) await lab.endCompaction()
+    else if (choice < 91) await lab.checkView()
+    else if (choice < 95) await lab.checkOldView()
     else if (choice < 99) await lab.checkFind()
     else await lab.restart()
   }
