@@ -76,6 +76,9 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
   format: ['The result cannot be given in this format yet.'],
   'format-version': ['The table has an Iceberg format version that is not supported here.'],
   'invalid-utf8': ['A text is not UTF-8.'],
+  'key-changed': [
+    "A table's key was changed at the very moment when data files were exchanged. The source starts anew by itself.",
+  ],
   'key-run': ['A key run is malformed. Key runs are rebuilt from the data files.'],
   'key-type': ['Rows cannot be looked up by a column of this type.', '`POST /query`'],
   'lease-contested': ['Several processes start on this lake at the same time.'],
@@ -171,6 +174,10 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
   'table-exists': ['A table exists already.'],
   'table-missing': ['A table is gone from the catalog.'],
   'table-name': ['A name is not `namespace.table`.'],
+  'table-changing': [
+    'A table was truncated, copied anew or given other columns again and again while its files were rewritten.',
+    'Run `frazil optimize` again.',
+  ],
   'table-not-ready': ['The table cannot be read yet; the message says why.'],
   'table-replaced': ['The table was dropped and created again by somebody else.'],
   'table-rewritten': [
@@ -205,6 +212,7 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
   'wrong-origin': ['A web page of another origin sent the request.'],
   'wrong-type': ['A value does not have the type of its column.'],
   'bad-memo': ['What the lake remembers of a Postgres source is malformed.'],
+  'compaction-thread': ['The thread that rewrites data files ended. It is started again; the files stay as they are until then.'],
   'copy-refused': ['Postgres refuses to copy a table.'],
   'data-file': ['A data file cannot be read.'],
   diverged: [

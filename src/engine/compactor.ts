@@ -153,13 +153,13 @@ export class Compactor {
     this.#parts.emit({ type: 'error', kind, code, message, hint: hint ?? null, source, table: fullName(mirrored.source) })
   }
 
-  async #fulfil({ mirrored, resolve, reject }: Wish): Promise<void> {
+  async #fulfil(wish: Wish): Promise<void> {
     try {
       await this.#parts.committer.flush()
-      await this.#optimize(mirrored)
-      resolve()
+      await this.#optimize(wish.mirrored)
+      wish.resolve()
     } catch (error) {
-      reject(asError(error))
+      wish.reject(asError(error))
       if (this.#isFatal(error) && !(error instanceof FrazilError && error.code === 'closed')) throw error
     }
   }
@@ -213,16 +213,23 @@ export class Compactor {
       key: keySpecOf(shape.fields, shape.source.key),
       bytesPerSecond: this.#options.bytesPerSecond,
     })
-    const runs = outputs.flatMap(({ runPath }) => runPath ?? [])
     let isCommitted = false
-    await this.#parts.committer.exclusively(async () => {
-      await this.#whole()
-      const isSame = mirror.live.includes(mirrored) && mirrored.table === table && table.shape === shape
-      if (isSame && !this.#ended.signal.aborted) isCommitted = await this.#commit(mirrored, compaction, outputs, written)
-    })
+    const discard = async (): Promise<void> => {
+      reaper.local(outputs.flatMap(({ runPath }) => runPath ?? []))
+      await store.delete(written.map(({ path }) => path)).catch(() => undefined)
+    }
+    try {
+      await this.#parts.committer.exclusively(async () => {
+        await this.#whole()
+        const isSame = mirror.live.includes(mirrored) && mirrored.table === table && table.shape === shape
+        if (isSame && !this.#ended.signal.aborted) isCommitted = await this.#commit(mirrored, compaction, outputs, written)
+      })
+    } catch (error) {
+      if (isRefusal(error)) await discard()
+      throw error
+    }
     if (!isCommitted) {
-      reaper.local(runs)
-      await store.delete(written.map(({ path }) => path))
+      await discard()
       return false
     }
     const sizeOf = (list: readonly DataFile[]): number => list.reduce((sum, { fileSize }) => sum + fileSize, 0)
@@ -289,6 +296,11 @@ export class Compactor {
     reaper.local([...gone, ...outputs.flatMap(({ uri, runPath }) => (dropped.has(uri) ? (runPath ?? []) : []))])
     return true
   }
+}
+
+/** Whether an error says that a commit has certainly not landed. Otherwise its files may be in use. */
+function isRefusal(error: unknown): boolean {
+  return error instanceof FrazilError && ['config', 'unsupported', 'corrupt'].includes(error.kind)
 }
 
 interface Rated extends RatedFile {

@@ -80,6 +80,10 @@ function logEvent(log: Log, event: EngineEvent): void {
       const { source, position, tables, files, rows, deletes, ms } = event
       return log.info('committed', { source, position, tables, files, rows, deletes, ms: Math.round(ms) })
     }
+    case 'compacted': {
+      const { source, table, filesIn, filesOut, bytesIn, bytesOut, rows, ms } = event
+      return log.info('compacted', { source, table, filesIn, filesOut, bytesIn, bytesOut, rows, ms: Math.round(ms) })
+    }
     case 'staged':
       return log.debug('file staged', { table: event.table, rows: event.rows, bytes: event.bytes, ms: Math.round(event.ms) })
     case 'replaced':

@@ -70,6 +70,9 @@ export const metricTable = {
   frazil_lake_commits_total: ['counter', 'Commits to Iceberg.', ['source']],
   frazil_lake_commit_seconds: ['histogram', 'Duration of a commit to Iceberg.', ['source']],
   frazil_lake_objects_total: ['counter', 'Objects written for commits, data files and metadata.', ['source']],
+  frazil_files_compacted_total: ['counter', 'Data files that were rewritten.', ['source']],
+  frazil_compaction_read_bytes_total: ['counter', 'Bytes of data files that were rewritten.', ['source']],
+  frazil_compaction_written_bytes_total: ['counter', 'Bytes of the data files that took their place.', ['source']],
   frazil_deletes_committed_total: ['counter', 'Rows of data files that commits marked deleted.', ['source']],
   frazil_files_written_total: ['counter', 'Data files written.', ['source']],
   frazil_file_rows_total: ['counter', 'Rows in data files written.', ['source']],
@@ -170,6 +173,11 @@ export class Metrics {
         this.#add('frazil_files_written_total', 1, { source: event.source })
         this.#add('frazil_file_rows_total', event.rows, { source: event.source })
         this.#add('frazil_file_bytes_total', event.bytes, { source: event.source })
+        return
+      case 'compacted':
+        this.#add('frazil_files_compacted_total', event.filesIn, { source: event.source })
+        this.#add('frazil_compaction_read_bytes_total', event.bytesIn, { source: event.source })
+        this.#add('frazil_compaction_written_bytes_total', event.bytesOut, { source: event.source })
         return
       case 'committed':
         this.#add('frazil_lake_commits_total', 1, { source: event.source })
