@@ -181,11 +181,20 @@ export class Mirror {
     const whole = new Set(entering)
     for (const arriving of entering) {
       // The former rows' table has marked in its segments what died since; segments that are read back are new.
-      if (arriving.replaces) yield arriving.held.spill().then(() => undefined)
-      rows += yield* this.#applyLog(arriving.next, commit, arriving.held, hands, (id, error) => {
+      const fail: Sick = (id, error) => {
         whole.delete(arriving)
         sick(id, error)
-      })
+      }
+      if (arriving.replaces) {
+        try {
+          yield hands.insist(() => arriving.held.spill()).then(() => undefined)
+        } catch (error) {
+          if (!isOwnFault(error)) throw error
+          fail(arriving.next.source.id, error)
+          continue
+        }
+      }
+      rows += yield* this.#applyLog(arriving.next, commit, arriving.held, hands, fail)
     }
     this.#held = false
     for (const arriving of whole) if (this.arrivals.get(arriving.next.source.id) === arriving) this.#place(arriving, commit)
@@ -368,8 +377,7 @@ export class Mirror {
       }
       mirrored.source = table.shape.source
     } catch (error) {
-      // Cut short by the end of the pipeline: that is not the table's fault.
-      if (!(error instanceof FrazilError) || error.code === 'closed') throw error
+      if (!isOwnFault(error)) throw error
       sick(log.table, error)
     }
     return rows
@@ -540,6 +548,11 @@ function checkNotRolledBack(name: string, source: SourceTable, iceberg: IcebergT
     table: fullName(source),
     hint: 'Make its newest snapshot current again, or drop the source with frazil drop and copy it anew.',
   })
+}
+
+/** Whether an error is a table's own: not one that hits everything, such as a disk, another process, the end of the pipeline, a fault of ours. */
+function isOwnFault(error: unknown): error is FrazilError {
+  return error instanceof FrazilError && (error.kind === 'corrupt' || error.kind === 'unsupported')
 }
 
 /** Whether applying takes so long that readers do not wait for it. A new shape waits for files. */

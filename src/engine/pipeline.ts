@@ -365,8 +365,12 @@ export class Pipeline implements PipelineHandle {
       while (step.done !== true) {
         // A long transaction: queries and timers get a turn, but nobody sees what is half done.
         if (!finish) this.#applying = new Promise((resolve) => (finish = resolve))
-        await (step.value ?? new Promise((resolve) => setImmediate(resolve)))
-        step = steps.next()
+        let failure: { readonly cause: unknown } | null = null
+        await (step.value ?? new Promise<void>((resolve) => setImmediate(resolve))).catch((cause: unknown) => {
+          failure = { cause }
+        })
+        // Where it was waited for, it is known which table it belongs to.
+        step = failure === null ? steps.next() : steps.throw((failure as { readonly cause: unknown }).cause)
         if (this.#isCutShort()) throw new FrazilError('unavailable', 'closed', 'the engine is closing')
       }
       rows = step.value

@@ -62,24 +62,9 @@ export class RowCompletion {
       const next = this.#complete(change, row, commit)
       if (next > row) yield next - row
       else if (this.#missing === 'room') yield this.#table.room().then((exceed) => void (this.#exceed = exceed))
-      else yield* this.#look(readCells, change, row, upcoming(row))
+      else yield this.#old.look(readCells, change, row, upcoming(row))
       row = next
     }
-  }
-
-  /** What is wrong with a data file is thrown here, where it is known which table it belongs to. */
-  *#look(
-    readCells: ReadCells,
-    change: PartialChange,
-    row: number,
-    upcoming: Iterable<PartialChange>,
-  ): Generator<Promise<void>, void> {
-    let corrupt: FrazilError | null = null
-    yield this.#old.look(readCells, change, row, upcoming).catch((error: unknown) => {
-      if (!(error instanceof FrazilError) || error.kind !== 'corrupt') throw error
-      corrupt = error
-    })
-    if (corrupt !== null) throw corrupt as FrazilError
   }
 
   /** No change is known to come: lets go of what was read ahead. */

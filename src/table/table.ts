@@ -24,7 +24,7 @@ const sliceRows = 16384
 
 /**
  * Work in slices of a few milliseconds: yields the number of rows done since the last time, so that the caller can give other work a
- * turn; or something that has to be waited for before it is asked to go on.
+ * turn; or something that has to be waited for before it is asked to go on. When that is rejected the work is over.
  */
 export type SlicedWork = Generator<number | Promise<void>, void>
 
@@ -40,7 +40,7 @@ export interface TableParts {
   room(): Promise<boolean>
 }
 
-/** What a table asks for while changes are applied; nobody looks at it meanwhile. */
+/** What a table asks for while changes are applied; nobody looks at it meanwhile. What fails is thrown where it is waited for. */
 export interface TableWork {
   /** Writes all rows that are in memory in the middle of source commit `commit`, and resolves when staged files have taken their place. */
   stage(commit: number): Promise<void>
@@ -282,10 +282,18 @@ export class Table {
           this.#strayRuns.push(file.run.path)
         }
         file.run = null
-        if (this.keySpec) file.run = await work.rebuildRun(file.file)
+        try {
+          if (this.keySpec) file.run = await work.rebuildRun(file.file)
+        } catch (error) {
+          next = files.length
+          throw error
+        }
       }
     }
-    await Promise.all(Array.from({ length: Math.min(parallelRebuilds, files.length) }, lane))
+    const lanes = Array.from({ length: Math.min(parallelRebuilds, files.length) }, lane)
+    // Whoever fails, what the others have opened is the table's, which closes it.
+    await Promise.allSettled(lanes)
+    await Promise.all(lanes)
   }
 
   #applySlice(change: Exclude<Change, { type: 'truncate' }>, from: number, to: number, commit: number): void {

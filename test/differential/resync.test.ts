@@ -4,9 +4,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { Client } from 'pg'
+import { FrazilError } from '../../src/base/index.ts'
 import { requestResync, resolveConfig } from '../../src/engine/index.ts'
 import { EventBus, open } from '../../src/index.ts'
 import type { Frazil, TableStatus } from '../../src/index.ts'
+import { SpillSpace } from '../../src/table/index.ts'
 import { checkLake } from '../support/check-lake.ts'
 import { walPosition } from '../support/compare.ts'
 import { startPostgres } from '../support/postgres.ts'
@@ -142,6 +144,49 @@ test(
     const lake = await checkLake(join(folder, 'again', 'lake'))
     assert.equal(lake.get('s.anew'), 10)
     assert.equal(lake.get('s.sick'), 100)
+  },
+)
+
+test(
+  'a full disk holds back a copied table that enters, until there is room, and stops nothing',
+  { timeout: 60_000 },
+  async (t) => {
+    await client.query(
+      'create table roomy (id int primary key, v int); insert into roomy select i, 0 from generate_series(1, 20000) i',
+    )
+    const full = new FrazilError('unavailable', 'disk-full', 'the disk is full')
+    const events = new EventBus()
+    const { mock } = t.mock.method(SpillSpace.prototype, 'write', () => Promise.reject(full))
+    let waits = 0
+    const hasWaited = (): boolean => waits > 0
+    let stops = 0
+    let copies = 0
+    events.on((event) => {
+      if (event.type === 'copied') copies++
+      if (event.type === 'retry' && event.code === 'disk-full') {
+        waits++
+        mock.restore()
+      }
+      if (event.type === 'source' && event.state !== 'streaming') stops++
+    })
+    const engine = await open({ ...settings('roomy', ['roomy']), pipelines: 'inline' }, { events })
+    try {
+      await until('it is ready', async () => (await engine.status()).ready)
+      stops = 0
+      const stop = writer('roomy')
+      // What was changed meanwhile goes to disk when the table enters; now and then nothing was.
+      for (let resyncs = 1; !hasWaited() && resyncs <= 20; resyncs++) {
+        await engine.table('s.roomy').resync()
+        await until('it was copied', async () => copies === resyncs + 1)
+        await settled(engine, 'roomy')
+      }
+      await stop()
+      assert.ok(hasWaited())
+      assert.equal(stops, 0)
+      await same(engine, 'roomy')
+    } finally {
+      await engine.close()
+    }
   },
 )
 

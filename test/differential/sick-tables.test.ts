@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -87,3 +87,52 @@ for (const when of ['copied', 'streamed'] as const) {
     },
   )
 }
+
+test(
+  'a table whose files cannot be read for its new key stops and says why, the healthy one goes on',
+  { timeout: 60_000 },
+  async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'frazil-sick-'))
+    const warehouse = join(folder, 'lake')
+    for (const name of ['sick_key', 'well_key']) {
+      await client.query(`CREATE TABLE ${name} (id int, other int NOT NULL, CONSTRAINT ${name}_pkey PRIMARY KEY (id))`)
+      await client.query(`INSERT INTO ${name} SELECT i, i FROM generate_series(1, 100) i`)
+    }
+    const engine = await open({
+      warehouse,
+      local: join(folder, 'local'),
+      memory: '64MB',
+      sources: {
+        shop: {
+          type: 'postgres',
+          url: server.url,
+          tables: ['public.sick_key', 'public.well_key'],
+          slot: 'sick_key',
+          publication: 'sick_key',
+        },
+      },
+    })
+    try {
+      await engine.query('SELECT 1', { wait: 'now' })
+      await engine.flush()
+      const data = (await readdir(warehouse, { recursive: true })).filter((path) => /sick_key.*\.parquet$/.test(path))
+      assert.ok(data.length > 0)
+      for (const path of data) await writeFile(join(warehouse, path), 'not a data file any more')
+      await client.query(
+        `BEGIN; ALTER TABLE sick_key DROP CONSTRAINT sick_key_pkey, ADD PRIMARY KEY (other); UPDATE sick_key SET id = 0 WHERE other = 7;
+       UPDATE well_key SET other = 0 WHERE id = 7; COMMIT`,
+      )
+      await client.query('INSERT INTO well_key VALUES (101, 101)')
+      const wait = { shop: await walPosition(client) }
+      const answer = await engine.query('SELECT count(*)::integer, sum(other)::integer FROM shop.well_key', { wait })
+      assert.deepEqual(answer.rows, [[101, 5050 - 7 + 101]])
+      const health = (await engine.status()).tables.map(({ table, health }) => `${table} ${health}`)
+      assert.deepEqual(health.sort(), ['sick_key detached', 'well_key streaming'])
+      await engine.flush()
+    } finally {
+      await engine.close()
+      await client.query(`SELECT pg_drop_replication_slot('sick_key')`)
+      await rm(folder, { recursive: true, force: true })
+    }
+  },
+)
