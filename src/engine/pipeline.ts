@@ -32,6 +32,7 @@ import { OpenViews } from './open-views.ts'
 import { Recopies } from './recopies.ts'
 import { Room } from './room.ts'
 import { SchemaPolicy } from './schema-policy.ts'
+import { sourceState } from './state-record.ts'
 import { Visibility } from './visibility.ts'
 import { noWork } from './table-work.ts'
 import type { Sick, Work } from './table-work.ts'
@@ -217,17 +218,8 @@ export class Pipeline implements PipelineHandle {
     for (const location of record.copying) await deleteAll(this.#parts.store, location)
     await this.#mirror.recover(record)
     if (record.position !== null) this.#visible.advance(0, record.position)
-    const again = record.again ?? []
-    for (const name of again) this.#mirror.arrivals.again.add(name)
-    return {
-      position: record.position,
-      memo: record.memo,
-      tables: record.tables,
-      detached: record.detached.filter((table) => !again.includes(fullName(table))).map(({ id }) => id),
-      again: [...record.tables.map(({ table }) => table), ...record.detached]
-        .filter((table) => again.includes(fullName(table)))
-        .map(({ namespace, name }) => ({ namespace, name })),
-    }
+    for (const name of record.again ?? []) this.#mirror.arrivals.again.add(name)
+    return sourceState(record)
   }
 
   // ---- intake --------------------------------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 import { FrazilError } from '../base/index.ts'
 import type { Position, SourceTable } from '../data/index.ts'
+import type { SourceState } from '../source/index.ts'
+import { fullName } from './mirrored-table.ts'
 
 /**
  * What the lake remembers of a source, beside the tables: written by compare-and-set in the same transaction as they are. JSON
@@ -38,6 +40,19 @@ export function sourceStateKey(source: string): string {
 
 export function emptyRecord(source: string, type: string): SourceRecord {
   return { format: 1, source, type, position: null, memo: null, tables: [], detached: [], copying: [] }
+}
+
+/** What a source is told of it. A detached table that is to be copied again is no longer held back. */
+export function sourceState({ position, memo, tables, detached, again = [] }: SourceRecord): SourceState {
+  return {
+    position,
+    memo,
+    tables,
+    detached: detached.filter((table) => !again.includes(fullName(table))).map(({ id }) => id),
+    again: [...tables.map(({ table }) => table), ...detached]
+      .filter((table) => again.includes(fullName(table)))
+      .map(({ namespace, name }) => ({ namespace, name })),
+  }
 }
 
 /** Throws `config` for a record of a newer version, `corrupt` for anything else that is not one. */
