@@ -25,7 +25,7 @@ export interface ArrivalsParts {
   /** What tables and the logs of changes share. */
   readonly memory: ChangeLogParts
   readonly emit: (event: EngineEvent) => void
-  readonly openFile: (iceberg: IcebergTable, shape: TableShape, folder: string) => { writer: FileWriter; runPath: string | null }
+  readonly openFile: (iceberg: IcebergTable, shape: TableShape, folder: string) => FileWriter
 }
 
 /** Rows of a copy between two events that tell of it. */

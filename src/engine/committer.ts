@@ -417,30 +417,30 @@ export class Committer {
     const { source, iceberg } = mirrored
     const { clock, mirror } = this.#parts
     const started = clock.monotonic()
-    const { writer, runPath } = mirror.openFile(iceberg, table.shape)
+    const writer = mirror.openFile(iceberg, table.shape, { atOnce: true })
     const parts = frozen.parts.map(({ segment, from, to }) => ({ segment: segment.share(), from, to }))
     // The table may be closed meanwhile; the worker reads on.
     for (const { segment } of frozen.parts) segment.pin()
-    let file
+    let written
     try {
       await writer.append(parts, frozen.commit)
-      file = await writer.finish()
+      written = await writer.finish()
     } catch (error) {
       await writer.abort().catch(() => undefined)
       throw error
     } finally {
       for (const { segment } of frozen.parts) segment.unpin()
     }
-    // Detached meanwhile: the file is an orphan, and its rows were given up.
+    // Detached meanwhile: the files are orphans, and their rows were given up.
     if (mirrored.table !== table) return
-    table.written(range, { file, runPath })
-    if (!file) return
+    table.written(range, written)
+    if (written.files.length === 0) return
     this.#parts.emit({
       type: 'staged',
       source: this.#options.source,
       table: fullName(source),
-      rows: file.recordCount,
-      bytes: file.fileSize,
+      rows: written.files.reduce((sum, { file }) => sum + file.recordCount, 0),
+      bytes: written.files.reduce((sum, { file }) => sum + file.fileSize, 0),
       ms: clock.monotonic() - started,
     })
   }

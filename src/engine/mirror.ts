@@ -71,7 +71,10 @@ export class Mirror {
   constructor(parts: MirrorParts) {
     this.#parts = parts
     this.#open = new OpenTransactions(parts.memory)
-    this.arrivals = new Arrivals({ ...parts, openFile: (iceberg, shape, folder) => this.openFile(iceberg, shape, folder) })
+    this.arrivals = new Arrivals({
+      ...parts,
+      openFile: (iceberg, shape, folder) => this.openFile(iceberg, shape, { folder, atOnce: false }),
+    })
   }
 
   get tables(): Iterable<MirroredTable> {
@@ -237,24 +240,25 @@ export class Mirror {
     return [...this.arrivals.folders, ...fresh, ...joined.flatMap(({ copiedTo }) => copiedTo ?? [])]
   }
 
-  /** A new data file of a table and, for keyed tables, where its key run goes. */
+  /** Takes rows for new data files of a table: with one `append` or with several. */
   openFile(
     iceberg: IcebergTable,
     { source, fields }: TableShape,
-    folder = `${iceberg.location}/data`,
-  ): { writer: FileWriter; runPath: string | null } {
+    { folder = `${iceberg.location}/data`, atOnce }: { readonly folder?: string; readonly atOnce: boolean },
+  ): FileWriter {
     const uri = `${folder}/${this.#parts.random.uuid()}.parquet`
     const key = keySpecOf(fields, source.key)
     const runPath = key ? runPathOf(this.#parts.local, iceberg.uuid, uri, keyTag(key, fields)) : null
-    const writer = this.#parts.files.open({
+    return this.#parts.files.open({
       warehouse: this.#parts.warehouse,
       uri,
       fields,
       schemaJson: encodeJson(schemaToJson({ ...iceberg.schema, fields })),
       key,
       runPath,
+      layout: iceberg.layoutFor(fields),
+      atOnce,
     })
-    return { writer, runPath }
   }
 
   // ---- changes -------------------------------------------------------------------------------------------------------------

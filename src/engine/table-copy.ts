@@ -1,17 +1,11 @@
 import type { Segment, SourceTable } from '../data/index.ts'
-import type { DataFile } from '../iceberg/index.ts'
-import type { FileWriter } from '../table/index.ts'
+import type { FileWriter, WrittenFile } from '../table/index.ts'
 
 /** A copied file is closed at either bound; both keep the key run that is sorted in memory small. */
 const maxFileRows = 2 << 20
 const maxFileBytes = 256 << 20
 /** Segments of which rows are held back for a fuller part: one for each connection that a source may copy by. */
 const maxOpenParts = 16
-
-export interface CopiedFile {
-  readonly file: DataFile
-  readonly runPath: string | null
-}
 
 interface Part {
   readonly segment: Segment
@@ -29,20 +23,20 @@ export class TableCopy {
   readonly estimatedRows: number | null
   /** By the monotonic clock, in milliseconds. */
   readonly startedAt: number
-  readonly #openFile: () => { writer: FileWriter; runPath: string | null }
-  #current: { writer: FileWriter; runPath: string | null; rows: number; bytes: number } | null = null
+  readonly #openFile: () => FileWriter
+  #current: { writer: FileWriter; rows: number; bytes: number } | null = null
   /** Rows that came but were not handed to a worker: consecutive rows of a segment, pinned. */
   readonly #parts = new Map<Segment, Part>()
   #work: Promise<void> = Promise.resolve()
   #failed: Error | null = null
-  readonly #files: CopiedFile[] = []
+  readonly #files: WrittenFile[] = []
   #closedBytes = 0
   rows = 0
 
   constructor(
     source: SourceTable,
     about: { readonly estimatedRows: number | null; readonly startedAt: number },
-    openFile: () => { writer: FileWriter; runPath: string | null },
+    openFile: () => FileWriter,
   ) {
     this.source = source
     this.estimatedRows = about.estimatedRows
@@ -86,7 +80,7 @@ export class TableCopy {
     this.#work = this.#work
       .then(async () => {
         if (this.#failed) return
-        const current = this.#current ?? { ...this.#openFile(), rows: 0, bytes: 0 }
+        const current = this.#current ?? { writer: this.#openFile(), rows: 0, bytes: 0 }
         this.#current = current
         const { rows, bytes } = await current.writer.append([{ segment: part.segment.share(), from: part.from, to: part.to }], 0)
         current.rows = rows
@@ -100,7 +94,7 @@ export class TableCopy {
   }
 
   /** Resolves with the staged files when every row that came is in one. */
-  async finish(): Promise<readonly CopiedFile[]> {
+  async finish(): Promise<readonly WrittenFile[]> {
     this.handOver()
     await this.#work
     if (!this.#failed) await this.#closeFile()
@@ -121,7 +115,7 @@ export class TableCopy {
     this.#current = null
     if (!current) return
     this.#closedBytes += current.bytes
-    const file = await current.writer.finish()
-    if (file) this.#files.push({ file, runPath: current.runPath })
+    const { files } = await current.writer.finish()
+    this.#files.push(...files)
   }
 }

@@ -25,6 +25,14 @@ export type { TableParts } from './commit.ts'
 export { deletionVectorFile, readDeletionVector } from './deletion-vectors.ts'
 export { lastUpdatedField, rowIdField } from './row-lineage.ts'
 export { schemaToJson } from './schema-json.ts'
-export { parsePartition, parseSort } from './layout/index.ts'
-export type { FileLayout, LayoutRequest, PartitionExpression, SortExpression } from './layout/index.ts'
+export { parsePartition, parseSort, resultType, singleValueAt, transformColumn } from './layout/index.ts'
+export type {
+  FileLayout,
+  LayoutRequest,
+  PartitionExpression,
+  PartitionValues,
+  SortExpression,
+  SortKey,
+  TransformedValues,
+} from './layout/index.ts'
 export { containsCommit, createTable, loadTable, withLayout } from './table.ts'

@@ -1,10 +1,11 @@
 import { FrazilError } from '../base/index.ts'
 import type { Column, Field, SharedSegment } from '../data/index.ts'
 import { ParquetEncoder } from '../format/parquet/index.ts'
+import type { ParquetEncoderOptions } from '../format/parquet/index.ts'
 import type { DataFile } from '../iceberg/index.ts'
 import { openStore } from '../storage/index.ts'
 import type { ObjectStore, ObjectWriter } from '../storage/index.ts'
-import type { FileSpec } from './file-messages.ts'
+import type { DataFileSpec } from './file-messages.ts'
 import { keyReader, keyWords } from './key-codec.ts'
 import type { KeySpec } from './key-codec.ts'
 import { KeyRunBuilder } from './key-run.ts'
@@ -20,7 +21,7 @@ const createdBy = 'frazil'
 
 /** One data file being written, with its key run. For the threads that write files. */
 export class DataFileWriter {
-  readonly #spec: FileSpec
+  readonly #spec: DataFileSpec
   readonly #store: ObjectStore
   readonly #encoder: ParquetEncoder
   readonly #run: KeyRunBuilder | null
@@ -32,8 +33,11 @@ export class DataFileWriter {
   /** Bytes encoded so far. */
   bytes = 0
 
-  /** @param hidden columns after those of the table, which readers of the table do not see: nothing is said of them in the metrics */
-  constructor(spec: FileSpec, hidden: readonly Field[] = []) {
+  /**
+   * @param hidden columns after those of the table, which readers of the table do not see: nothing is said of them in the metrics
+   * @param limits bounds of what is kept in memory, where the usual ones are too much
+   */
+  constructor(spec: DataFileSpec, hidden: readonly Field[] = [], limits: Partial<ParquetEncoderOptions> = {}) {
     this.#spec = spec
     this.#store = openStore(spec.warehouse)
     this.#encoder = new ParquetEncoder({
@@ -41,6 +45,7 @@ export class DataFileWriter {
       rowGroupRows,
       createdBy,
       keyValues: { 'iceberg.schema': spec.schemaJson },
+      ...limits,
       emit: (bytes) => {
         this.#chunks.push(bytes)
         this.#chunkBytes += bytes.length

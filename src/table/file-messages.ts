@@ -1,11 +1,11 @@
 import type { ErrorMessage } from '../base/index.ts'
 import type { Field, SharedPart } from '../data/index.ts'
-import type { DataFile } from '../iceberg/index.ts'
+import type { DataFile, FileLayout } from '../iceberg/index.ts'
 import type { Cells, WantedCells } from './cell-reader.ts'
 import type { KeySpec } from './key-codec.ts'
 
-/** How a data file is to be written. Plain data: it travels to a file worker. */
-export interface FileSpec {
+/** How a data file is to be written. */
+export interface DataFileSpec {
   /** Warehouse that the file belongs to, for `openStore`. */
   readonly warehouse: string
   readonly uri: string
@@ -15,6 +15,30 @@ export interface FileSpec {
   readonly key: KeySpec | null
   /** Where the key run goes on local disk; null for tables without a key. */
   readonly runPath: string | null
+}
+
+/** How rows are to be written, in one data file or several. Plain data: it travels to a file worker. */
+export interface FileSpec extends DataFileSpec {
+  /** Of partitions after the first one the names are made of `uri` and `runPath`. */
+  readonly layout: FileLayout
+  /** Whether all rows come with one `append`. */
+  readonly atOnce: boolean
+}
+
+export interface WrittenFile {
+  readonly file: DataFile
+  readonly runPath: string | null
+}
+
+/** What rows have become. */
+export interface WrittenFiles {
+  /** None when no row was alive. */
+  readonly files: readonly WrittenFile[]
+  /**
+   * By the number of a row among those that were alive: its position, counted through all files; null when every row stayed where it
+   * was. Only of rows that came at once.
+   */
+  readonly placement: Uint32Array | null
 }
 
 /** Main or pipeline thread → file worker. One file's messages arrive in order; several files may be open. */
@@ -53,7 +77,7 @@ export type FileAnswer =
       readonly ok: true
       readonly rows: number
       readonly bytes: number
-      readonly written: DataFile | null
+      readonly written: WrittenFiles | null
       readonly cells?: readonly Cells[]
     }
   | { readonly file: number; readonly ok: false; readonly error: ErrorMessage }

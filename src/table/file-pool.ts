@@ -2,9 +2,8 @@ import { Worker, MessageChannel } from 'node:worker_threads'
 import type { MessagePort } from 'node:worker_threads'
 import { AssertionError, FrazilError, errorFromMessage } from '../base/index.ts'
 import type { Field, SharedPart } from '../data/index.ts'
-import type { DataFile } from '../iceberg/index.ts'
 import type { Cells, WantedCells } from './cell-reader.ts'
-import type { FileAnswer, FileRequest, FileSpec } from './file-messages.ts'
+import type { FileAnswer, FileRequest, FileSpec, WrittenFiles } from './file-messages.ts'
 import type { KeySpec } from './key-codec.ts'
 
 /** The threads that write data files. One set for the process; each pipeline gets a port to every thread. */
@@ -49,12 +48,12 @@ interface Lane {
   readonly due: Waiting[]
 }
 
-/** A data file being written by a file worker. */
+/** Rows being written by a file worker. */
 export interface FileWriter {
   /** Resolves when the rows are encoded: their segments are not needed any more. `bytes`: encoded size so far. */
   append(parts: readonly SharedPart[], commit: number): Promise<{ rows: number; bytes: number }>
-  /** Resolves when the file (and its key run) is durable; null when it had no rows and does not exist. */
-  finish(): Promise<DataFile | null>
+  /** Resolves when the files (and their key runs) are durable. */
+  finish(): Promise<WrittenFiles>
   abort(): Promise<void>
 }
 
@@ -94,7 +93,7 @@ export class FilePool {
     lane.port.postMessage({ op: 'open', file, spec } satisfies FileRequest)
     return {
       append: async (parts, commit) => this.#ask(lane, { op: 'append', file, parts, commit }),
-      finish: async () => (await this.#ask(lane, { op: 'finish', file })).written,
+      finish: async () => (await this.#ask(lane, { op: 'finish', file })).written ?? { files: [], placement: null },
       abort: async () => {
         await this.#ask(lane, { op: 'abort', file })
       },

@@ -1,14 +1,12 @@
 import type { MessagePort } from 'node:worker_threads'
 import { FrazilError, asError, errorToMessage } from '../base/index.ts'
-import { isAlive } from '../data/index.ts'
-import type { SharedSegment } from '../data/index.ts'
 import { ParquetReader } from '../format/parquet/index.ts'
-import type { DataFile } from '../iceberg/index.ts'
 import { openStore } from '../storage/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
 import { CellReader, buffersOf } from './cell-reader.ts'
-import { DataFileWriter, addKeys } from './data-file-writer.ts'
-import type { FileAnswer, FileRequest } from './file-messages.ts'
+import { addKeys } from './data-file-writer.ts'
+import type { FileAnswer, FileRequest, WrittenFiles } from './file-messages.ts'
+import { LaidOutFiles } from './laid-out-files.ts'
 import { keyWords } from './key-codec.ts'
 import type { KeySpec } from './key-codec.ts'
 import { KeyRunBuilder } from './key-run.ts'
@@ -23,7 +21,7 @@ const cellReader = new CellReader()
  * somebody waits for those.
  */
 export function serveFiles(port: MessagePort): void {
-  const open = new Map<number, DataFileWriter | Error>()
+  const open = new Map<number, LaidOutFiles | Error>()
   let turn: Promise<void> = Promise.resolve()
   port.on('message', (request: FileRequest) => {
     if (request.op === 'cells') {
@@ -37,7 +35,8 @@ export function serveFiles(port: MessagePort): void {
       } catch (thrown) {
         answer = { file: request.file, ok: false, error: errorToMessage(thrown) }
       }
-      if (answer) port.postMessage(answer)
+      const placement = answer?.ok === true ? answer.written?.placement : null
+      if (answer) port.postMessage(answer, placement ? [placement.buffer as ArrayBuffer] : [])
     })
   })
 }
@@ -55,11 +54,11 @@ async function readCells(port: MessagePort, request: CellsRequest): Promise<void
 }
 
 async function serve(
-  open: Map<number, DataFileWriter | Error>,
+  open: Map<number, LaidOutFiles | Error>,
   request: Exclude<FileRequest, CellsRequest>,
 ): Promise<FileAnswer | null> {
   const { file } = request
-  const done = (rows: number, bytes: number, written: DataFile | null = null): FileAnswer => ({
+  const done = (rows: number, bytes: number, written: WrittenFiles | null = null): FileAnswer => ({
     file,
     ok: true,
     rows,
@@ -68,7 +67,7 @@ async function serve(
   })
   if (request.op === 'open') {
     try {
-      open.set(file, new DataFileWriter(request.spec))
+      open.set(file, new LaidOutFiles(request.spec))
     } catch (thrown) {
       // Said in answer to the next request: this one has none.
       open.set(file, asError(thrown))
@@ -87,8 +86,7 @@ async function serve(
     throw current
   }
   if (request.op === 'append') {
-    for (const { segment, from, to } of request.parts)
-      await current.append(segment, from, to, aliveRows(segment, from, to, request.commit))
+    await current.append(request.parts, request.commit)
     return done(current.rows, current.bytes)
   }
   if (request.op === 'abort') {
@@ -97,23 +95,11 @@ async function serve(
   }
   try {
     const written = await current.finish()
-    return done(current.rows, written?.fileSize ?? 0, written)
+    return done(current.rows, current.bytes, written)
   } catch (error) {
     await current.abort().catch(() => undefined)
     throw error
   }
-}
-
-/** The rows of [from, to) alive at `commit`; null when all are. */
-function aliveRows(segment: SharedSegment, from: number, to: number, commit: number): Int32Array | null {
-  if (!segment.deletedAt) return null
-  let dead = 0
-  for (let row = from; row < to; row++) if (!isAlive(segment, row, commit)) dead++
-  if (dead === 0) return null
-  const rows = new Int32Array(to - from - dead)
-  let count = 0
-  for (let row = from; row < to; row++) if (isAlive(segment, row, commit)) rows[count++] = row
-  return rows
 }
 
 async function rebuildRun(store: ObjectStore, request: Extract<FileRequest, { op: 'rebuild' }>): Promise<number> {

@@ -198,7 +198,10 @@ export class HotRange {
     for (const { segment } of this.#segments) segment.seal()
   }
 
-  /** Positions in the written file of rows that have died since {@link frozenAt}, by the commits that killed them, ascending. */
+  /**
+   * Rows that have died since {@link frozenAt}, by the commits that killed them, ascending. They are numbered among the rows that were
+   * alive then.
+   */
   racingDeletes(): { commit: number; positions: Uint32Array }[] {
     if (this.racing === 0) return []
     const counts = new Map<number, number>()

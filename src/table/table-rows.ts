@@ -116,10 +116,11 @@ export class HeldRows {
     return this.#ranges.includes(range)
   }
 
-  /** A range has become a file (null: none of its rows was alive), which has no deletes but those at {@link commit} and before. */
-  written(range: HotRange, file: ColdFile | null): void {
+  /** A range has become files, which have no deletes but those at {@link commit} and before. */
+  written(range: HotRange, files: readonly ColdFile[]): void {
     this.#ranges = this.#ranges.filter((other) => other !== range)
-    if (file && file.deleted < file.rows) this.#files = [...this.#files, { file, deleted: file.lendBits() }]
+    const live = files.filter((file) => file.deleted < file.rows)
+    this.#files = [...this.#files, ...live.map((file) => ({ file, deleted: file.lendBits() }))]
   }
 
   view(): TableRows {

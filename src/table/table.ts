@@ -4,6 +4,7 @@ import type { Change, Column, Field, Segment, SourceTable, TableKey } from '../d
 import type { DataFile } from '../iceberg/index.ts'
 import type { ChangeLog } from './change-log.ts'
 import { ColdFile } from './cold-file.ts'
+import type { WrittenFiles } from './file-messages.ts'
 import { HotRange } from './hot-range.ts'
 import type { RangePart } from './hot-range.ts'
 import { keyReader, keySpecOf, keyTag, keyWords, mixWords } from './key-codec.ts'
@@ -60,13 +61,6 @@ export interface FrozenRange {
   readonly commit: number
 }
 
-/** What a file worker made of a frozen range or a copy. */
-export interface WrittenFile {
-  /** Null when no row was alive. */
-  readonly file: DataFile | null
-  readonly runPath: string | null
-}
-
 /**
  * The live state of one table: hot ranges, data files, and the deletes of both. It has one owner, does no I/O but reading key
  * runs, and knows neither where changes come from nor how commits are made.
@@ -82,7 +76,7 @@ export class Table {
   /** Oldest first; the last one takes rows. */
   #ranges: HotRange[]
   /** Frozen ranges whose files are written but whose elders' are not: published in order. */
-  readonly #written = new Map<HotRange, WrittenFile>()
+  readonly #written = new Map<HotRange, WrittenFiles>()
   /** Oldest first. */
   #files: ColdFile[] = []
   /** Key runs by a key that the table does not have any more. */
@@ -440,8 +434,8 @@ export class Table {
       .map((range) => ({ range, frozen: { parts: range.parts, commit: range.frozenAt } }))
   }
 
-  /** Puts a written file in the place of its frozen range, when those before it have theirs. Frees the range's memory. */
-  written(range: HotRange, written: WrittenFile): void {
+  /** Puts written files in the place of their frozen range, when those before it have theirs. Frees the range's memory. */
+  written(range: HotRange, written: WrittenFiles): void {
     assert(this.#ranges.includes(range) && range.since > 0, 'a frozen range of this table')
     this.#written.set(range, written)
     for (;;) {
@@ -453,25 +447,24 @@ export class Table {
     }
   }
 
-  #publish(range: HotRange, { file, runPath }: WrittenFile): void {
+  #publish(range: HotRange, { files, placement }: WrittenFiles): void {
     this.#ranges.shift()
-    if (file) {
+    const cold = files.map(({ file, runPath }) => {
       const run = runPath && this.keySpec ? KeyRun.open(runPath, keyWords(this.keySpec), file.recordCount, false) : null
-      const cold = new ColdFile(file, run, { since: range.since })
-      cold.removedAt = range.discardedAt
-      let isHeld = this.#held?.has(range)
-      for (const { commit, positions } of range.racingDeletes()) {
-        if (isHeld && this.#held && commit > this.#held.commit) {
-          this.#held.written(range, cold)
-          isHeld = false
-        }
-        for (const position of positions) cold.delete(position, commit)
+      const written = new ColdFile(file, run, { since: range.since })
+      written.removedAt = range.discardedAt
+      return written
+    })
+    let isHeld = this.#held?.has(range)
+    for (const { commit, positions } of range.racingDeletes()) {
+      if (isHeld && this.#held && commit > this.#held.commit) {
+        this.#held.written(range, cold)
+        isHeld = false
       }
-      if (isHeld) this.#held?.written(range, cold)
-      this.#files.push(cold)
-    } else {
-      this.#held?.written(range, null)
+      deletePlaced(cold, placement, positions, commit)
     }
+    if (isHeld) this.#held?.written(range, cold)
+    this.#files.push(...cold)
     range.release()
   }
 
@@ -589,5 +582,16 @@ export class Table {
     for (const file of this.#files) file.run?.close()
     this.#ranges = []
     this.#files = []
+  }
+}
+
+/** Deletes rows of a range that has become several files: `ranks` number its rows as they were. */
+function deletePlaced(files: readonly ColdFile[], placement: Uint32Array | null, ranks: Uint32Array, commit: number): void {
+  const places = placement ? ranks.map((rank) => placement[rank]).sort() : ranks
+  let file = 0
+  let first = 0
+  for (const place of places) {
+    while (place >= first + files[file].rows) first += files[file++].rows
+    files[file].delete(place - first, commit)
   }
 }

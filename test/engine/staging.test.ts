@@ -33,13 +33,13 @@ test('a stage that needs several attempts takes no rows of later source commits 
       if (++attempts === 1) throw new FrazilError('unavailable', 'disk-full', 'no room')
       return { rows: 0, bytes: 0 }
     },
-    finish: async () => null,
+    finish: async () => ({ files: [], placement: null }),
     abort: async () => undefined,
   }
   // Meanwhile source commit 1 ends, and another one is applied.
   const clock = { ...systemClock, sleep: async () => insert(2) }
   // All that staging asks for.
-  const parts = { clock, mirror: { openFile: () => ({ writer, runPath: null }) }, emit: () => undefined }
+  const parts = { clock, mirror: { openFile: () => writer }, emit: () => undefined }
   const options = { source: 's', sourceType: 'postgres', epoch: 1, everyMs: 1000, snapshotAgeMs: 1000 }
   const committer = new Committer(options, parts as unknown as CommitterParts)
   insert(1)

@@ -10,7 +10,7 @@ import type { Field } from '../../src/data/index.ts'
 import { FilePool, KeyRun, keySpecOf } from '../../src/table/index.ts'
 import { serveFiles } from '../../src/table/file-worker.ts'
 import { keyReader } from '../../src/table/key-codec.ts'
-import { field, segmentWith } from './rows.ts'
+import { field, noLayout, segmentWith } from './rows.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'frazil-files-'))
 const { port1, port2 } = new MessageChannel()
@@ -29,7 +29,16 @@ let nextFile = 1
 function newFile(options: { fields?: readonly Field[]; runPath?: string; warehouse?: string } = {}) {
   const { warehouse = folder, runPath = join(folder, 'runs', `${nextFile}.run`) } = options
   const uri = `file://${warehouse}/data/${nextFile++}.parquet`
-  const writer = files.open({ warehouse, uri, fields: options.fields ?? fields, schemaJson: '{}', key, runPath })
+  const writer = files.open({
+    warehouse,
+    uri,
+    fields: options.fields ?? fields,
+    schemaJson: '{}',
+    key,
+    runPath,
+    layout: noLayout,
+    atOnce: false,
+  })
   return { writer, uri, runPath }
 }
 
@@ -55,7 +64,7 @@ describe('file pool', () => {
     assert.equal((await first).rows, 5)
     assert.equal((await second).rows, 12)
     await bad.writer.abort()
-    assert.equal((await good.writer.finish())?.recordCount, 12)
+    assert.equal((await good.writer.finish()).files[0].file.recordCount, 12)
   })
 
   it('leaves nothing of a file that could not be finished', async () => {
@@ -73,7 +82,7 @@ describe('file pool', () => {
 
   it('writes no file without rows, and none that was aborted', async () => {
     const empty = newFile()
-    assert.equal(await empty.writer.finish(), null)
+    assert.deepEqual((await empty.writer.finish()).files, [])
     const aborted = newFile()
     await aborted.writer.append([part(3)], 1)
     await aborted.writer.abort()
@@ -85,7 +94,7 @@ describe('file pool', () => {
   it('rebuilds a key run as it was written', async () => {
     const { writer, uri, runPath } = newFile()
     await writer.append([part(60, 7), part(60, 1000), part(60, -500)], 1)
-    const file = (await writer.finish()) ?? assert.fail('has rows')
+    const [{ file }] = (await writer.finish()).files
     const rebuilt = `${runPath}.again`
     assert.ok(key)
     await files.rebuildRun({ warehouse: folder, uri, fileSize: file.fileSize, fields, key, runPath: rebuilt })
@@ -119,6 +128,8 @@ describe('file pool', () => {
       schemaJson: '{}',
       key: null,
       runPath: null,
+      layout: noLayout,
+      atOnce: false,
     })
     const due = writer.append([part(3)], 1)
     closing.close()

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
-import type { SlabPool } from '../../src/base/index.ts'
+import type { Random, SlabPool } from '../../src/base/index.ts'
 import { Segment, appendRow } from '../../src/data/index.ts'
 import type { Field, Type, Value } from '../../src/data/index.ts'
+import { resultType } from '../../src/iceberg/index.ts'
+import type { FileLayout } from '../../src/iceberg/index.ts'
 
 let nextId = 1
 
@@ -28,4 +30,34 @@ export function rowText(row: readonly Value[]): string {
   return JSON.stringify(row, (_key, value: unknown) =>
     typeof value === 'bigint' ? `${value}n` : Object.is(value, -0) ? '-0' : value,
   )
+}
+
+export const noLayout: FileLayout = { specId: 0, partition: [], sortOrderId: 0, sort: [] }
+
+/** Partitions and sort orders by any columns, as often as not none. */
+export function anyLayout(fields: readonly Field[], random: Random): FileLayout {
+  const columns = fields.flatMap(({ type }, column) => (resultType({ kind: 'identity' }, type) === null ? [] : [column]))
+  const some = <T>(make: (column: number) => T): T[] =>
+    Array.from({ length: [0, 0, 1, 2][random.below(4)] }, () => make(columns[random.below(columns.length)]))
+  const transformOf = (column: number) => {
+    const fitting = [
+      { kind: 'identity' },
+      { kind: 'bucket', buckets: 3 },
+      { kind: 'truncate', width: 2 },
+      { kind: 'void' },
+    ] as const
+    const candidates = fitting.filter((transform) => resultType(transform, fields[column].type) !== null)
+    return candidates[random.below(candidates.length)]
+  }
+  return {
+    specId: 1,
+    partition: some((column) => ({ column, transform: transformOf(column) })),
+    sortOrderId: 1,
+    sort: some((column) => ({
+      column,
+      transform: transformOf(column),
+      descending: random.below(2) === 0,
+      nullsFirst: random.below(2) === 0,
+    })),
+  }
 }

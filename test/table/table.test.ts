@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { after, describe, it } from 'node:test'
 import { SlabPool, seededRandom } from '../../src/base/index.ts'
 import type { Random } from '../../src/base/index.ts'
@@ -27,16 +27,16 @@ import {
 } from '../../src/table/index.ts'
 import type {
   CompactionOutput,
+  FileWriter,
   FrozenRange,
   HotRange,
   TableCommit,
   TableRows,
   TableWork,
-  WrittenFile,
 } from '../../src/table/index.ts'
 import { ChangeWriter, TableModel, addRow, keyColumnsOf, keyOf, listed, someChanges } from './history.ts'
 import type { KeyKind, Rows } from './history.ts'
-import { rowText } from './rows.ts'
+import { anyLayout, rowText } from './rows.ts'
 
 const seeds = 8 * Number(process.env['FRAZIL_SEEDS'] ?? 1)
 const firstSeed = Number(process.env['FRAZIL_SEED'] ?? 1)
@@ -87,7 +87,7 @@ class Lab {
   readonly #fileRows = new Map<string, readonly (readonly Value[])[]>()
   readonly #runPaths = new Map<string, string | null>()
   readonly #abandoned = new Set<string>()
-  #inFlight: { range: HotRange; written: Promise<WrittenFile> }[] = []
+  #inFlight: { range: HotRange; written: ReturnType<FileWriter['finish']> }[] = []
   #views: { rows: TableRows; expected: string[] }[] = []
   table: Table
   writer: ChangeWriter
@@ -200,8 +200,7 @@ class Lab {
 
   #write(range: HotRange, frozen: FrozenRange): void {
     const path = `file://${folder}/${this.#name}/${this.#nextFile++}.parquet`
-    const runPath = this.table.keySpec ? join(folder, this.#name, 'runs', `${this.#nextFile}.run`) : null
-    this.#runPaths.set(path, runPath)
+    const runPath = this.table.keySpec ? join(folder, this.#name, 'runs', `${basename(path)}.run`) : null
     const writer = files.open({
       warehouse: folder,
       uri: path,
@@ -209,11 +208,15 @@ class Lab {
       schemaJson: '{}',
       key: this.table.keySpec,
       runPath,
+      layout: anyLayout(this.table.fields, this.random),
+      atOnce: true,
     })
-    const write = async (): Promise<WrittenFile> => {
+    const write = async () => {
       const parts = frozen.parts.map(({ segment, from, to }) => ({ segment: segment.share(), from, to }))
       await writer.append(parts, frozen.commit)
-      return { file: await writer.finish(), runPath }
+      const written = await writer.finish()
+      for (const { file, runPath: run } of written.files) this.#runPaths.set(file.path, run)
+      return written
     }
     this.#inFlight.push({ range, written: write() })
   }
