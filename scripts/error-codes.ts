@@ -68,6 +68,7 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
     'A table with REPLICA IDENTITY FULL has a generated column, which Postgres 18 does not let be published.',
     '`REPLICA IDENTITY DEFAULT` and a primary key.',
   ],
+  'layout-changed': ['The layout of a table was changed while it was copied anew.', 'Nothing: it is copied again.'],
   'layout-invalid': ['`partition-by` or `sort-by` of a table is wrong, or does not fit its columns.', 'The message names both.'],
   'partition-of-mirrored': [
     'A partition is named beside its partitioned table, which has its rows already.',

@@ -15,6 +15,8 @@ import { fullName, shapeOf } from './mirrored-table.ts'
 import type { MirroredTable } from './mirrored-table.ts'
 import { OpenTransactions } from './open-transactions.ts'
 import { TableCopy } from './table-copy.ts'
+import { withSettings } from './table-settings.ts'
+import type { TableSettings } from './table-settings.ts'
 
 export interface ArrivalsParts {
   /** Name of the source. */
@@ -24,6 +26,7 @@ export interface ArrivalsParts {
   readonly random: Random
   /** What tables and the logs of changes share. */
   readonly memory: ChangeLogParts
+  readonly tables: TableSettings
   readonly emit: (event: EngineEvent) => void
   readonly openFile: (iceberg: IcebergTable, shape: TableShape, folder: string) => FileWriter
 }
@@ -70,7 +73,7 @@ export class Arrivals {
    * complete.
    */
   async begin(source: SourceTable, former: MirroredTable | null, estimatedRows: number | null): Promise<ArrivingTable> {
-    const { store, clock, random } = this.#parts
+    const { store, clock, random, tables } = this.#parts
     const begun = this.#arriving.get(source.id)
     if (begun) await this.#giveUp(begun)
     const id = random.uuid().slice(0, 8)
@@ -79,15 +82,15 @@ export class Arrivals {
     let folder: string
     let files: string
     if (former && former.iceberg.metadataLocation !== null) {
-      iceberg = former.iceberg
-      folder = `${iceberg.location}/data/${id}`
+      folder = `${former.iceberg.location}/data/${id}`
       files = folder
-      const before = former.table?.shape ?? shapeOf(former.source, iceberg)
+      const before = former.table?.shape ?? shapeOf(former.source, former.iceberg)
       shape = sameFields(before.source, source) ? { ...before, source } : replacedShape(before, source)
+      iceberg = withSettings(tables, former.iceberg, shape.fields)
     } else {
       folder = `${store.root}/${locationSegment(source.namespace)}/${locationSegment(source.name)}-${id}`
       files = `${folder}/data`
-      iceberg = createTable(
+      const created = createTable(
         { store, clock, random },
         {
           namespace: source.namespace,
@@ -98,6 +101,7 @@ export class Arrivals {
           properties: { 'frazil.source': this.#parts.source },
         },
       )
+      iceberg = withSettings(tables, created, created.schema.fields)
       shape = shapeOf(source, iceberg)
     }
     const next: MirroredTable = {

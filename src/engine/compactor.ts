@@ -126,11 +126,15 @@ export class Compactor {
     for (const mirrored of [...live.slice(after), ...live.slice(0, after)]) {
       const { table } = mirrored
       if (this.#resting.has(table) || !table.compactable) continue
-      const files = chooseFiles(rated(table), this.#options).map(({ file }) => file)
-      if (files.length === 0) continue
+      const groups = byPartition(rated(table))
+      const chosen = groups.map((files) => chooseFiles(files, this.#options)).find((files) => files.length > 0)
+      if (!chosen) continue
       this.#last = table
       try {
-        await this.#compact(mirrored, files)
+        await this.#compact(
+          mirrored,
+          chosen.map(({ file }) => file),
+        )
       } catch (error) {
         if (this.#isFatal(error)) throw error
         this.#resting.set(table, now + restMs)
@@ -172,10 +176,12 @@ export class Compactor {
       throw new FrazilError('unavailable', 'table-not-ready', `the table ${name} is ${mirrored.health}`, { table: name })
     }
     const { targetBytes } = this.#options
-    let left = rated(table).filter((file) => file.deleted > 0 || liveBytes(file) < targetBytes / 2)
-    if (left.length === 1 && left[0].deleted === 0) return
+    let left = byPartition(rated(table).filter((file) => file.deleted > 0 || liveBytes(file) < targetBytes / 2))
+      .filter((files) => files.length > 1 || files[0].deleted > 0)
+      .flat()
     for (let attempt = 1; left.length > 0;) {
-      const group = new Set(boundedFiles(left, this.#options).map(({ file }) => file))
+      const [ofPartition] = byPartition(left)
+      const group = new Set(boundedFiles(ofPartition, this.#options).map(({ file }) => file))
       const isDone = await this.#compact(live, [...group])
       attempt = isDone ? 1 : attempt + 1
       if (attempt > maxAttempts) {
@@ -204,7 +210,7 @@ export class Compactor {
     if (sources.length === 0 || !table.compactable || mirrored.table !== table) return false
     const compaction = new Compaction(sources)
     const outputs = this.#outputsOf(mirrored, shape, compaction)
-    const written = await this.#parts.compactions.compact({
+    const rewritten = await this.#parts.compactions.compact({
       warehouse: this.#options.warehouse,
       inputs: compaction.inputs,
       outputs,
@@ -213,6 +219,10 @@ export class Compactor {
       key: keySpecOf(shape.fields, shape.source.key),
       bytesPerSecond: this.#options.bytesPerSecond,
     })
+    const { partition, sortOrderId = 0 } = sources[0].file.file
+    // Rows stay in the order of the sources, one after another.
+    const order = sources.length === 1 ? sortOrderId : 0
+    const written = rewritten.map((file) => ({ ...file, ...(partition ? { partition } : {}), sortOrderId: order }))
     let isCommitted = false
     const discard = async (): Promise<void> => {
       reaper.local(outputs.flatMap(({ runPath }) => runPath ?? []))
@@ -305,6 +315,15 @@ function isRefusal(error: unknown): boolean {
 
 interface Rated extends RatedFile {
   readonly file: ColdFile
+}
+
+/** Files of one partition: only they become one. Those under an older spec stay under it. */
+function byPartition(files: readonly Rated[]): Rated[][] {
+  const groups = Map.groupBy(files, ({ file: { file } }) => {
+    const { specId = 0, values = [] } = file.partition ?? {}
+    return JSON.stringify([specId, values.map((value) => value && Buffer.from(value).toString('hex'))])
+  })
+  return [...groups.values()]
 }
 
 /** The files of a table that may be rewritten. */

@@ -1,14 +1,15 @@
-import type { TableSettings } from './schema-policy.ts'
 import { isAbsolute, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { z } from 'zod'
 import { FrazilError } from '../base/index.ts'
+import { parsePartition, parseSort } from '../iceberg/index.ts'
 import type { ColumnSetting, OutOfRange } from '../source/index.ts'
 import { describeIssues } from './config-issues.ts'
 import type { Issue } from './config-issues.ts'
 import { fillReferences } from './references.ts'
 import type { ReferenceParts } from './references.ts'
 import { Secret } from './secret.ts'
+import type { TableSetting, TableSettings } from './table-settings.ts'
 import { parseDuration, parseSize } from './units.ts'
 
 /** One Postgres database. Everything is set: defaults are filled in. */
@@ -108,6 +109,25 @@ const quotedChoice = <const T extends readonly [string, ...string[]]>(values: T,
 
 const text = (description: string, what = 'must be text') =>
   z.string({ error: what }).min(1, 'must not be empty').meta({ description })
+
+/** A list of expressions over columns; whether those exist is seen when the table is. */
+const expressions = <T>(description: string, parse: (text: string) => T) =>
+  z
+    .array(z.string({ error: 'must be text' }), { error: 'must be a list, for example [customer_id]' })
+    .transform((texts, ctx) => {
+      const parsed: T[] = []
+      for (const each of texts) {
+        try {
+          parsed.push(parse(each))
+        } catch (error) {
+          if (!(error instanceof FrazilError)) throw error
+          ctx.addIssue(`is wrong: ${error.message}. ${error.hint ?? ''}`)
+        }
+      }
+      return parsed
+    })
+    .meta({ description, form: 'expressions' })
+    .optional()
 
 const listenPattern = /^(?:\[(?<six>[0-9a-fA-F:.]+)\]|(?<host>[^\s:[\]]+)):(?<port>\d{1,5})$/
 
@@ -291,6 +311,14 @@ export const schema = z.strictObject(
               ['evolve', 'detach'],
               'When its columns or its key change at the source. `evolve`: they change in the lake as well; where its rows cannot follow, the table is copied anew beside itself and swapped in. `detach`: it stops there and stays readable.',
             ).prefault('evolve'),
+            'partition-by': expressions(
+              'How data files are partitioned: columns, or `year`, `month`, `day`, `hour`, `bucket(n, column)`, `truncate(n, column)` of them; `[]` for not at all. A change holds for new files; those that are there stay as they are. Default: as the table is in the lake, a new one not at all.',
+              parsePartition,
+            ),
+            'sort-by': expressions(
+              'How rows are sorted within a data file: columns or transforms of them, each with `asc` or `desc` and `nulls first` or `nulls last`; `[]` for not at all. Default: as the table is in the lake, a new one not at all.',
+              parseSort,
+            ),
           },
           { error: 'must have settings under it' },
         ),
@@ -361,11 +389,14 @@ export function resolveConfig(input: unknown, parts: ConfigParts): Config {
     onError: data['on-error'],
     ready: { maxLag: data.ready['max-lag']?.ms ?? null, maxLagBytes: data.ready['max-lag']?.bytes ?? null },
     pipelines: data.pipelines,
-    tables: Object.fromEntries(
-      Object.entries(data.tables).map(([name, settings]) => [name, { onSchemaChange: settings['on-schema-change'] }]),
-    ),
+    tables: Object.fromEntries(Object.entries(data.tables).map(([name, settings]) => [name, tableSetting(settings)])),
     sources,
   }
+}
+
+function tableSetting(settings: z.output<typeof schema>['tables'][string]): TableSetting {
+  const { 'on-schema-change': onSchemaChange, 'partition-by': partitionBy, 'sort-by': sortBy } = settings
+  return { onSchemaChange, ...(partitionBy ? { partitionBy } : {}), ...(sortBy ? { sortBy } : {}) }
 }
 
 function invalid(issues: readonly Issue[], parts: ConfigParts): FrazilError {

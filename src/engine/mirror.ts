@@ -17,6 +17,8 @@ import type { MirroredTable } from './mirrored-table.ts'
 import { OpenTransactions } from './open-transactions.ts'
 import { recoverTable, runPathOf } from './recovery.ts'
 import type { DetachedTable, SourceRecord } from './state-record.ts'
+import { withSettings } from './table-settings.ts'
+import type { TableSettings } from './table-settings.ts'
 
 export interface MirrorParts {
   /** Name of the source. */
@@ -30,6 +32,7 @@ export interface MirrorParts {
   readonly random: Random
   /** What tables and the logs of open transactions share. */
   readonly memory: ChangeLogParts
+  readonly tables: TableSettings
   readonly emit: (event: EngineEvent) => void
 }
 
@@ -107,7 +110,7 @@ export class Mirror {
       const table = await recoverTable(this.#parts, source, iceberg)
       this.#tables.set(source.id, {
         source,
-        iceberg,
+        iceberg: withSettings(this.#parts.tables, iceberg, iceberg.schema.fields),
         table,
         health: 'streaming',
         reason: null,
@@ -217,7 +220,7 @@ export class Mirror {
     const former = arriving.replaces ? this.#formerOf(source) : null
     if (former) {
       if (former.iceberg.metadataLocation !== null) {
-        next.iceberg = former.iceberg
+        next.iceberg = this.#layOut(former.iceberg, table)
         next.copiedTo = arriving.folder
         next.committed = former.committed
         table.replace(former.table, shapeOf(source, former.iceberg), commit)
@@ -231,6 +234,18 @@ export class Mirror {
     this.#tables.set(source.id, next)
     next.joined = true
     this.#setHealth(next, 'streaming', null)
+  }
+
+  /** A former table as the one that takes its place is laid out, which is how that was copied. */
+  #layOut(former: IcebergTable, table: Table): IcebergTable {
+    const iceberg = withSettings(this.#parts.tables, former, table.fields)
+    const { specId, sortOrderId } = iceberg.layoutFor(table.fields)
+    const isSame = table.files.every(
+      ({ file }) => file.partition?.specId === specId && (file.sortOrderId ?? sortOrderId) === sortOrderId,
+    )
+    // Made by a commit of the former table since the copy began: it begins again.
+    if (!isSame) throw new FrazilError('conflict', 'layout-changed', 'the layout of a table was changed while it was copied')
+    return iceberg
   }
 
   /** Folders with files that are in no snapshot, when a lake commit has these tables. */

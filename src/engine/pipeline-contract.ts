@@ -1,5 +1,5 @@
 import type { MessagePort } from 'node:worker_threads'
-import type { TableSettings } from './schema-policy.ts'
+import type { TableSettings } from './table-settings.ts'
 import type { Field, Position, Value } from '../data/index.ts'
 import type { EngineEvent } from '../observe/index.ts'
 import type { StateChange } from '../iceberg/catalog/index.ts'

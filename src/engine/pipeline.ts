@@ -124,6 +124,7 @@ export class Pipeline implements PipelineHandle {
       files,
       clock,
       random,
+      tables: options.tables,
       emit,
       memory: {
         pool: this.#pool,

@@ -1,9 +1,7 @@
 import { FrazilError } from '../base/index.ts'
 import type { SourceTable } from '../data/index.ts'
 import { fullName } from './mirrored-table.ts'
-
-/** Settings per table, by `namespace.table`. */
-export type TableSettings = Readonly<Record<string, { readonly onSchemaChange: 'evolve' | 'detach' }>>
+import type { TableSettings } from './table-settings.ts'
 
 /** What becomes of tables that change at the source: decided here, done by the pipeline. */
 export class SchemaPolicy {

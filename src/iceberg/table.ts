@@ -69,8 +69,8 @@ class Table implements IcebergTable {
   }
 
   /** The same table, to be committed with another layout. */
-  withLayout(request: LayoutRequest): Table {
-    const metadata = withRequestedLayout(this.state.metadata, request, `${this.namespace}.${this.name}`)
+  withLayout(request: LayoutRequest, fields: readonly Field[]): Table {
+    const metadata = withRequestedLayout(this.state.metadata, request, fields, `${this.namespace}.${this.name}`)
     return metadata === this.state.metadata ? this : new Table(this.#parts, { ...this.state, metadata })
   }
 
@@ -155,11 +155,12 @@ export function createTable(parts: TableParts, definition: TableDefinition): Ice
 
 /**
  * The table with the layout that is asked for: its next commit makes it known, and files written from here on have it. Those that are
- * there stay as they are. Throws `config` (code `layout-invalid`) when it does not fit the columns.
+ * there stay as they are. Throws `config` (code `layout-invalid`) when it does not fit the columns `fields`, which are the table's or
+ * those that its next commit gives it.
  */
-export function withLayout(table: IcebergTable, request: LayoutRequest): IcebergTable {
+export function withLayout(table: IcebergTable, request: LayoutRequest, fields = table.schema.fields): IcebergTable {
   assert(table instanceof Table, 'a table of this module')
-  return table.withLayout(request)
+  return table.withLayout(request, fields)
 }
 
 /**

@@ -26,6 +26,7 @@ for (const pipelines of ['inline', 'worker'] as const) {
         transactions: 40,
         writers: 1 + (seed % 2),
         mostRows: 5000,
+        layouts: seed === 2,
       }),
     )
   }

@@ -53,6 +53,22 @@ suite('configuration', () => {
     })
   })
 
+  test('the layout of a table is parsed, and refused with what was meant', () => {
+    const tables = (settings: string): string => `tables: { s.t: { ${settings} } }`
+    const { tables: parsed } = parse(tables("partition-by: ['day(at)', 'bucket(4, id)'], sort-by: [a desc]"))
+    assert.deepEqual(parsed['s.t'].partitionBy, [
+      { text: 'day(at)', transform: { kind: 'day' }, column: 'at' },
+      { text: 'bucket(4, id)', transform: { kind: 'bucket', buckets: 4 }, column: 'id' },
+    ])
+    assert.deepEqual(parsed['s.t'].sortBy, [
+      { text: 'a desc', transform: { kind: 'identity' }, column: 'a', descending: true, nullsFirst: false },
+    ])
+    assert.deepEqual(parse(tables('partition-by: []')).tables['s.t'], { onSchemaChange: 'evolve', partitionBy: [] })
+    assert.match(refused(tables("partition-by: ['dya(at)']"))[0], /partition-by is wrong: .*no transform dya. Did you mean day\?/)
+    assert.match(refused(tables('partition-by: at'))[0], /must be a list/)
+    assert.match(refused(tables("sort-by: ['a up']"))[0], /is no sort field/)
+  })
+
   test('everything that can be set is set', () => {
     const config = parse(`
 warehouse: /data/lake

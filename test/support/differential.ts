@@ -15,6 +15,7 @@ import { checkLake } from './check-lake.ts'
 import { SchemaDrift } from './schema-drift.ts'
 import { agree, answeredRows, postgresRows, walPosition } from './compare.ts'
 import type { RunSql, TableRows } from './compare.ts'
+import { randomLayouts } from './random-layout.ts'
 import { Workload, connect, runTransaction } from './workload.ts'
 import { quoted, workloadSchema, workloadTables } from './workload-tables.ts'
 import type { WorkloadTable } from './workload-tables.ts'
@@ -40,6 +41,8 @@ export interface DifferentialOptions {
   readonly transactions: number
   readonly writers: number
   readonly mostRows: number
+  /** Whether tables are partitioned and sorted, in another way after each restart. */
+  readonly layouts?: boolean
   /** Opened on the lake, asked at quiet points after a flush. */
   readonly readers?: (warehouse: string) => Promise<readonly IndependentReader[]>
   /** Called with the closed lake at the very end. */
@@ -240,6 +243,8 @@ class DifferentialRun {
       commit: { every: ['100ms', '500ms', '5s'][this.#options.seed % 3], bytes: '4MB' },
       pipelines: this.#options.pipelines,
       query: { memory: '256MB', threads: 1 },
+      // Every start lays the tables out anew.
+      tables: this.#options.layouts === true ? randomLayouts(workloadTables, this.#random) : {},
       sources: {
         shop: {
           type: 'postgres',

@@ -2,7 +2,7 @@ import { FrazilError } from '../../base/index.ts'
 import type { Field, Type } from '../../data/index.ts'
 import type { JsonObject } from '../../format/json/index.ts'
 import { int, objects, text } from '../json-fields.ts'
-import { currentSchema, partitionSpec } from '../metadata.ts'
+import { partitionSpec } from '../metadata.ts'
 import type { TableMetadata } from '../metadata.ts'
 import { checkExpression } from './expression.ts'
 import type { PartitionExpression, SortExpression } from './expression.ts'
@@ -50,8 +50,12 @@ interface SortField {
 }
 
 /** The metadata with the layout that is asked for. Throws `config` (code `layout-invalid`) when it does not fit the columns. */
-export function withRequestedLayout(metadata: TableMetadata, request: LayoutRequest, table: string): TableMetadata {
-  const { fields } = currentSchema(metadata)
+export function withRequestedLayout(
+  metadata: TableMetadata,
+  request: LayoutRequest,
+  fields: readonly Field[],
+  table: string,
+): TableMetadata {
   let next = metadata
   if (request.partitionBy !== undefined) next = withSpec(next, resolvePartition(next, request.partitionBy, fields, table))
   if (request.sortBy !== undefined) {

@@ -33,6 +33,7 @@ for (const seed of seeds) {
       transactions: 60,
       writers: 1 + (seed % 3),
       mostRows: 20_000,
+      layouts: seed % 3 !== 0,
       readers: (warehouse) => Promise.all([LakeReader.open('pyiceberg', warehouse), LakeReader.open('duckdb', warehouse)]),
     }),
   )
