@@ -116,3 +116,22 @@ export class ColdFile {
     this.committed = true
   }
 }
+
+/**
+ * Deletes rows of a range that has become files: `ranks` number its rows as they were, `placement` has their places in the files, one
+ * after another (null: the same).
+ */
+export function deletePlaced(
+  files: readonly ColdFile[],
+  placement: Uint32Array | null,
+  ranks: Uint32Array,
+  commit: number,
+): void {
+  const places = placement ? ranks.map((rank) => placement[rank]).sort() : ranks
+  let file = 0
+  let first = 0
+  for (const place of places) {
+    while (place >= first + files[file].rows) first += files[file++].rows
+    files[file].delete(place - first, commit)
+  }
+}

@@ -3,7 +3,7 @@ import type { SlabPool } from '../base/index.ts'
 import type { Change, Column, Field, Segment, SourceTable, TableKey } from '../data/index.ts'
 import type { DataFile } from '../iceberg/index.ts'
 import type { ChangeLog } from './change-log.ts'
-import { ColdFile } from './cold-file.ts'
+import { ColdFile, deletePlaced } from './cold-file.ts'
 import type { WrittenFiles } from './file-messages.ts'
 import { HotRange } from './hot-range.ts'
 import type { RangePart } from './hot-range.ts'
@@ -582,16 +582,5 @@ export class Table {
     for (const file of this.#files) file.run?.close()
     this.#ranges = []
     this.#files = []
-  }
-}
-
-/** Deletes rows of a range that has become several files: `ranks` number its rows as they were. */
-function deletePlaced(files: readonly ColdFile[], placement: Uint32Array | null, ranks: Uint32Array, commit: number): void {
-  const places = placement ? ranks.map((rank) => placement[rank]).sort() : ranks
-  let file = 0
-  let first = 0
-  for (const place of places) {
-    while (place >= first + files[file].rows) first += files[file++].rows
-    files[file].delete(place - first, commit)
   }
 }
