@@ -99,7 +99,7 @@ export class Pipeline implements PipelineHandle {
     this.#options = options
     this.#schemaPolicy = new SchemaPolicy(options.tables)
     this.#parts = parts
-    const { clock, random, store, catalog, files } = parts
+    const { clock, random, store, catalog } = parts
     const emit = (event: EngineEvent): void => this.#emit(event)
     this.#freshness = new Freshness(clock)
     this.#views = new OpenViews(clock)
@@ -116,14 +116,10 @@ export class Pipeline implements PipelineHandle {
     const { warehouse, local } = options
     this.#spill = new SpillSpace(join(local, 'spill', locationSegment(options.name)))
     this.#mirror = new Mirror({
+      ...parts,
       source: options.name,
       warehouse,
       local,
-      store,
-      catalog,
-      files,
-      clock,
-      random,
       tables: options.tables,
       emit,
       memory: {
