@@ -102,6 +102,7 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
   'newer-format': ['A newer version of frazil wrote this.', 'Use that version.'],
   'no-access': ['A file or folder may not be read or written.'],
   'no-free-slot': ['All replication slots or WAL senders of the server are in use.', 'The hint has the statements.'],
+  'no-daemon': ['The command asks the daemon to do something, and none runs over this lake.', 'Start `frazil run`.'],
   'no-key': ['The table has no key to look rows up by or to change rows by.', '`POST /query`'],
   'no-lake': ['There is no lake in the warehouse directory.', '`frazil run` makes one.'],
   'no-manifest-list': ['A snapshot of format version 1 cannot be read.'],

@@ -1,5 +1,9 @@
+import { once } from 'node:events'
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { request } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import { join } from 'node:path'
+import { buffer } from 'node:stream/consumers'
 import { FrazilError, asError } from '../base/index.ts'
 import type { Config } from '../engine/index.ts'
 
@@ -61,15 +65,20 @@ async function probe(url: string, warehouse: string): Promise<Daemon | null> {
   }
 }
 
-/** A request to a daemon; its errors come back as ours. */
+/** As `fetch`, which gives up an answer that does not begin within five minutes. */
+async function ask(url: string, body: string | null): Promise<Response> {
+  const headers = body === null ? {} : { 'content-type': 'application/json' }
+  const sent = request(url, { method: body === null ? 'GET' : 'POST', headers, agent: false })
+  sent.end(body ?? undefined)
+  const answered = (await once(sent, 'response')) as [IncomingMessage]
+  return new Response(await buffer(answered[0]), { status: answered[0].statusCode })
+}
+
+/** A request to a daemon; its errors come back as ours. The answer may take as long as it needs. */
 export async function callDaemon(daemon: Daemon, path: string, body?: unknown): Promise<Response> {
   let response: Response
   try {
-    response = await fetch(`${daemon.url}${path}`, {
-      method: body === undefined ? 'GET' : 'POST',
-      headers: body === undefined ? {} : { 'content-type': 'application/json' },
-      body: body === undefined ? undefined : JSON.stringify(body),
-    })
+    response = await ask(`${daemon.url}${path}`, body === undefined ? null : JSON.stringify(body))
   } catch (error) {
     throw new FrazilError(
       'unavailable',

@@ -4,6 +4,7 @@ import { addDemoCommand } from './demo-command.ts'
 import { addDropCommand } from './drop.ts'
 import { errorText, exitCodeOf, exitCodes } from './exit.ts'
 import { addInitCommand } from './init.ts'
+import { addOptimizeCommand } from './optimize.ts'
 import { addQueryCommand } from './query.ts'
 import { addResyncCommand } from './resync.ts'
 import { addRunCommand } from './run.ts'
@@ -22,6 +23,7 @@ addRunCommand(program)
 addCheckCommand(program)
 addQueryCommand(program)
 addTablesCommand(program)
+addOptimizeCommand(program)
 addResyncCommand(program)
 addDropCommand(program)
 program.addHelpText('after', '\nEverything about the configuration file: docs/configuration.md; exit codes: docs/operations.md.')

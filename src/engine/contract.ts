@@ -109,6 +109,11 @@ export interface Engine {
    * mirrored meanwhile, a detached one is healthy again afterwards. Resolves when the copy has begun or waits for its turn.
    */
   resync(database: string, table: string): Promise<void>
+  /**
+   * Rewrites a table's data files that have deleted rows, and merges its small ones. Resolves after the commit; without writes meanwhile
+   * the table has no deletion vector then.
+   */
+  optimize(database: string, table: string): Promise<void>
   /** Commits everything applied so far to the lake; resolves when it is in Iceberg, with the position. */
   flush(): Promise<Readonly<Record<string, Position>>>
   /** Prometheus text. */

@@ -22,6 +22,8 @@ export interface TableHandle {
   get(key: Readonly<Record<string, unknown>>): Promise<Readonly<Record<string, Value>> | null>
   /** Copies it again, beside its rows, and swaps them in one commit. Resolves when the copy has begun or waits for its turn. */
   resync(): Promise<void>
+  /** Rewrites its data files that have deleted rows and merges small ones. Resolves after the commit. */
+  optimize(): Promise<void>
 }
 
 /** An engine in this process. Close it, or declare it with `await using`. */
@@ -84,6 +86,7 @@ export async function open(config: ConfigInput, options: OpenOptions = {}): Prom
           return row && Object.fromEntries(fields.map((field, i) => [field.name, row[i]]))
         },
         resync: () => engine.resync(name.slice(0, dot), name.slice(dot + 1)),
+        optimize: () => engine.optimize(name.slice(0, dot), name.slice(dot + 1)),
       }
     },
     status: () => engine.status(),

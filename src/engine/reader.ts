@@ -68,6 +68,7 @@ export async function openReader(config: Config): Promise<Engine> {
     lookup: refuse,
     keyColumns: refuse,
     resync: refuse,
+    optimize: refuse,
     flush: refuse,
     metrics: refuse,
     close,

@@ -13,7 +13,14 @@ const snapshotBody = z.strictObject({ database: name, table: name, lsn: z.unknow
 
 const resyncBody = z.strictObject({ database: name, table: name })
 
-/** `GET /tables`, `POST /tables/{name}/snapshot` and the look-up of one row by its key. */
+/** `mode` is accepted: data files are what there is to rewrite, key runs never need it. */
+const optimizeBody = z.strictObject({
+  database: name,
+  table: name,
+  mode: z.enum(['data', 'index', 'full'], { error: 'must be "data", "index" or "full"' }).prefault('full'),
+})
+
+/** `GET /tables`, what can be asked of a table, and the look-up of one row by its key. */
 export function tableRoutes(app: FastifyInstance, engine: () => Engine): void {
   app.get('/tables', async () => {
     const { tables, sources, ready, reasons } = await engine().status()
@@ -30,6 +37,13 @@ export function tableRoutes(app: FastifyInstance, engine: () => Engine): void {
     const { database, table } = checkBody(resyncBody, request.body)
     await engine().resync(database, table)
     return { database, table, state: 'copying' }
+  })
+
+  app.post('/tables/:name/optimize', async (request) => {
+    const { database, table, mode } = checkBody(optimizeBody, request.body)
+    await engine().keyColumns(database, table) // throws for tables that do not exist
+    if (mode !== 'index') await engine().optimize(database, table)
+    return { database, table }
   })
 
   app.get<{ Params: { database: string; table: string; key: string } }>(

@@ -6,6 +6,7 @@ export class FakeEngine implements Engine {
   readonly queries: { sql: string; options: EngineQuery }[] = []
   flushes = 0
   readonly resyncs: string[] = []
+  readonly optimized: string[] = []
   answer: () => Promise<string> = async () => '[[1,"a"]]'
   state: EngineStatus = {
     memory: { used: 0, budget: 1 },
@@ -81,6 +82,10 @@ export class FakeEngine implements Engine {
   async resync(database: string, table: string): Promise<void> {
     await this.keyColumns(database, table)
     this.resyncs.push(`${database}.${table}`)
+  }
+
+  async optimize(database: string, table: string): Promise<void> {
+    this.optimized.push(`${database}.${table}`)
   }
 
   async flush() {

@@ -199,6 +199,18 @@ suite('HTTP', () => {
     assert.equal((await query({ database: 'shop', table: 'nope' }, {}, path)).status, 404)
   })
 
+  test('the files of a table are rewritten on request', async () => {
+    const path = '/tables/orders/optimize'
+    for (const mode of [undefined, 'data', 'index', 'full']) {
+      const answer = await query({ database: 'shop', table: 'orders', mode }, {}, path)
+      assert.deepEqual([answer.status, JSON.parse(answer.text)], [200, { database: 'shop', table: 'orders' }])
+    }
+    assert.equal(engine.optimized.length, 3)
+    assert.equal((await query({ database: 'shop', table: 'orders', mode: 'all' }, {}, path)).status, 400)
+    assert.equal((await query({ database: 'shop', table: 'nope' }, {}, path)).status, 404)
+    assert.equal(engine.optimized.length, 3)
+  })
+
   test('a snapshot commits what is applied', async () => {
     const path = '/tables/orders/snapshot'
     const answer = await query({ database: 'shop', table: 'orders' }, {}, path)
