@@ -7,15 +7,15 @@ import type { MessagePort } from 'node:worker_threads'
 import { FrazilError, seededRandom, systemClock } from '../../src/base/index.ts'
 import type { Random } from '../../src/base/index.ts'
 import { isAlive, readRow } from '../../src/data/index.ts'
-import type { Field } from '../../src/data/index.ts'
+import type { Field, Value } from '../../src/data/index.ts'
 import { acquireLease, fencedCatalog } from '../../src/engine/lease.ts'
 import { Pipeline } from '../../src/engine/pipeline.ts'
 import type { PipelineOptions } from '../../src/engine/pipeline-contract.ts'
 import { parseRecord } from '../../src/engine/state-record.ts'
 import type { SourceRecord } from '../../src/engine/state-record.ts'
 import { ParquetReader } from '../../src/format/parquet/index.ts'
-import { MemoryCatalog, loadTable, readDeletionVector } from '../../src/iceberg/index.ts'
-import type { Catalog, CatalogCommit, TablePointer } from '../../src/iceberg/index.ts'
+import { MemoryCatalog, lastUpdatedField, loadTable, readDeletionVector, rowIdField } from '../../src/iceberg/index.ts'
+import type { Catalog, CatalogCommit, IcebergTable, TablePointer } from '../../src/iceberg/index.ts'
 import type { EngineEvent } from '../../src/observe/index.ts'
 import { SimulatedSource, valueText } from '../../src/source/simulated/index.ts'
 import type { SimulatedHistory, SimulatedOptions, SimulatedRows } from '../../src/source/simulated/index.ts'
@@ -23,7 +23,6 @@ import { LocalStore } from '../../src/storage/index.ts'
 import type { ObjectStore } from '../../src/storage/index.ts'
 import { Compactions, FilePool } from '../../src/table/index.ts'
 import { serveCompactions } from '../../src/table/compaction-worker.ts'
-import type { FileAnswer, FileRequest } from '../../src/table/file-messages.ts'
 import { serveFiles } from '../../src/table/file-worker.ts'
 import { StructureChecker } from '../support/structure/table.ts'
 import { Gate, gatedCatalog, gatedStore, hurriedClock } from './faults.ts'
@@ -46,14 +45,14 @@ export class HeldWorker {
   /** A port to the worker, whose owner is at `front`. */
   behind(front: MessagePort): MessagePort {
     const { port1, port2 } = new MessageChannel()
-    front.on('message', (request: FileRequest) => {
+    front.on('message', (request: unknown) => {
       const pass = (): void => port1.postMessage(request)
       if (this.#held) this.#held.push(pass)
       else pass()
     })
     front.unref()
     front.on('close', () => port1.close())
-    port1.on('message', (answer: FileAnswer) => front.postMessage(answer))
+    port1.on('message', (answer: unknown) => front.postMessage(answer))
     port1.unref()
     return port2
   }
@@ -189,7 +188,38 @@ export class World {
     return rows.sort()
   }
 
-  async fileRows(uri: string, size: number, fields: readonly Field[], deleted: Uint8Array | null): Promise<string[]> {
+  /** A table as any reader of Iceberg sees it. */
+  async table(name: string): Promise<IcebergTable> {
+    const pointer = (await this.catalog.load({ namespace: 'shop', name })) ?? assert.fail(`${name} is in the catalog`)
+    return loadTable({ store: this.store, clock: systemClock, random: seededRandom(1) }, pointer)
+  }
+
+  /** The live rows of a table, each with its row id and the sequence number of its last change: `row → [id, number]`. */
+  async lineage(name: string): Promise<Map<string, string>> {
+    const table = await this.table(name)
+    const rows = new Map<string, string>()
+    for (const file of await table.files()) {
+      const bits = file.deletionVector && (await readDeletionVector(this.store, file.deletionVector, file.recordCount))
+      const values = await this.fileRows(file.path, file.fileSize, table.schema.fields, null)
+      const own = await this.fileRows(file.path, file.fileSize, [rowIdField, lastUpdatedField], null, (row, position) => {
+        const { firstRowId, dataSequenceNumber } = file
+        assert.ok(firstRowId !== null, 'every file has a first row id')
+        return String([row[0] ?? firstRowId + BigInt(position), row[1] ?? dataSequenceNumber])
+      })
+      for (const [position, value] of values.entries()) {
+        if (!bits || (bits[position >> 3] & (1 << (position & 7))) === 0) rows.set(value, own[position])
+      }
+    }
+    return rows
+  }
+
+  async fileRows(
+    uri: string,
+    size: number,
+    fields: readonly Field[],
+    deleted: Uint8Array | null,
+    textOf: (row: Value[], position: number) => string = valueText,
+  ): Promise<string[]> {
     const read = (offset: number, length: number): Promise<Uint8Array> => this.store.get(uri, { offset, length })
     const reader = await ParquetReader.open({ size, read })
     const rows: string[] = []
@@ -197,7 +227,7 @@ export class World {
     for await (const segment of reader.read(fields, 0, reader.rowCount)) {
       for (let row = 0; row < segment.capacity; row++, position++) {
         if (deleted && (deleted[position >> 3] & (1 << (position & 7))) !== 0) continue
-        rows.push(valueText(readRow(segment, row)))
+        rows.push(textOf(readRow(segment, row), position))
       }
     }
     return rows
@@ -215,6 +245,8 @@ export interface ProcessSettings {
   readonly source?: Partial<Pick<SimulatedOptions, 'capacity' | 'lostConnection' | 'batch' | 'streamed'>>
   /** One lane to a file worker each. */
   readonly workers?: readonly (HeldWorker | null)[]
+  /** In front of the thread that rewrites files. */
+  readonly compaction?: HeldWorker
   readonly onEvent?: (event: EngineEvent) => void
 }
 
@@ -267,8 +299,9 @@ export class Process {
     )
     this.#files = pool
     const compaction = new MessageChannel()
-    serveCompactions(compaction.port2)
-    compaction.port2.unref()
+    const port = this.#settings.compaction?.behind(compaction.port2) ?? compaction.port2
+    serveCompactions(port)
+    port.unref()
     const compactions = new Compactions(compaction.port1)
     this.#compactions = compactions
     const options: PipelineOptions = {

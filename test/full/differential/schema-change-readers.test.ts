@@ -51,6 +51,8 @@ before(async () => {
       await client.query(`${step}; INSERT INTO t (id) VALUES (${100 + i}); DELETE FROM t WHERE id = ${i + 1}`)
       await engine.query('SELECT 1', { wait: { shop: await walPosition(client) } })
       await engine.flush()
+      // Rows from before their columns are written anew with what those say.
+      if (i === 2) await engine.table('shop.t').optimize()
     }
   } finally {
     await engine.close()

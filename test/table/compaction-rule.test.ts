@@ -1,0 +1,84 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { chooseFiles, liveBytes, outputsFor } from '../../src/table/compaction-rule.ts'
+import type { RatedFile } from '../../src/table/compaction-rule.ts'
+
+const targetBytes = 128e6
+const rowBytes = 60
+
+function file(rows: number, deleted = 0): RatedFile {
+  return { rows, deleted, bytes: rows * rowBytes }
+}
+
+const sum = (files: readonly RatedFile[], of: (file: RatedFile) => number): number =>
+  files.reduce((total, each) => total + of(each), 0)
+
+/** A table of `rows` rows of which `updated`, any of them, change with each commit: what its files become by the rule alone. */
+function reckon(rows: number, updated: number, commits: number): { files: number; space: number; amplification: number } {
+  let files: RatedFile[] = []
+  for (let left = rows; left > 0; left -= targetBytes / rowBytes) files.push(file(Math.min(left, targetBytes / rowBytes)))
+  let flushed = 0
+  let rewritten = 0
+  let most = 0
+  let space = 0
+  for (let commit = 0; commit < commits; commit++) {
+    const died = (each: RatedFile): RatedFile => ({
+      ...each,
+      deleted: each.deleted + ((each.rows - each.deleted) * updated) / rows,
+    })
+    files = [...files.map(died).filter((each) => each.rows - each.deleted > 0.5), file(updated)]
+    flushed += updated * rowBytes
+    for (let i = 0; i < 2; i++) {
+      const chosen = chooseFiles(files, { targetBytes })
+      if (chosen.length === 0) break
+      const live = sum(chosen, liveBytes)
+      const count = outputsFor(live, targetBytes)
+      rewritten += live
+      files = files.filter((each) => !chosen.includes(each))
+      for (let output = 0; output < count; output++) files.push(file(live / rowBytes / count))
+    }
+    if (commit < commits / 10) continue
+    most = Math.max(most, files.length)
+    space = Math.max(space, sum(files, ({ bytes }) => bytes) / sum(files, liveBytes))
+  }
+  return { files: most, space, amplification: 1 + rewritten / flushed }
+}
+
+describe('the rule of compaction', () => {
+  it('leaves alone what is well', () => {
+    const well = [file(3e6), file(3e6, 5e5), file(2e6), file(1000), file(2000, 10)]
+    assert.deepEqual(chooseFiles(well, { targetBytes }), [])
+    assert.deepEqual(chooseFiles([], { targetBytes }), [])
+  })
+
+  it('merges small files when there are many, smaller ones with them, and no large ones', () => {
+    const small = Array.from({ length: 24 }, (_, i) => file(1000 + i))
+    const files = [file(2e6), ...small.slice(0, 12), file(10), ...small.slice(12), file(1.5e6)]
+    assert.deepEqual(chooseFiles(files, { targetBytes }), files.slice(1, -1))
+    assert.deepEqual(chooseFiles(small.slice(1), { targetBytes }), [])
+  })
+
+  it('rewrites files that are mostly dead, the emptiest first when the table is', () => {
+    const empty = file(2e6, 1.5e6)
+    assert.deepEqual(chooseFiles([file(2e6), empty, file(2e6), file(2e6)], { targetBytes }), [empty])
+    const some = [file(2e6, 7e5), file(2e6, 9e5), file(2e6, 8e5)]
+    assert.deepEqual(chooseFiles(some, { targetBytes }), [some[1]])
+    // Not for a few bytes.
+    assert.deepEqual(chooseFiles([file(100, 90)], { targetBytes }), [])
+  })
+
+  it('takes no more at a time than a few files of the size aimed for', () => {
+    const files = Array.from({ length: 100 }, () => file(0.9e6))
+    const chosen = chooseFiles(files, { targetBytes })
+    assert.ok(chosen.length >= 2 && sum(chosen, liveBytes) <= 2 * targetBytes)
+  })
+
+  it('keeps a table of 300,000 rows under random updates with a commit a second below 60 files', () => {
+    for (const updated of [100, 1000, 10_000]) {
+      const { files, space, amplification } = reckon(300_000, updated, 1_200_000 / updated)
+      assert.ok(files < 60, `${files} files with ${updated} updates a commit`)
+      assert.ok(space <= 1.5, `${space} bytes for each live one with ${updated} updates a commit`)
+      assert.ok(amplification < 4.5, `${amplification} bytes written for each flushed with ${updated} updates a commit`)
+    }
+  })
+})
