@@ -132,17 +132,17 @@ describe('compaction', () => {
     const before = await world.lineage('long')
     assert.ok(assertKept(started, before) > 10)
     // And deletes that are in no lake commit when it lands.
-    let isDone = false
+    const done = new AbortController()
     thread.release()
     const writing = (async () => {
-      for (let i = 300; !isDone; i++) {
+      for (let i = 300; !done.signal.aborted; i++) {
         world.history.add([...inserts(i, i + 1), ...updates([199], `at ${i}`)])
         await new Promise((resolve) => setImmediate(resolve))
         if (i % 4 === 0) await process.pipeline.flush()
       }
     })()
     await optimized
-    isDone = true
+    done.abort()
     await writing
     assert.ok(compacted > 0, 'it landed')
     assert.ok(await process.catchUp(), process.failure?.stack)
