@@ -4,6 +4,7 @@ import type { Position } from '../data/index.ts'
 import type { Catalog, StateChange } from '../iceberg/catalog/index.ts'
 import type { EngineEvent } from '../observe/index.ts'
 import type { Source } from '../source/index.ts'
+import type { IcebergTable } from '../iceberg/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
 import type { FrozenRange, HotRange, Table, TableCommit } from '../table/index.ts'
 import type { FileReaper } from './file-reaper.ts'
@@ -377,6 +378,30 @@ export class Committer {
     this.#record = record
     this.#version = expected === null ? undefined : expected + 1
     return result
+  }
+
+  /** Takes a table out of the catalog and the state record, within {@link exclusively}; its files go after the readers' grace. */
+  async removeTable(id: string, { namespace, name, location, metadataLocation }: IcebergTable): Promise<void> {
+    const { store, catalog, reaper } = this.#parts
+    const without = <T extends { readonly id: string }>(tables: readonly T[]): T[] => tables.filter((table) => table.id !== id)
+    const record = {
+      ...this.#record,
+      tables: this.#record.tables.filter(({ table }) => table.id !== id),
+      detached: without(this.#record.detached),
+    }
+    const tables = metadataLocation === null ? [] : [{ namespace, name, base: metadataLocation, next: null }]
+    await this.#land(record, async (states) => {
+      try {
+        await catalog.commit({ tables, states })
+      } catch (error) {
+        // The table is gone with the record, or both are there.
+        const isUncertain = error instanceof FrazilError && error.kind === 'uncertain'
+        if (!isUncertain || (await catalog.load({ namespace, name }))) throw error
+      }
+    })
+    const files: string[] = []
+    for await (const { uri } of store.list(`${location}/`)) files.push(uri)
+    reaper.later(files)
   }
 
   /** Runs `work` while no commit is under way. */

@@ -1,5 +1,6 @@
 import type { Field, Position, Value } from '../data/index.ts'
 import type { QueryAnswer, ResultFormat } from '../query/index.ts'
+import type { PushReceipt, PushRequest } from '../source/index.ts'
 
 export type TableHealth = 'copying' | 'streaming' | 'stopped' | 'detached'
 
@@ -85,6 +86,39 @@ export interface EngineQuery {
   readonly signal?: AbortSignal
 }
 
+/** A table that programs want to send rows to. */
+export interface NewTable {
+  readonly namespace: string
+  readonly name: string
+  /** By this name rows are sent to it; no two tables have the same. */
+  readonly ingest: string
+  /** Columns; their ids are 0. */
+  readonly fields: readonly Field[]
+  /** Positions of the key columns; empty: rows are only appended. */
+  readonly key: readonly number[]
+}
+
+/** What a table looks like. */
+export interface TableDescription {
+  /** The name by which rows are sent to it, or what its source calls it. */
+  readonly ingest: string
+  readonly fields: readonly Field[]
+  /** Names of the key columns, in order. */
+  readonly key: readonly string[]
+}
+
+/**
+ * When an answer to rows that were sent is due: `stored` durably in the spool, `visible` to queries, `committed` to the lake. Each
+ * contains the ones before it.
+ */
+export type Durability = 'stored' | 'visible' | 'committed'
+
+/** What became of rows that were sent. */
+export interface PushAnswer extends PushReceipt {
+  /** How far they are: less than was asked for when that took too long. Null when nothing was stored. */
+  readonly reached: Durability | null
+}
+
 /** A running engine. The daemon, the command line and the library all talk to this. */
 export interface Engine {
   status(): Promise<EngineStatus>
@@ -114,6 +148,13 @@ export interface Engine {
    * the table has no deletion vector then.
    */
   optimize(database: string, table: string): Promise<void>
+  describe(database: string, table: string): Promise<TableDescription>
+  /** Makes an empty table that programs send rows to; resolves when it is in the lake, also when it was there already just like this. */
+  createTable(table: NewTable): Promise<void>
+  /** Removes a table that programs send rows to, with its rows. */
+  dropTable(database: string, table: string): Promise<void>
+  /** Stores rows; resolves as soon as `durability` is reached, or when it takes too long (see `reached`). */
+  push(request: PushRequest, durability: Durability): Promise<PushAnswer>
   /** Commits everything applied so far to the lake; resolves when it is in Iceberg, with the position. */
   flush(): Promise<Readonly<Record<string, Position>>>
   /** Prometheus text. */

@@ -6,21 +6,30 @@ import type { Position } from '../data/index.ts'
 import { SqliteCatalog } from '../iceberg/catalog/index.ts'
 import type { Catalog } from '../iceberg/catalog/index.ts'
 import { EventBus, Metrics } from '../observe/index.ts'
+import type { PushRequest } from '../source/index.ts'
 import { openDuckDb } from '../query/index.ts'
 import type { QueryAnswer, SqlEngine, ViewProvider } from '../query/index.ts'
 import { LocalStore } from '../storage/index.ts'
 import { CompactionThread, FileWorkers } from '../table/index.ts'
 import type { Config } from './config.ts'
-import type { Engine, EngineQuery, EngineStatus } from './contract.ts'
+import type { Durability, Engine, EngineQuery, EngineStatus, NewTable, PushAnswer, TableDescription } from './contract.ts'
 import { catalogPath, lakeIdentity } from './lake.ts'
 import { acquireLease } from './lease.ts'
 import type { Lease } from './lease.ts'
-import type { LookupAnswer, PipelineHandle, PipelineListener, PipelineOptions, PipelineStatus } from './pipeline-contract.ts'
+import type {
+  LookupAnswer,
+  PipelineHandle,
+  PipelineListener,
+  PipelineOptions,
+  PipelineSource,
+  PipelineStatus,
+} from './pipeline-contract.ts'
 import { WorkerPipeline } from './pipeline-host.ts'
 import { startPipeline } from './pipeline-parts.ts'
 import { reactionTo } from './policy.ts'
 import { claimLocal } from './recovery.ts'
-import { revealed } from './sources.ts'
+import { pushSource, revealed } from './sources.ts'
+import { sourceStateKey } from './state-record.ts'
 
 /** How long `wait` waits unless told otherwise. */
 const defaultWaitMs = 30_000
@@ -31,6 +40,9 @@ const longestRestartMs = 60_000
 const unfinishedMs = 3_600_000
 /** Threads that write data files, where there are cores for them: each takes up to 50 MB beside `memory`. */
 const mostFileThreads = 4
+/** Share of `memory` that the first table for rows from programs takes beside the other sources. */
+const pushMemoryShare = 1 / 8
+const leastPushMemory = 16e6
 
 export interface EngineOptions {
   /** Displaces a live process that holds the lake. */
@@ -83,6 +95,9 @@ class RunningEngine implements Engine {
   readonly #compaction = new CompactionThread()
   #sql: SqlEngine | null = null
   readonly #pipelines = new Map<string, PipelineHandle>()
+  #start: (name: string, source: PipelineSource, memory: number) => Promise<void> = async () => undefined
+  /** The pipeline for rows that programs send, while it is being started. */
+  #pushStarting: Promise<void> | null = null
   readonly #stopping = new AbortController()
   #ownersKnown: Promise<Owners> | null = null
   #closing: Promise<void> | null = null
@@ -130,28 +145,33 @@ class RunningEngine implements Engine {
       },
       this.#provider(),
     )
-    const names = Object.keys(this.#config.sources)
-    const started = await Promise.allSettled(
-      names.map(async (name) => {
-        const options: PipelineOptions = {
+    const sources: Record<string, PipelineSource> = Object.fromEntries(
+      Object.entries(this.#config.sources).map(([name, source]) => [name, revealed(source)]),
+    )
+    const isPushed = Object.keys(sources).length === 0 || (await catalog.state(sourceStateKey(pushSource))) !== null
+    if (isPushed) sources[pushSource] = { type: 'http' }
+    const memory = Math.floor(this.#config.memory / Object.keys(sources).length)
+    this.#start = (name, source, memory) =>
+      this.#startPipeline(
+        {
           name,
-          source: revealed(this.#config.sources[name]),
+          source,
           warehouse,
           catalogPath: catalogPath(warehouse),
           local,
           lakeId,
           epoch,
           fence,
-          memory: Math.floor(this.#config.memory / names.length),
+          memory,
           commit: this.#config.commit,
           snapshotAgeMs: this.#config.history.snapshots,
           compaction: this.#config.compaction,
           onError: this.#config.onError,
           tables: this.#config.tables,
-        }
-        await this.#startPipeline(options, files)
-      }),
-    )
+        },
+        files,
+      )
+    const started = await Promise.allSettled(Object.entries(sources).map(([name, source]) => this.#start(name, source, memory)))
     for (const result of started) if (result.status === 'rejected') throw result.reason
   }
 
@@ -346,6 +366,76 @@ class RunningEngine implements Engine {
     await (await this.#owner(database, table)).optimize(database, table)
   }
 
+  // ---- rows from programs ------------------------------------------------------------------------------------------------
+
+  async describe(database: string, table: string): Promise<TableDescription> {
+    return (await this.#owner(database, table)).desk.describe(database, table)
+  }
+
+  async createTable(table: NewTable): Promise<void> {
+    const { namespace } = table
+    const { names } = await this.#owners()
+    const pushed = this.#pipelines.get(pushSource)
+    const own = pushed ? await pushed.names() : []
+    const isForeign = (one: { readonly namespace: string; readonly name: string }): boolean =>
+      one.namespace === namespace && !own.some((mine) => mine.namespace === namespace && mine.name === one.name)
+    if (Object.hasOwn(this.#config.sources, namespace) || names.some(isForeign)) {
+      throw new FrazilError('conflict', 'namespace-taken', `the database ${namespace} belongs to another source`, {
+        hint: 'Make the table in another database.',
+      })
+    }
+    await (await this.#pushPipeline()).desk.create(table)
+    this.#ownersKnown = null
+  }
+
+  async dropTable(database: string, table: string): Promise<void> {
+    await (await this.#owner(database, table)).desk.drop(database, table)
+    this.#ownersKnown = null
+  }
+
+  async push(request: PushRequest, durability: Durability): Promise<PushAnswer> {
+    const pipeline = this.#pipelines.get(pushSource)
+    if (!pipeline) {
+      if (this.#closing) throw new FrazilError('unavailable', 'closed', 'the engine is closing')
+      throw new FrazilError('request', 'unknown-table', 'there is no table yet that takes rows', {
+        hint: 'Make one: POST /tables/{name}.',
+      })
+    }
+    const receipt = await pipeline.desk.push(request)
+    const { position } = receipt
+    if (position === null) return { ...receipt, reached: null }
+    if (durability === 'stored') return { ...receipt, reached: 'stored' }
+    try {
+      await pipeline.wait(position, defaultWaitMs)
+    } catch (error) {
+      return { ...receipt, reached: lateness(error, 'stored') }
+    }
+    if (durability === 'visible') return { ...receipt, reached: 'visible' }
+    const late = new AbortController()
+    const timeout = systemClock.sleep(defaultWaitMs, late.signal).then((): Durability => 'visible')
+    const committed = pipeline.flush().then(
+      (): Durability => 'committed',
+      (error: unknown) => lateness(error, 'visible'),
+    )
+    try {
+      return { ...receipt, reached: await Promise.race([committed, timeout]) }
+    } finally {
+      late.abort()
+    }
+  }
+
+  /** The pipeline for rows that programs send. A lake that never had any gets one now, with memory of its own until the next start. */
+  async #pushPipeline(): Promise<PipelineHandle> {
+    if (!this.#pipelines.has(pushSource)) {
+      const memory = Math.max(leastPushMemory, Math.floor(this.#config.memory * pushMemoryShare))
+      this.#pushStarting ??= this.#start(pushSource, { type: 'http' }, memory).finally(() => (this.#pushStarting = null))
+      await this.#pushStarting
+    }
+    const pipeline = this.#pipelines.get(pushSource)
+    if (!pipeline) throw new FrazilError('unavailable', 'closed', 'the engine is closing')
+    return pipeline
+  }
+
   // ---- operation -----------------------------------------------------------------------------------------------------------
 
   async status(): Promise<EngineStatus> {
@@ -425,11 +515,17 @@ async function makeFolder(path: string): Promise<void> {
   }
 }
 
+/** The rows are stored: whatever keeps them from getting further is no failure of the request. */
+function lateness(error: unknown, reached: Durability): Durability {
+  if (error instanceof FrazilError && error.kind === 'unavailable') return reached
+  throw error
+}
+
 /** Status of a source whose thread does not answer: it is being started again. */
 function absent(name: string, error: Error): PipelineStatus {
   const source = {
     name,
-    type: 'postgres',
+    type: name === pushSource ? 'http' : 'postgres',
     state: 'retrying',
     reason: error.message,
     position: null,

@@ -488,6 +488,20 @@ export class Mirror {
     })
   }
 
+  /** A table is gone from the lake. Not while a lake commit is under way or a source commit is half applied. */
+  remove(id: string): void {
+    const mirrored = this.#tables.get(id)
+    this.#tables.delete(id)
+    this.#detached.delete(id)
+    this.#open.forget(id)
+    const table = mirrored?.table
+    if (!mirrored || !table) return
+    mirrored.joined = false
+    mirrored.table = null
+    this.#foreseeing.delete(table)
+    table.close()
+  }
+
   /** Gives up what is not finished: open transaction and copies. */
   async stop(): Promise<void> {
     this.abort()

@@ -1,14 +1,19 @@
+import type { Clock, Random } from '../base/index.ts'
 import type { MessagePort } from 'node:worker_threads'
 import type { TableSettings } from './table-settings.ts'
 import type { Field, Position, Value } from '../data/index.ts'
 import type { EngineEvent } from '../observe/index.ts'
-import type { StateChange } from '../iceberg/catalog/index.ts'
+import type { Catalog, StateChange } from '../iceberg/catalog/index.ts'
 import type { TableView } from '../query/index.ts'
-import type { ColumnSetting, OutOfRange } from '../source/index.ts'
-import type { SourceStatus, TableStatus } from './contract.ts'
+import type { ColumnSetting, OutOfRange, PushReceipt, PushRequest, Source, SourceParts } from '../source/index.ts'
+import type { ObjectStore } from '../storage/index.ts'
+import type { Compactions, FilePool } from '../table/index.ts'
+import type { NewTable, SourceStatus, TableDescription, TableStatus } from './contract.ts'
 
 /** A source's settings with its secrets revealed: they travel to the pipeline's thread and nowhere else. */
-export interface PipelineSource {
+export type PipelineSource = PostgresPipelineSource | { readonly type: 'http' }
+
+export interface PostgresPipelineSource {
   readonly type: 'postgres'
   readonly url: string
   readonly tables: readonly string[]
@@ -81,9 +86,18 @@ export interface PipelineStatus {
   readonly memoryUsed: number
 }
 
+/** What programs ask of a pipeline's tables beyond reading them; see `TableDesk`. */
+export interface TableDeskHandle {
+  describe(namespace: string, name: string): Promise<TableDescription>
+  push(request: PushRequest): Promise<PushReceipt>
+  create(table: NewTable): Promise<void>
+  drop(namespace: string, name: string): Promise<void>
+}
+
 /** What the engine asks of a pipeline, inline or in a worker: arguments and answers are plain data. */
 export interface PipelineHandle {
   readonly name: string
+  readonly desk: TableDeskHandle
   status(): Promise<PipelineStatus>
   /** Tables that can be read, as namespace and name. */
   names(): Promise<readonly { readonly namespace: string; readonly name: string }[]>
@@ -110,4 +124,17 @@ export interface PipelineListener {
   event(event: EngineEvent): void
   /** The pipeline has ended without being asked to. */
   stopped(error: Error): void
+}
+
+/** What a pipeline is made of. */
+export interface PipelineParts {
+  readonly clock: Clock
+  readonly random: Random
+  readonly store: ObjectStore
+  /** Commits carry the fence: they fail with kind `fenced` when another process has taken over. */
+  readonly catalog: Catalog
+  readonly files: FilePool
+  readonly compactions: Compactions
+  readonly openSource: (parts: SourceParts) => Source
+  readonly listener: PipelineListener
 }

@@ -4,6 +4,8 @@ import { FrazilError, errorFromMessage, errorToMessage } from '../base/index.ts'
 import type { ErrorMessage } from '../base/index.ts'
 import type { Position } from '../data/index.ts'
 import type { EngineEvent } from '../observe/index.ts'
+import type { PushReceipt } from '../source/index.ts'
+import type { TableDescription } from './contract.ts'
 import type {
   LookupAnswer,
   PipelineHandle,
@@ -12,13 +14,18 @@ import type {
   PipelinePorts,
   PipelineStatus,
   PipelineViews,
+  TableDeskHandle,
 } from './pipeline-contract.ts'
 
 /** Methods that are asked by message and answered. `release` and the rest of the protocol have messages of their own. */
 type Method = 'status' | 'names' | 'views' | 'keyColumns' | 'lookup' | 'head' | 'wait' | 'resync' | 'optimize' | 'flush' | 'close'
 
+/** Methods of its table desk. */
+type DeskMethod = keyof TableDeskHandle
+
 type ToThread =
   | { readonly op: 'call'; readonly id: number; readonly method: Method; readonly args: readonly unknown[] }
+  | { readonly op: 'desk'; readonly id: number; readonly method: DeskMethod; readonly args: readonly unknown[] }
   | { readonly op: 'release'; readonly view: number }
 
 type FromThread =
@@ -35,11 +42,14 @@ export function servePipeline(port: MessagePort, pipeline: PipelineHandle): void
       pipeline.release(message.view)
       return
     }
-    const { id, method, args } = message
+    const { id, args } = message
+    const target = message.op === 'desk' ? pipeline.desk : pipeline
     // The host's methods below send exactly the arguments of the method that they name.
-    const call = pipeline[method] as (...args: unknown[]) => Promise<unknown>
+    const call = (message.op === 'desk' ? pipeline.desk[message.method] : pipeline[message.method]) as (
+      ...args: unknown[]
+    ) => Promise<unknown>
     Promise.resolve()
-      .then(() => call.apply(pipeline, [...args]))
+      .then(() => call.apply(target, [...args]))
       .then(
         (value) => port.postMessage({ op: 'answer', id, value } satisfies FromThread),
         (error: unknown) => port.postMessage({ op: 'refusal', id, error: errorToMessage(error) } satisfies FromThread),
@@ -50,6 +60,12 @@ export function servePipeline(port: MessagePort, pipeline: PipelineHandle): void
 /** A pipeline in a worker thread of its own; the same contract as one in this thread. */
 export class WorkerPipeline implements PipelineHandle {
   readonly name: string
+  readonly desk: TableDeskHandle = {
+    describe: (namespace, name) => this.#send('desk', 'describe', namespace, name) as Promise<TableDescription>,
+    push: (request) => this.#send('desk', 'push', request) as Promise<PushReceipt>,
+    create: (table) => this.#send('desk', 'create', table) as Promise<void>,
+    drop: (namespace, name) => this.#send('desk', 'drop', namespace, name) as Promise<void>,
+  }
   readonly #worker: Worker
   readonly #waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>()
   #nextCall = 1
@@ -118,11 +134,16 @@ export class WorkerPipeline implements PipelineHandle {
   }
 
   #call(method: Method, ...args: readonly unknown[]): Promise<unknown> {
+    return this.#send('call', method, ...args)
+  }
+
+  #send(op: 'call' | 'desk', method: Method | DeskMethod, ...args: readonly unknown[]): Promise<unknown> {
     if (this.#dead) return Promise.reject(new FrazilError('unavailable', 'source-failed', `the source ${this.name} has stopped`))
     const id = this.#nextCall++
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject })
-      this.#worker.postMessage({ op: 'call', id, method, args } satisfies ToThread)
+      // The callers above name methods of what they ask.
+      this.#worker.postMessage({ op, id, method, args } as ToThread)
     })
   }
 

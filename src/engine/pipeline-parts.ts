@@ -1,7 +1,9 @@
+import { join } from 'node:path'
 import { systemClock, systemRandom } from '../base/index.ts'
 import { SqliteCatalog } from '../iceberg/catalog/index.ts'
-import { createPostgresSource } from '../source/index.ts'
-import { openStore } from '../storage/index.ts'
+import { HttpSource, createPostgresSource } from '../source/index.ts'
+import type { Source, SourceParts } from '../source/index.ts'
+import { locationSegment, openStore } from '../storage/index.ts'
 import { Compactions, FilePool } from '../table/index.ts'
 import { fencedCatalog } from './lease.ts'
 import { Pipeline } from './pipeline.ts'
@@ -23,26 +25,30 @@ export async function startPipeline(
       files: new FilePool(ports.files),
       compactions: new Compactions(ports.compaction),
       listener,
-      openSource: (parts) =>
-        createPostgresSource(
-          {
-            name: options.name,
-            lakeId: options.lakeId,
-            url: options.source.url,
-            tables: options.source.tables,
-            into: options.source.into,
-            slot: options.source.slot,
-            publication: options.source.publication,
-            backlog: options.source.backlog,
-            failover: options.source.failover,
-            outOfRange: options.source.outOfRange,
-            columns: options.source.columns,
-          },
-          { ...parts, observe: (event) => listener.event(event) },
-        ),
+      openSource: (parts) => openSource(options, parts, listener),
     })
   } catch (error) {
     await catalog.close()
     throw error
   }
+}
+
+function openSource({ name, source, lakeId, local }: PipelineOptions, parts: SourceParts, listener: PipelineListener): Source {
+  if (source.type === 'http') return new HttpSource({ name, spool: join(local, 'spool', locationSegment(name)) }, parts)
+  return createPostgresSource(
+    {
+      name,
+      lakeId,
+      url: source.url,
+      tables: source.tables,
+      into: source.into,
+      slot: source.slot,
+      publication: source.publication,
+      backlog: source.backlog,
+      failover: source.failover,
+      outOfRange: source.outOfRange,
+      columns: source.columns,
+    },
+    { ...parts, observe: (event) => listener.event(event) },
+  )
 }

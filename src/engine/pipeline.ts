@@ -1,16 +1,13 @@
 import { join } from 'node:path'
 import { FrazilError, SlabPool, asError } from '../base/index.ts'
-import type { Clock, Random } from '../base/index.ts'
 import { isChange } from '../data/index.ts'
 import type { Change, Position, SourceEvent, SourceTable } from '../data/index.ts'
-import type { Catalog } from '../iceberg/catalog/index.ts'
 import type { EngineEvent } from '../observe/index.ts'
 import type { TableView } from '../query/index.ts'
-import type { Source, SourceParts, SourceState } from '../source/index.ts'
+import type { Source, SourceState } from '../source/index.ts'
 import { localPath, locationSegment } from '../storage/index.ts'
-import type { ObjectStore } from '../storage/index.ts'
 import { SpillSpace } from '../table/index.ts'
-import type { Compactions, FilePool, Table } from '../table/index.ts'
+import type { Table } from '../table/index.ts'
 import { Committer } from './committer.ts'
 import { Compactor } from './compactor.ts'
 import { Freshness } from './freshness.ts'
@@ -23,8 +20,8 @@ import type { MirroredTable } from './mirrored-table.ts'
 import type {
   LookupAnswer,
   PipelineHandle,
-  PipelineListener,
   PipelineOptions,
+  PipelineParts,
   PipelineStatus,
   PipelineViews,
 } from './pipeline-contract.ts'
@@ -34,6 +31,7 @@ import { Room } from './room.ts'
 import { SchemaPolicy } from './schema-policy.ts'
 import { sourceState } from './state-record.ts'
 import { Visibility } from './visibility.ts'
+import { TableDesk } from './table-desk.ts'
 import { noWork } from './table-work.ts'
 import type { Sick, Work } from './table-work.ts'
 
@@ -43,18 +41,6 @@ const poolShare = 0.75
 const commitShare = 1 / 3
 /** How long a transaction may still be applied when the pipeline is to end. */
 const longestEndMs = 5000
-
-export interface PipelineParts {
-  readonly clock: Clock
-  readonly random: Random
-  readonly store: ObjectStore
-  /** Commits carry the fence: they fail with kind `fenced` when another process has taken over. */
-  readonly catalog: Catalog
-  readonly files: FilePool
-  readonly compactions: Compactions
-  readonly openSource: (parts: SourceParts) => Source
-  readonly listener: PipelineListener
-}
 
 /**
  * One source with its tables: takes the source's events, applies each source commit as a whole, answers views and look-ups, and
@@ -76,6 +62,7 @@ export class Pipeline implements PipelineHandle {
   readonly #committer: Committer
   readonly #compactor: Compactor
   readonly #room: Room
+  readonly desk: TableDesk
   #nextSegment = 1
   #state: PipelineStatus['source']['state'] = 'starting'
   readonly #freshness: Freshness
@@ -163,6 +150,14 @@ export class Pipeline implements PipelineHandle {
     })
     const shared = { ...parts, mirror: this.#mirror, committer: this.#committer, reaper, applying, emit }
     this.#compactor = new Compactor({ source: options.name, warehouse, local, ...options.compaction }, shared)
+    this.desk = new TableDesk({
+      source: this.#source,
+      mirror: this.#mirror,
+      committer: this.#committer,
+      catalog,
+      random,
+      applying,
+    })
     this.#room = new Room({
       source: options.name,
       memory: options.memory,
@@ -297,9 +292,7 @@ export class Pipeline implements PipelineHandle {
       case 'streaming':
         this.#setState('streaming')
         return
-      case 'assigned':
-      case 'revoked':
-      case 'lost':
+      default:
         // Sources with several scopes do not exist yet.
         return
     }
@@ -458,8 +451,7 @@ export class Pipeline implements PipelineHandle {
   }
 
   async keyColumns(namespace: string, name: string): Promise<string[]> {
-    const { source } = this.#mirror.find(namespace, name)
-    return source.key.kind === 'columns' ? source.key.columns.map((i) => source.fields[i].name) : []
+    return [...(await this.desk.describe(namespace, name)).key]
   }
 
   async lookup(namespace: string, name: string, key: Readonly<Record<string, unknown>>): Promise<LookupAnswer> {

@@ -51,6 +51,10 @@ export async function openReader(config: Config): Promise<Engine> {
   }
   return {
     stopped: new Promise(() => undefined),
+    describe: refuse,
+    createTable: refuse,
+    dropTable: refuse,
+    push: refuse,
     execute: (text, options = {}) => {
       if (options.wait !== undefined) return refuse()
       return sql.query(

@@ -4,11 +4,14 @@ import { SqliteCatalog } from '../iceberg/catalog/index.ts'
 import { dropPostgresSource } from '../source/index.ts'
 import type { Config, SourceConfig } from './config.ts'
 import { catalogPath, storedLakeId } from './lake.ts'
-import type { PipelineSource } from './pipeline-contract.ts'
+import type { PostgresPipelineSource } from './pipeline-contract.ts'
 import { parseRecord, sourceStateKey } from './state-record.ts'
 
+/** Name of the source of rows that programs send. */
+export const pushSource = 'http'
+
 /** A source's settings with its secrets revealed. */
-export function revealed(source: SourceConfig): PipelineSource {
+export function revealed(source: SourceConfig): PostgresPipelineSource {
   return { ...source, url: source.url.reveal() }
 }
 

@@ -1,4 +1,5 @@
-export type { Source, SourceLag, SourceParts, SourceState } from './source.ts'
+export { HttpSource } from './http/index.ts'
+export type { PushReceipt, PushRequest, PushSource, RefusedRow, Source, SourceLag, SourceParts, SourceState } from './source.ts'
 export {
   checkPostgresSource,
   createPostgresSource,

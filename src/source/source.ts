@@ -100,3 +100,51 @@ export interface Source {
   /** Stops, and gives up connections when the source has heard the last acknowledgement. What the source created stays (slot, publication, group). */
   close(): Promise<void>
 }
+
+/** Rows that a program sends. Plain data: it may travel to another thread. */
+export interface PushRequest {
+  /** The table: its namespace and name, or the name by which rows are sent to it. */
+  readonly table: TableName | { readonly ingest: string }
+  readonly operation: 'insert' | 'upsert' | 'delete'
+  /** JSON in UTF-8. `lines`: one object a line; `array`: an array of objects; `row`: one object. */
+  readonly form: 'lines' | 'array' | 'row'
+  readonly body: Uint8Array
+  /** Keeps the good rows of a request that has bad ones; else it is refused as a whole. */
+  readonly partial: boolean
+  /** The request is stored once however often it is sent; null: as often as it is sent. */
+  readonly key: string | null
+}
+
+/** Why a row was refused; rows are counted from 1. Names of columns, never values. */
+export interface RefusedRow {
+  readonly row: number
+  readonly code: string
+  readonly column: string | null
+  readonly message: string
+}
+
+/** What became of rows that were sent. What was stored is durable. */
+export interface PushReceipt {
+  /** Contains them; null when nothing was stored: all were refused, or some and the request wanted all or none. */
+  readonly position: Position | null
+  /** Rows stored. */
+  readonly rows: number
+  /** All rows refused, and why the first of them were. */
+  readonly refused: number
+  readonly refusals: readonly RefusedRow[]
+  /** They were stored by an earlier request with the same key. */
+  readonly replayed: boolean
+}
+
+/** A source that is given rows, and tables. */
+export interface PushSource extends Source {
+  /**
+   * Resolves when the rows are durable, or refused. Rejects with `request` for what is wrong with all of it, and `unavailable`, code
+   * `overloaded`: later there will be room.
+   */
+  push(request: PushRequest): Promise<PushReceipt>
+  /** A new, empty table joins. The caller has made sure that its name is free. Resolves when it can be read. */
+  addTable(table: SourceTable): Promise<void>
+  /** The table has gone from the lake. */
+  removeTable(id: string): void
+}

@@ -1,6 +1,10 @@
 import { FrazilError } from '../../src/base/index.ts'
 import type { Engine, EngineQuery, EngineStatus } from '../../src/engine/index.ts'
 
+async function noTables(): Promise<never> {
+  throw new FrazilError('request', 'unknown-table', 'this engine has no tables for rows from programs')
+}
+
 /** An engine that answers from constants: for tests of the user interface alone. */
 export class FakeEngine implements Engine {
   readonly queries: { sql: string; options: EngineQuery }[] = []
@@ -48,6 +52,11 @@ export class FakeEngine implements Engine {
   async status(): Promise<EngineStatus> {
     return this.state
   }
+
+  readonly describe = noTables
+  readonly createTable = noTables
+  readonly dropTable = noTables
+  readonly push = noTables
 
   async execute(sql: string, options: EngineQuery = {}) {
     this.queries.push({ sql, options })

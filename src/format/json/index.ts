@@ -1,2 +1,5 @@
 export { JsonText, encodeJson, isJsonArray, isJsonObject, parseJson } from './json.ts'
 export type { JsonObject, JsonValue } from './json.ts'
+export { JsonRowDecoder, outcomes } from './row-decoder.ts'
+export type { RowProblem } from './row-decoder.ts'
+export { skipSpace, skipValue } from './scan.ts'

@@ -1,0 +1,116 @@
+import { FrazilError } from '../base/index.ts'
+import type { Random } from '../base/index.ts'
+import type { Field, SourceTable } from '../data/index.ts'
+import { sameType } from '../data/index.ts'
+import type { Catalog } from '../iceberg/catalog/index.ts'
+import type { PushReceipt, PushRequest, PushSource, Source } from '../source/index.ts'
+import type { Committer } from './committer.ts'
+import type { NewTable, TableDescription } from './contract.ts'
+import type { Mirror } from './mirror.ts'
+import { fullName } from './mirrored-table.ts'
+import type { TableDeskHandle } from './pipeline-contract.ts'
+
+export interface TableDeskParts {
+  readonly source: Source
+  readonly mirror: Mirror
+  readonly committer: Committer
+  readonly catalog: Catalog
+  readonly random: Random
+  /** Set while a source commit is half applied. */
+  readonly applying: () => Promise<void> | null
+}
+
+/** What programs ask of a pipeline's tables beyond reading them: what they look like, new ones, rows for them, their end. */
+export class TableDesk implements TableDeskHandle {
+  readonly #parts: TableDeskParts
+  /** Names of tables that are being made. */
+  readonly #making = new Set<string>()
+
+  constructor(parts: TableDeskParts) {
+    this.#parts = parts
+  }
+
+  async describe(namespace: string, name: string): Promise<TableDescription> {
+    const { source } = this.#parts.mirror.find(namespace, name)
+    const key = source.key.kind === 'columns' ? source.key.columns.map((i) => source.fields[i].name) : []
+    return { ingest: source.sourceName, fields: source.fields, key }
+  }
+
+  push(request: PushRequest): Promise<PushReceipt> {
+    return pushed(this.#parts.source).push(request)
+  }
+
+  /** Resolves when the table is in the lake, also when it was there already just like this. Throws `conflict` when it is another one. */
+  async create({ namespace, name, ingest, fields, key }: NewTable): Promise<void> {
+    const { mirror, committer, catalog, random } = this.#parts
+    const source = pushed(this.#parts.source)
+    const full = fullName({ namespace, name })
+    for (const { source: other } of mirror.tables) {
+      if (other.namespace === namespace && other.name === name) {
+        if (!isSame(other, { namespace, name, ingest, fields, key })) throw exists(full)
+        await committer.flush()
+        return
+      }
+      if (other.sourceName === ingest) {
+        throw new FrazilError(
+          'conflict',
+          'ingest-name-taken',
+          `rows sent to ${ingest} go to the table ${fullName(other)} already`,
+        )
+      }
+    }
+    if (this.#making.has(full) || this.#making.has(`/${ingest}`)) throw exists(full)
+    this.#making.add(full).add(`/${ingest}`)
+    try {
+      if (await catalog.load({ namespace, name })) throw exists(full)
+      await source.addTable({
+        id: random.uuid(),
+        sourceName: ingest,
+        namespace,
+        name,
+        fields,
+        key: key.length === 0 ? { kind: 'none' } : { kind: 'columns', columns: key },
+      })
+      await committer.flush()
+    } finally {
+      this.#making.delete(full)
+      this.#making.delete(`/${ingest}`)
+    }
+  }
+
+  /** Resolves when the table is gone from the lake, with whatever rows it had. Throws `request` when there is none. */
+  async drop(namespace: string, name: string): Promise<void> {
+    const { mirror, committer } = this.#parts
+    const source = pushed(this.#parts.source)
+    await committer.exclusively(async () => {
+      const { source: table, iceberg } = mirror.find(namespace, name)
+      await committer.removeTable(table.id, iceberg)
+      // No `await` between here and the end: the next source commit may begin in any gap.
+      for (let applying = this.#parts.applying(); applying; applying = this.#parts.applying()) await applying
+      source.removeTable(table.id)
+      mirror.remove(table.id)
+    })
+  }
+}
+
+function pushed(source: Source): PushSource {
+  if ('push' in source) return source as PushSource
+  throw new FrazilError('request', 'not-pushed', `the rows of ${source.name} come from its own server; programs cannot send any`)
+}
+
+function exists(name: string): FrazilError {
+  return new FrazilError('conflict', 'table-exists', `the lake has a table ${name} already, which is not this one`, {
+    table: name,
+  })
+}
+
+function isSame(table: SourceTable, { ingest, fields, key }: NewTable): boolean {
+  const columns = table.key.kind === 'columns' ? table.key.columns : []
+  const isSameField = (a: Field, b: Field): boolean => a.name === b.name && a.required === b.required && sameType(a.type, b.type)
+  return (
+    table.sourceName === ingest &&
+    columns.join() === key.join() &&
+    table.fields.length === fields.length &&
+    table.fields.every((field, i) => isSameField(field, fields[i]))
+  )
+}

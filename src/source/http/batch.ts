@@ -1,0 +1,153 @@
+import { Buffer, isUtf8 } from 'node:buffer'
+import { FrazilError } from '../../base/index.ts'
+import { skipSpace, skipValue } from '../../format/json/index.ts'
+import type { PushRequest, RefusedRow } from '../source.ts'
+import { laneOutcomes, letGo } from './lane.ts'
+import type { Lane, Rows } from './lane.ts'
+
+/** Most rows of one request. */
+const mostRows = 1_000_000
+/** Largest row, as JSON text in bytes. */
+const mostRowBytes = 16 << 20
+/** Refused rows that are told one by one; the others are only counted. */
+const mostRefusals = 100
+/** A request may take this share of the memory for rows; what is larger would keep all others out. */
+const memoryShare = 1 / 2
+
+/** Rows of a request, decoded and checked. */
+export interface Batch {
+  readonly rows: readonly Rows[]
+  readonly count: number
+  readonly refused: number
+  readonly refusals: readonly RefusedRow[]
+  /** The rows as JSON objects with white space between them; without those that were refused. */
+  readonly body: Uint8Array
+}
+
+const newline = Buffer.from('\n')
+
+/**
+ * Decodes the rows of a request. Throws `request` for a body that cannot be taken apart into rows and for one that is too large, and
+ * `unavailable` (`overloaded`) when there is no memory for it now; nothing of it is kept then.
+ */
+export function decodeBatch({ body, form, partial }: PushRequest, lane: Lane, memoryBytes: number): Batch {
+  if (!isUtf8(body)) throw new FrazilError('request', 'bad-encoding', 'the body is not UTF-8')
+  const rows: Rows[] = []
+  const refusals: RefusedRow[] = []
+  const kept: Uint8Array[] = []
+  let count = 0
+  let refused = 0
+  let number = 0
+  lane.taken = 0
+  // Good rows that lie together, to be kept as they are.
+  let runFrom = -1
+  let runTo = -1
+  const isArray = form === 'array'
+  try {
+    for (const { from, to } of isArray ? items(body) : form === 'lines' ? lines(body) : [{ from: 0, to: body.length }]) {
+      number++
+      if (number > mostRows) throw new FrazilError('request', 'too-many-rows', `a request has at most ${mostRows} rows`)
+      let problem: Omit<RefusedRow, 'row'> | null = null
+      if (to - from > mostRowBytes) {
+        problem = { code: 'row-too-large', column: null, message: `a row has at most ${mostRowBytes >> 20} MiB` }
+      } else {
+        const after = lane.append(body, from, to, rows)
+        if (after === laneOutcomes.wait) throw noMemory(lane.taken > memoryBytes * memoryShare)
+        if (after === laneOutcomes.tooLarge) {
+          problem = { code: 'row-too-large', column: null, message: 'the row is too large for the memory that there is' }
+        } else if (after === laneOutcomes.refused) problem = lane.problem
+        else if (skipSpace(body, after, to) !== to) {
+          dropLast(rows)
+          problem = { code: 'bad-json', column: null, message: 'something follows the row' }
+        }
+      }
+      if (problem) {
+        refused++
+        if (refusals.length < mostRefusals) refusals.push({ row: number, ...problem })
+        continue
+      }
+      count++
+      if (isArray) kept.push(body.subarray(from, to), newline)
+      else if (from === runTo) runTo = to
+      else {
+        if (runFrom >= 0) kept.push(body.subarray(runFrom, runTo), newline)
+        runFrom = from
+        runTo = to
+      }
+    }
+    if (runFrom >= 0) kept.push(body.subarray(runFrom, runTo))
+    const isRefused = refused > 0 && !partial
+    if (isRefused) letGo(rows)
+    return {
+      rows: isRefused ? [] : rows,
+      count: isRefused ? 0 : count,
+      refused,
+      refusals,
+      body: kept.length === 1 ? kept[0] : isRefused ? newline : Buffer.concat(kept),
+    }
+  } catch (error) {
+    letGo(rows)
+    throw error
+  }
+}
+
+function noMemory(isTooLarge: boolean): FrazilError {
+  return isTooLarge
+    ? new FrazilError('request', 'batch-too-large', 'the rows of the request do not fit into memory', {
+        hint: 'Send fewer rows at a time, or raise memory.',
+      })
+    : new FrazilError('unavailable', 'overloaded', 'there is no memory for more rows now', { hint: 'Send it again later.' })
+}
+
+function dropLast(rows: Rows[]): void {
+  const last = rows.at(-1)
+  if (!last) return
+  last.to--
+  if (last.to > last.from) return
+  rows.pop()
+  last.segment.unpin()
+}
+
+interface Place {
+  readonly from: number
+  readonly to: number
+}
+
+/** Lines that are not empty, each with the end of its line. */
+function* lines(body: Uint8Array): Generator<Place> {
+  // A byte order mark says nothing that UTF-8 needs.
+  let from = body[0] === 0xef && body[1] === 0xbb && body[2] === 0xbf ? 3 : 0
+  while (from < body.length) {
+    const end = body.indexOf(0x0a, from)
+    const to = end < 0 ? body.length : end + 1
+    if (skipSpace(body, from, to) < to) yield { from, to }
+    from = to
+  }
+}
+
+/** The items of an array, whatever they are. */
+function* items(body: Uint8Array): Generator<Place> {
+  const end = body.length
+  const malformed = (row: number): FrazilError =>
+    new FrazilError('request', 'bad-json', `the body is not a JSON array: it goes wrong at or behind item ${row}`)
+  let at = skipSpace(body, 0, end)
+  if (body[at] !== 0x5b) throw malformed(0)
+  at = skipSpace(body, at + 1, end)
+  if (body[at] === 0x5d) at = skipSpace(body, at + 1, end)
+  else {
+    for (let row = 1; ; row++) {
+      const to = skipValue(body, at, end)
+      if (to === -2) throw new FrazilError('request', 'too-deep', `item ${row} is nested too deeply`)
+      if (to < 0) throw malformed(row)
+      yield { from: at, to }
+      at = skipSpace(body, to, end)
+      if (at < end && body[at] === 0x5d) {
+        at = skipSpace(body, at + 1, end)
+        break
+      }
+      if (at >= end || body[at] !== 0x2c) throw malformed(row)
+      at = skipSpace(body, at + 1, end)
+    }
+  }
+  if (at !== end) throw malformed(0)
+}

@@ -1,0 +1,1 @@
+export { HttpSource } from './http-source.ts'

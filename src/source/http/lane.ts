@@ -1,0 +1,112 @@
+import { assert } from '../../base/index.ts'
+import { SegmentGrowth } from '../../data/index.ts'
+import type { Field, Segment, SegmentPart } from '../../data/index.ts'
+import { JsonRowDecoder, outcomes } from '../../format/json/index.ts'
+import type { RowProblem } from '../../format/json/index.ts'
+import type { SourceParts } from '../source.ts'
+
+/** What {@link Lane.append} returns beside places. */
+export const laneOutcomes = { refused: outcomes.refused, wait: -3, tooLarge: -4 } as const
+
+/** Consecutive rows, pinned by whoever has them. */
+export type Rows = { -readonly [K in keyof SegmentPart]: SegmentPart[K] }
+
+/** Decodes rows (or keys) of one table into one segment after another. */
+export class Lane {
+  readonly #decoder: JsonRowDecoder
+  readonly #parts: SourceParts
+  readonly #growth: SegmentGrowth
+  readonly #needed: number[]
+  #segment: Segment | null = null
+  /** The bound columns belong to this segment. */
+  #isOversized = false
+  /** Memory taken since it was last set to 0. */
+  taken = 0
+
+  /** @param ignored names that may be given and are not looked at */
+  constructor(fields: readonly Field[], ignored: readonly string[], deletable: boolean, parts: SourceParts) {
+    this.#decoder = new JsonRowDecoder(fields, ignored)
+    this.#parts = parts
+    this.#growth = new SegmentGrowth(fields, deletable, parts.pool)
+    this.#needed = this.#growth.variable.map(() => 0)
+  }
+
+  /** After `refused`. */
+  get problem(): RowProblem {
+    return this.#decoder.problem
+  }
+
+  /** Decodes the object at or behind `at` and adds it to `rows`. Returns the place behind it, or one of {@link laneOutcomes}. */
+  append(bytes: Uint8Array, at: number, end: number, rows: Rows[]): number {
+    for (;;) {
+      const segment = this.#segment
+      if (!segment || segment.sealed || segment.rows === segment.capacity) {
+        const refused = this.#next()
+        if (refused !== 0) return refused
+        continue
+      }
+      const after = this.#decoder.decode(bytes, at, end, segment.rows)
+      if (after >= 0) {
+        if (this.#isOversized) {
+          this.#needed.fill(0)
+          this.#isOversized = false
+        }
+        add(rows, segment, segment.rows++)
+        return after
+      }
+      if (after !== outcomes.full) return after
+      this.#needed[this.#growth.variable.indexOf(this.#decoder.target)] = this.#decoder.needed
+      this.#isOversized = true
+      const refused = this.#next()
+      if (refused !== 0) return refused
+    }
+  }
+
+  #next(): number {
+    this.release()
+    const segment = this.#growth.next({
+      id: this.#parts.nextSegmentId(),
+      baseCommit: this.#parts.currentCommit(),
+      needed: this.#needed,
+      orSmall: this.#isOversized,
+    })
+    if (segment === 'wait') return laneOutcomes.wait
+    if (segment === 'too-large') return laneOutcomes.tooLarge
+    this.#segment = segment
+    this.taken += segment.bytes
+    segment.onSealed = () => {
+      if (this.#segment === segment) this.release()
+    }
+    this.#decoder.bind(segment.columns)
+    return 0
+  }
+
+  /** Gives up the segment; whoever has rows of it has pinned it. */
+  release(): void {
+    const segment = this.#segment
+    if (!segment) return
+    this.#segment = null
+    segment.onSealed = null
+    this.#growth.gaveUp(segment)
+    segment.seal()
+    segment.unpin()
+  }
+}
+
+function add(rows: Rows[], segment: Segment, row: number): void {
+  const last = rows.at(-1)
+  if (last && last.segment === segment && last.to === row) {
+    last.to = row + 1
+    return
+  }
+  segment.pin()
+  rows.push({ segment, from: row, to: row + 1 })
+}
+
+/** Rows that nobody wants any more. */
+export function letGo(rows: readonly Rows[]): void {
+  for (const { segment } of rows) {
+    assert(segment.rows > 0, 'rows lie in a segment that has some')
+    segment.unpin()
+  }
+}
