@@ -5,7 +5,7 @@ import { answerTable } from './answer-table.ts'
 import { accessLake } from './lake-access.ts'
 import type { LakeAccess } from './lake-access.ts'
 import { runPrompt } from './prompt.ts'
-import { readSettings } from './settings.ts'
+import { readSettingsOrDefaults } from './settings.ts'
 
 type OutputFormat = 'table' | 'json' | 'csv'
 
@@ -27,7 +27,7 @@ export function addQueryCommand(program: Command): void {
     .addOption(new Option('-f, --format <format>', 'how to print the answer').choices(['table', 'json', 'csv']).default('table'))
     .option('-w, --wait', 'first wait for everything that has happened at the sources until now')
     .action(async (sql: string | undefined, options: QueryOptions) => {
-      const { config } = readSettings(options.config)
+      const config = readSettingsOrDefaults(options.config)
       const lake = await accessLake(config)
       try {
         const print = (statement: string): Promise<void> => answer(lake, statement, options)

@@ -9,7 +9,7 @@ import type { Log, LogLevel } from '../observe/index.ts'
 import { startHttpServer } from '../server/index.ts'
 import type { HttpServer } from '../server/index.ts'
 import { announceDaemon, findDaemon } from './daemon.ts'
-import { readSettings } from './settings.ts'
+import { readSettingsOrDefaults } from './settings.ts'
 import { stopInTime, stopRequested } from './stopping.ts'
 import { packageVersion } from './version.ts'
 
@@ -26,12 +26,12 @@ export function addRunCommand(program: Command): void {
   program
     .command('run')
     .description('the daemon: reads the sources, commits to Iceberg, answers HTTP')
-    .argument('[file]', 'configuration file (default: ./frazil.yaml)')
+    .argument('[file]', 'configuration file (default: ./frazil.yaml; without it: rows over HTTP on port 3030 into ./lake)')
     .option('-c, --config <file>', 'the same')
     .option('--take-over', 'take the lake over from another process that still holds it; that one stops')
     .addOption(new Option('--log-level <level>', 'what to log').choices(logLevels).default('info'))
     .action(async (file: string | undefined, options: RunOptions) => {
-      await runDaemon(readSettings(file ?? options.config).config, options)
+      await runDaemon(readSettingsOrDefaults(file ?? options.config), options)
     })
 }
 

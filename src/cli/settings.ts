@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { FrazilError } from '../base/index.ts'
-import { loadConfig } from '../engine/index.ts'
+import { loadConfig, resolveConfig } from '../engine/index.ts'
 import type { Config } from '../engine/index.ts'
 
 const defaultConfigFile = 'frazil.yaml'
@@ -10,6 +10,12 @@ const defaultConfigFile = 'frazil.yaml'
 export interface Settings {
   readonly config: Config
   readonly file: string
+}
+
+/** The same, or the defaults in the current folder when no file is named and `./frazil.yaml` is not there. Throws `config`. */
+export function readSettingsOrDefaults(file: string | undefined): Config {
+  if (file !== undefined || existsSync(resolve(defaultConfigFile))) return readSettings(file).config
+  return resolveConfig({}, { folder: process.cwd(), env: process.env })
 }
 
 /** Reads `file`, or `./frazil.yaml` when none is named. Throws `config`. */

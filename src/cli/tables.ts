@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import type { EngineStatus, TableStatus } from '../engine/index.ts'
 import { accessLake } from './lake-access.ts'
-import { readSettings } from './settings.ts'
+import { readSettingsOrDefaults } from './settings.ts'
 import { textTable } from './text-table.ts'
 
 export function addTablesCommand(program: Command): void {
@@ -11,7 +11,7 @@ export function addTablesCommand(program: Command): void {
     .option('-c, --config <file>', 'configuration file (default: ./frazil.yaml)')
     .option('--json', 'print JSON')
     .action(async (options: { config?: string; json?: boolean }) => {
-      const lake = await accessLake(readSettings(options.config).config)
+      const lake = await accessLake(readSettingsOrDefaults(options.config))
       try {
         const { tables, sources } = await lake.status()
         if (options.json) process.stdout.write(`${JSON.stringify({ tables, sources })}\n`)

@@ -1,4 +1,16 @@
-export type { Engine, EngineQuery, EngineStatus, SourceStatus, TableHealth, TableStatus } from './contract.ts'
+export type {
+  Durability,
+  Engine,
+  EngineQuery,
+  EngineStatus,
+  NewTable,
+  PushAnswer,
+  SourceStatus,
+  TableDescription,
+  TableHealth,
+  TableStatus,
+} from './contract.ts'
+export type { PushRequest } from '../source/index.ts'
 export type { QueryAnswer, ResultFormat } from '../query/index.ts'
 export { resolveConfig, schema as configSchema } from './config.ts'
 export type { Config, ConfigInput, ConfigParts, PostgresSourceConfig, SourceConfig } from './config.ts'

@@ -27,6 +27,14 @@ const statusOfCode: Readonly<Record<string, number>> = {
   'wrong-origin': 403,
   'not-acceptable': 406,
   'result-too-large': 413,
+  'body-too-large': 413,
+  'batch-too-large': 413,
+  'too-many-rows': 413,
+  'too-deep': 413,
+  'wrong-content-encoding': 415,
+  'idempotency-key-reused': 422,
+  'disk-full': 507,
+  overloaded: 429,
   'too-many-queries': 429,
   'not-available-yet': 501,
   'query-timeout': 504,
@@ -35,10 +43,10 @@ const statusOfCode: Readonly<Record<string, number>> = {
 
 /** The HTTP library's own errors, as ours. */
 const libraryErrors: Readonly<Record<string, ErrorAnswer['body']>> = {
-  FST_ERR_CTP_BODY_TOO_LARGE: { code: 'body-too-large', message: 'the body is larger than 1 MiB' },
+  FST_ERR_CTP_BODY_TOO_LARGE: { code: 'body-too-large', message: 'the body is larger than this route takes' },
   FST_ERR_CTP_INVALID_MEDIA_TYPE: {
     code: 'wrong-content-type',
-    message: 'the body must be sent as Content-Type: application/json',
+    message: 'the body must be sent as Content-Type: application/json (rows also as application/x-ndjson)',
   },
 }
 

@@ -4,6 +4,8 @@ import { FrazilError } from '../base/index.ts'
 import type { Engine } from '../engine/index.ts'
 import type { Log } from '../observe/index.ts'
 import { errorAnswer } from './answer-errors.ts'
+import { definitionRoutes } from './definition-routes.ts'
+import { ingestRoute } from './ingest-route.ts'
 import { parseJson } from './json-body.ts'
 import { queryRoute } from './query-route.ts'
 import { checkListenHost, guardRequest } from './request-guard.ts'
@@ -31,6 +33,8 @@ const maxBodyBytes = 1 << 20
 /** A request must have arrived completely within this time. */
 const requestTimeoutMs = 30_000
 const closeWithinMs = 5000
+/** When a client that was turned away may come again. */
+const retryAfterSeconds = 1
 
 /**
  * Answers HTTP on `listen`. Throws `config`: `listen-beyond-loopback`, `port-in-use`, `listen-failed`.
@@ -46,6 +50,8 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   const app = createApp(options.log)
   stateRoutes(app, { info: options.info, engine: () => engine })
   tableRoutes(app, attached)
+  definitionRoutes(app, attached)
+  ingestRoute(app, attached)
   queryRoute(app, attached)
   try {
     const url = await app.listen({ host, port })
@@ -83,6 +89,7 @@ function createApp(log: Log): FastifyInstance {
     if (body.code === 'internal') {
       log.error('a request failed', { method: request.method, route: request.routeOptions.url, error: String(error) })
     }
+    if (status === 429 || status === 503) reply.header('retry-after', retryAfterSeconds)
     return reply.code(status).type('application/json; charset=utf-8').send(JSON.stringify(body))
   })
   app.setNotFoundHandler(async (request, reply) => {

@@ -33,6 +33,13 @@ export function tableRoutes(app: FastifyInstance, engine: () => Engine): void {
     return { database, table, positions: await engine().flush() }
   })
 
+  // Rows are durable before they are answered: what is left of Moonlink's flush is to have them in Iceberg.
+  app.post('/tables/:name/flush', async (request) => {
+    const { database, table } = checkBody(snapshotBody, request.body)
+    await engine().keyColumns(database, table)
+    return { database, table, positions: await engine().flush() }
+  })
+
   app.post('/tables/:name/resync', async (request) => {
     const { database, table } = checkBody(resyncBody, request.body)
     await engine().resync(database, table)

@@ -1,0 +1,47 @@
+import type { FastifyInstance } from 'fastify'
+import { z } from 'zod'
+import { FrazilError } from '../base/index.ts'
+import type { Engine } from '../engine/index.ts'
+import { checkBody } from './json-body.ts'
+import { fieldSchema, fieldsOf, keyOf, schemaOf, tableConfig } from './table-schema.ts'
+
+const name = z
+  .string({ error: 'must be text' })
+  .regex(
+    /^[^\s./\\"'`\p{Cc}](?:[^./\\"'`\p{Cc}]{0,253}[^\s./\\"'`\p{Cc}])?$/u,
+    'must be a name of at most 255 characters, without . / \\ and quotes',
+  )
+
+const createBody = z.strictObject({
+  database: name,
+  table: name,
+  schema: z.array(fieldSchema, { error: 'must be a list of columns' }),
+  table_config: tableConfig,
+})
+
+const dropBody = z.strictObject({ database: name, table: name })
+
+/** `POST` and `DELETE /tables/{name}`, `GET /schema/{database}/{table}`. */
+export function definitionRoutes(app: FastifyInstance, engine: () => Engine): void {
+  app.post<{ Params: { name: string } }>('/tables/:name', async (request) => {
+    const ingest = request.params.name
+    if (!name.safeParse(ingest).success)
+      throw new FrazilError('request', 'bad-body', 'the name in the path cannot be one of a table')
+    const { database, table, schema, table_config: config } = checkBody(createBody, request.body)
+    const fields = fieldsOf(schema)
+    await engine().createTable({ namespace: database, name: table, ingest, fields, key: keyOf(config, fields) })
+    return { database, table, lsn: 1 }
+  })
+
+  app.delete('/tables/:name', async (request) => {
+    const { database, table } = checkBody(dropBody, request.body)
+    await engine().dropTable(database, table)
+    return {}
+  })
+
+  app.get<{ Params: { database: string; table: string } }>('/schema/:database/:table', async (request) => {
+    const { database, table } = request.params
+    const { ingest, fields, key } = await engine().describe(database, table)
+    return { database, table, ingest, schema: schemaOf(fields), key }
+  })
+}

@@ -1,0 +1,126 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { FrazilError } from '../base/index.ts'
+import { skipSpace } from '../format/json/index.ts'
+import type { Durability, Engine, PushAnswer, PushRequest } from '../engine/index.ts'
+import { maxIngestBytes, parseEnvelope, unpacked } from './ingest-body.ts'
+
+/** Bodies that are being received and dealt with, in bytes; more are turned away before they are read. */
+const maxBytesUnderWay = 256 << 20
+/** What a body counts whose length is not said beforehand. */
+const unknownLength = 8 << 20
+const longestKey = 255
+
+const lineTypes = ['application/x-ndjson', 'application/ndjson', 'application/jsonl', 'application/x-jsonlines']
+
+/** Parameters of the URL, or of the envelope of a single row. */
+interface Wishes {
+  readonly operation: PushRequest['operation']
+  readonly durability: Durability
+  readonly partial: boolean
+}
+
+/** `POST /ingest/{name}`: rows for a table that was made with `POST /tables/{name}`. */
+export function ingestRoute(app: FastifyInstance, engine: () => Engine): void {
+  let underWay = 0
+  void app.register(async (scope) => {
+    scope.removeAllContentTypeParsers()
+    scope.addContentTypeParser<Buffer>(
+      ['application/json', ...lineTypes],
+      { parseAs: 'buffer', bodyLimit: maxIngestBytes },
+      async (_request: FastifyRequest, body: Buffer) => body,
+    )
+    // Before the body is read, so that what cannot be taken costs nothing.
+    scope.addHook('preParsing', async (request, reply) => {
+      const given = request.headers['content-length']
+      const bytes = given === undefined ? unknownLength : Number(given)
+      if (underWay + bytes > maxBytesUnderWay && underWay > 0) {
+        throw new FrazilError('unavailable', 'overloaded', 'too many rows are on their way', { hint: 'Send it again later.' })
+      }
+      underWay += bytes
+      reply.raw.once('close', () => (underWay -= bytes))
+    })
+    scope.post<{ Params: { name: string } }>('/ingest/:name', async (request, reply) => {
+      const { name } = request.params
+      const body = await unpacked(request.body as Buffer, request.headers['content-encoding'])
+      const { push, wishes } = readRequest(request, body)
+      const answer = await engine().push(
+        { ...push, table: { ingest: name }, partial: wishes.partial, key: keyOf(request) },
+        wishes.durability,
+      )
+      return send(reply, name, wishes, answer)
+    })
+  })
+}
+
+function readRequest(
+  request: FastifyRequest,
+  body: Buffer,
+): { push: Pick<PushRequest, 'operation' | 'form' | 'body'>; wishes: Wishes } {
+  const query = request.query as Record<string, unknown>
+  const [media] = (request.headers['content-type'] ?? '').split(';')
+  const isLines = lineTypes.includes(media.trim().toLowerCase())
+  const isArray = !isLines && body[skipSpace(body, 0, body.length)] === 0x5b
+  if (isLines || isArray) {
+    const wishes = readWishes(query, 'insert', null)
+    return { push: { operation: wishes.operation, form: isLines ? 'lines' : 'array', body }, wishes }
+  }
+  const { operation, mode, data } = parseEnvelope(body)
+  const wishes = readWishes(query, operation, mode)
+  return { push: { operation: wishes.operation, form: 'row', body: data }, wishes }
+}
+
+const operations: readonly PushRequest['operation'][] = ['insert', 'upsert', 'delete']
+const parameters = new Set(['operation', 'request_mode', 'wait', 'partial'])
+
+function readWishes(query: Record<string, unknown>, operation: string, mode: string | null): Wishes {
+  for (const name of Object.keys(query)) {
+    if (!parameters.has(name)) {
+      throw new FrazilError('request', 'bad-parameter', `the parameters are ${[...parameters].join(', ')}`)
+    }
+  }
+  const wanted = String(query['operation'] ?? operation).toLowerCase()
+  const found = operations.find((one) => one === wanted)
+  if (!found) throw new FrazilError('request', 'bad-operation', 'operation must be insert, upsert or delete')
+  const requestMode = String(query['request_mode'] ?? mode ?? 'async').toLowerCase()
+  if (requestMode !== 'async' && requestMode !== 'sync') {
+    throw new FrazilError('request', 'bad-parameter', 'request_mode must be async or sync')
+  }
+  const { wait, partial } = query
+  if (wait !== undefined && wait !== 'visible') throw new FrazilError('request', 'bad-parameter', 'wait can only be "visible"')
+  if (partial !== undefined && partial !== 'true' && partial !== 'false') {
+    throw new FrazilError('request', 'bad-parameter', 'partial must be true or false')
+  }
+  const durability = requestMode === 'sync' ? 'committed' : wait === 'visible' ? 'visible' : 'stored'
+  return { operation: found, durability, partial: partial === 'true' }
+}
+
+function keyOf(request: FastifyRequest): string | null {
+  const key = request.headers['idempotency-key']
+  if (key === undefined) return null
+  if (typeof key === 'string' && key.length >= 1 && key.length <= longestKey) return key
+  throw new FrazilError('request', 'bad-idempotency-key', `an Idempotency-Key has 1 to ${longestKey} characters`)
+}
+
+function send(reply: FastifyReply, table: string, { operation, durability }: Wishes, answer: PushAnswer): FastifyReply {
+  const { position, rows, refused, refusals, reached, replayed } = answer
+  reply.type('application/json; charset=utf-8')
+  if (replayed) reply.header('idempotency-replayed', 'true')
+  if (position === null) {
+    const [first] = refusals
+    const column = first.column === null ? '' : `${JSON.stringify(first.column)} `
+    const more = refused === 1 ? '' : `, and ${refused - 1} more`
+    const message = `row ${first.row}: ${column}${first.message}${more}; no row was stored`
+    return reply.code(422).send(JSON.stringify({ code: 'rows-refused', message, refused, rows: refusals }))
+  }
+  return reply.code(reached === durability ? 200 : 202).send(
+    JSON.stringify({
+      table,
+      operation,
+      rows,
+      position,
+      durability: reached,
+      ...(durability === 'committed' ? { lsn: Number(position) } : {}),
+      ...(refused > 0 ? { refused, errors: refusals } : {}),
+    }),
+  )
+}
