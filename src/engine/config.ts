@@ -237,7 +237,9 @@ export const schema = z.strictObject(
       .literal('sqlite', { error: 'must be "sqlite": other catalogs are not available yet in this version' })
       .meta({ description: 'Where the names of tables live: `sqlite` is `catalog.db` in the warehouse directory.' })
       .prefault('sqlite'),
-    local: text('Directory for what can be rebuilt: key runs, read cache, spill.').prefault('./.frazil'),
+    local: text(
+      'Directory for what can be rebuilt: key runs, read cache, spill. Its `spool` has rows sent over HTTP that are not in the lake yet: never delete it.',
+    ).prefault('./.frazil'),
     listen: listen.prefault('127.0.0.1:3030'),
     'listen-postgres': later('Where Postgres clients are answered.'),
     auth: later('Tokens and what they may do.'),

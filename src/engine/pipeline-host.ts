@@ -143,7 +143,7 @@ export class WorkerPipeline implements PipelineHandle {
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject })
       // The callers above name methods of what they ask.
-      this.#worker.postMessage({ op, id, method, args } as ToThread)
+      this.#worker.postMessage({ op, id, method, args })
     })
   }
 

@@ -78,10 +78,10 @@ function readWishes(query: Record<string, unknown>, operation: string, mode: str
       throw new FrazilError('request', 'bad-parameter', `the parameters are ${[...parameters].join(', ')}`)
     }
   }
-  const wanted = String(query['operation'] ?? operation).toLowerCase()
+  const wanted = (text(query['operation']) ?? operation).toLowerCase()
   const found = operations.find((one) => one === wanted)
   if (!found) throw new FrazilError('request', 'bad-operation', 'operation must be insert, upsert or delete')
-  const requestMode = String(query['request_mode'] ?? mode ?? 'async').toLowerCase()
+  const requestMode = (text(query['request_mode']) ?? mode ?? 'async').toLowerCase()
   if (requestMode !== 'async' && requestMode !== 'sync') {
     throw new FrazilError('request', 'bad-parameter', 'request_mode must be async or sync')
   }
@@ -92,6 +92,11 @@ function readWishes(query: Record<string, unknown>, operation: string, mode: str
   }
   const durability = requestMode === 'sync' ? 'committed' : wait === 'visible' ? 'visible' : 'stored'
   return { operation: found, durability, partial: partial === 'true' }
+}
+
+/** A parameter that was given once; given twice it is an array, and as good as wrong. */
+function text(parameter: unknown): string | null {
+  return parameter === undefined ? null : typeof parameter === 'string' ? parameter : ''
 }
 
 function keyOf(request: FastifyRequest): string | null {

@@ -129,10 +129,10 @@ export class Spool {
       this.#waitingBytes -= bytes
       try {
         await this.#store(group)
-        for (const { resolve } of group) resolve()
+        for (const waiting of group) waiting.resolve()
       } catch (error) {
         const refusal = await this.#refusal(asError(error))
-        for (const { reject } of group) reject(refusal)
+        for (const waiting of group) waiting.reject(refusal)
       }
     }
   }

@@ -1,0 +1,131 @@
+import assert from 'node:assert/strict'
+import { mkdtemp, readFile, readdir, rm, truncate, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, suite, test } from 'node:test'
+import { FrazilError } from '../../../src/base/index.ts'
+import type { SpoolRecord } from '../../../src/source/http/record.ts'
+import { Spool } from '../../../src/source/http/spool.ts'
+
+function record(sequence: number, text = `{"id":${sequence}}`): SpoolRecord {
+  const body = Buffer.from(text)
+  return {
+    sequence,
+    timeMs: 1_700_000_000_000,
+    table: 'table',
+    operation: 'insert',
+    rows: 1,
+    key: `k${sequence}`,
+    digest: 7,
+    body,
+  }
+}
+
+async function stored(folder: string): Promise<number[]> {
+  const found: number[] = []
+  const spool = await Spool.open(folder, ({ sequence }) => found.push(sequence))
+  await spool.close()
+  return found
+}
+
+suite('spool', () => {
+  let root: string
+  let folder: string
+  let count = 0
+  before(async () => (root = await mkdtemp(join(tmpdir(), 'frazil-spool-'))))
+  after(() => rm(root, { recursive: true }))
+
+  async function filled(records: number): Promise<string> {
+    folder = join(root, String(count++))
+    const spool = await Spool.open(folder, () => undefined)
+    await Promise.all(Array.from({ length: records }, (_, i) => spool.append(record(i + 1))))
+    await spool.close()
+    return join(folder, '00000001.spool')
+  }
+
+  test('what was appended is there again, field by field', async () => {
+    await filled(3)
+    const found: SpoolRecord[] = []
+    const spool = await Spool.open(folder, (each) => found.push(each))
+    assert.deepEqual(
+      found.map((each) => ({ ...each, body: Buffer.from(each.body) })),
+      [1, 2, 3].map((sequence) => record(sequence)),
+    )
+    const later: number[] = []
+    for await (const { sequence } of spool.records(1)) later.push(sequence)
+    assert.deepEqual(later, [2, 3])
+    assert.equal(spool.last, 3)
+    await spool.close()
+  })
+
+  test('a tail that was torn at any byte is cut off, and nothing before it', async () => {
+    const path = await filled(2)
+    const whole = await readFile(path)
+    const one = Math.floor((whole.length - 16) / 2)
+    for (let length = 0; length < whole.length; length++) {
+      await writeFile(path, whole.subarray(0, length))
+      assert.deepEqual(await stored(folder), length < 16 + one ? [] : [1], `cut at ${length}`)
+      const again = await Spool.open(folder, () => undefined)
+      await again.append(record(9))
+      await again.close()
+      assert.deepEqual(await stored(folder), length < 16 + one ? [9] : [1, 9])
+      await rm(folder, { recursive: true })
+      await (await Spool.open(folder, () => undefined)).close()
+    }
+  })
+
+  test('a flipped bit ends the last file there, and refuses any other', async () => {
+    const path = await filled(2)
+    const whole = await readFile(path)
+    for (let at = 16; at < whole.length; at += 5) {
+      const bytes = Buffer.from(whole)
+      bytes[at] ^= 0x10
+      await writeFile(path, bytes)
+      const found = await stored(folder)
+      assert(found.length < 2)
+      assert.deepEqual(found, [1].slice(0, found.length))
+    }
+    const bytes = Buffer.from(whole)
+    bytes[40] ^= 1
+    await writeFile(path, bytes)
+    await writeFile(join(folder, '00000002.spool'), whole)
+    await assert.rejects(stored(folder), (error: FrazilError) => error.code === 'spool-damaged' && error.kind === 'corrupt')
+  })
+
+  test('a file of a newer version, or of somebody else, is refused', async () => {
+    const path = await filled(1)
+    const bytes = await readFile(path)
+    bytes.writeUInt32LE(2, 8)
+    await writeFile(path, bytes)
+    await assert.rejects(stored(folder), (error: FrazilError) => error.code === 'newer-format')
+    await writeFile(path, 'something else entirely')
+    await assert.rejects(stored(folder), (error: FrazilError) => error.code === 'spool-damaged')
+    assert.equal((await readdir(folder)).length, 1)
+  })
+
+  test('files go when the lake has all of their records, after what must outlive them', async () => {
+    await filled(3)
+    let kept = 0
+    const spool = await Spool.open(folder, () => undefined)
+    spool.release(2, async () => void kept++)
+    await spool.append(record(4))
+    spool.release(3, async () => void kept++)
+    await spool.close()
+    assert.equal(kept, 1)
+    assert.deepEqual(await stored(folder), [4])
+  })
+
+  test('a spool that cannot be written refuses, keeps nothing of it, and takes the next ones again', async () => {
+    await filled(1)
+    const spool = await Spool.open(folder, () => undefined)
+    await rm(folder, { recursive: true })
+    await assert.rejects(spool.append(record(2)), (error: FrazilError) => error.code === 'spool-failed')
+    await (await Spool.open(folder, () => undefined)).close()
+    await spool.append(record(3))
+    await spool.close()
+    await assert.rejects(spool.append(record(4)), (error: FrazilError) => error instanceof FrazilError && error.code === 'closed')
+    assert.deepEqual(await stored(folder), [3])
+    await truncate(join(folder, (await readdir(folder))[0]), 0)
+    assert.deepEqual(await stored(folder), [])
+  })
+})

@@ -1,0 +1,129 @@
+import assert from 'node:assert/strict'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Daemon } from './daemon.ts'
+
+export interface IngestKills {
+  readonly kills: number
+  /** Requests acknowledged between two kills. */
+  readonly between: number
+}
+
+const senders = 8
+const database = 'app'
+const id = { name: 'id', data_type: 'int64', nullable: false }
+
+/**
+ * Programs send rows to a daemon that is killed again and again, each request repeated under its key until it is answered. Then every
+ * acknowledged row is there once, no refused one is, and of each key of a keyed table the last acknowledged value.
+ */
+export async function runIngestKills({ kills, between }: IngestKills): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), 'frazil-ingest-kills-'))
+  const config = { warehouse: './lake', commit: { every: '50ms' } }
+  let daemon = await Daemon.spawn({ folder, config })
+  const stored = new Set<number>()
+  const refused = new Set<number>()
+  const latest = new Map<number, number>()
+  let acknowledged = 0
+  let next = 1
+  let ended = false
+  let failure: unknown = null
+
+  /** The status that a request got in the end, whatever happened on the way. */
+  async function insist(path: string, body: string, key: string): Promise<number> {
+    for (;;) {
+      if (failure) throw failure
+      try {
+        const response = await fetch(`${daemon.url}${path}`, {
+          method: 'POST',
+          body,
+          headers: { 'content-type': 'application/json', 'idempotency-key': key },
+          signal: AbortSignal.timeout(20_000),
+        })
+        await response.arrayBuffer()
+        if (response.status < 500 && response.status !== 429) return response.status
+      } catch {
+        // Killed, or not up yet.
+      }
+      await new Promise((resolve) => setTimeout(resolve, 10))
+    }
+  }
+
+  async function sender(number: number): Promise<void> {
+    for (let round = 1; !ended; round++) {
+      const first = next
+      next += 3
+      const isBad = round % 5 === 0
+      const rows = [first, first + 1, isBad ? '"x"' : first + 2].map((row) => `{"id":${row}}`)
+      const mode = round % 7 === 0 ? '?request_mode=sync' : ''
+      const status = await insist(`/ingest/events${mode}`, `[${rows.join(',')}]`, `e${first}`)
+      assert.equal(status, isBad ? 422 : status === 202 ? 202 : 200)
+      for (const row of [first, first + 1, first + 2]) (isBad ? refused : stored).add(row)
+      const upserted = await insist(
+        '/ingest/latest?operation=upsert',
+        `[{"id":${number},"round":${round}}]`,
+        `l${number}-${round}`,
+      )
+      assert.equal(upserted, 200)
+      latest.set(number, round)
+      acknowledged++
+    }
+  }
+
+  try {
+    await daemon.ready()
+    const round = { name: 'round', data_type: 'int64', nullable: false }
+    const tables = [
+      { table: 'events', schema: [id], table_config: {} },
+      { table: 'latest', schema: [id, round], table_config: { key: ['id'] } },
+    ]
+    for (const table of tables) {
+      const { status, text } = await daemon.post(`/tables/${table.table}`, { database, ...table })
+      assert.equal(status, 200, text)
+    }
+    const load = Array.from({ length: senders }, (_, i) => sender(i).catch((error: unknown) => (failure ??= error)))
+    for (let kill = 0; kill < kills; kill++) {
+      const wanted = acknowledged + between
+      await daemon.until(`${wanted} requests are acknowledged`, async () => failure !== null || acknowledged >= wanted)
+      await daemon.kill()
+      daemon = await Daemon.spawn({ folder, config })
+      await daemon.ready()
+    }
+    const wanted = acknowledged + between
+    await daemon.until('the last requests are acknowledged', async () => failure !== null || acknowledged >= wanted)
+    ended = true
+    await Promise.all(load)
+    if (failure) throw failure
+    await check(daemon)
+    // And without what is hot.
+    await daemon.kill()
+    daemon = await Daemon.spawn({ folder, config })
+    await daemon.ready()
+    await daemon.commit(database, 'events')
+    await check(daemon)
+    assert.equal(await daemon.terminate(), 0, daemon.log)
+  } finally {
+    ended = true
+    failure ??= new Error('the test has ended')
+    await daemon.kill()
+    await rm(folder, { recursive: true, force: true })
+  }
+
+  async function check(daemon: Daemon): Promise<void> {
+    const ids = await daemon.query('SELECT id FROM app.events ORDER BY id')
+    assert.deepEqual(
+      ids.rows.map(([row]) => Number(row)),
+      [...stored].sort((a, b) => a - b),
+    )
+    assert.deepEqual(
+      [...refused].filter((row) => stored.has(row)),
+      [],
+    )
+    const rounds = await daemon.query('SELECT id, round FROM app.latest ORDER BY id')
+    assert.deepEqual(
+      rounds.rows.map(([row, round]) => [Number(row), Number(round)]),
+      [...latest].sort(([a], [b]) => a - b),
+    )
+  }
+}
