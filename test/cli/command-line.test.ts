@@ -54,7 +54,7 @@ suite('the command line', () => {
   })
 
   test('no configuration: exit 3 and what to do', async () => {
-    const { code, err } = await frazil(['run'], { cwd: folder })
+    const { code, err } = await frazil(['check'], { cwd: folder })
     assert.equal(code, 3)
     assert.match(err, /^frazil: there is no frazil\.yaml in .*\n {2}name one with --config/)
     const named = await frazil(['run', 'nowhere.yaml'], { cwd: folder })

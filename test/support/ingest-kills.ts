@@ -27,7 +27,7 @@ export async function runIngestKills({ kills, between }: IngestKills): Promise<v
   const latest = new Map<number, number>()
   let acknowledged = 0
   let next = 1
-  let ended = false
+  const end = new AbortController()
   let failure: unknown = null
 
   /** The status that a request got in the end, whatever happened on the way. */
@@ -51,7 +51,7 @@ export async function runIngestKills({ kills, between }: IngestKills): Promise<v
   }
 
   async function sender(number: number): Promise<void> {
-    for (let round = 1; !ended; round++) {
+    for (let round = 1; !end.signal.aborted; round++) {
       const first = next
       next += 3
       const isBad = round % 5 === 0
@@ -92,7 +92,7 @@ export async function runIngestKills({ kills, between }: IngestKills): Promise<v
     }
     const wanted = acknowledged + between
     await daemon.until('the last requests are acknowledged', async () => failure !== null || acknowledged >= wanted)
-    ended = true
+    end.abort()
     await Promise.all(load)
     if (failure) throw failure
     await check(daemon)
@@ -104,7 +104,7 @@ export async function runIngestKills({ kills, between }: IngestKills): Promise<v
     await check(daemon)
     assert.equal(await daemon.terminate(), 0, daemon.log)
   } finally {
-    ended = true
+    end.abort()
     failure ??= new Error('the test has ended')
     await daemon.kill()
     await rm(folder, { recursive: true, force: true })
