@@ -59,8 +59,7 @@ function groupRows(live: LiveRows, { partition }: FileLayout): { groupOf: Uint32
         if (known !== undefined) continue
         groups[level].set(key, group)
         if (level === columns.length - 1) {
-          const kinds = partition.map(({ column }) => segment.columns[column].field.type.kind)
-          values.push(columns.map((column, k) => singleValueAt(column, i, kinds[k] === 'decimal')))
+          values.push(columns.map((column) => singleValueAt(column, i)))
         }
       }
       groupOf[first + i] = group

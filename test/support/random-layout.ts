@@ -9,6 +9,7 @@ interface Random {
 /** Partition fields with few values for columns of a type. */
 const partitions: Partial<Record<ComparedType, readonly ((column: string) => string)[]>> = {
   boolean: [(column) => column],
+  decimal: [(column) => `bucket(3, ${column})`],
   integer: [(column) => `bucket(3, ${column})`, (column) => `truncate(100000000, ${column})`],
   text: [(column) => `truncate(1, ${column})`, (column) => `bucket(4, ${column})`],
   uuid: [(column) => `bucket(4, ${column})`],

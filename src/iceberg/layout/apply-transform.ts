@@ -17,6 +17,8 @@ export interface TransformedValues {
   readonly data: Uint8Array
   readonly starts: Int32Array
   readonly ends: Int32Array
+  /** Whether the values are decimals, whose single-value form differs. */
+  readonly isDecimal: boolean
 }
 
 const usPerHour = 3_600_000_000
@@ -47,10 +49,10 @@ export function transformColumn(transform: Transform, column: Column, rows: Int3
       starts[i] = column.ends[rows[i]] + 4
       ends[i] = cut(column.heap, starts[i], column.ends[rows[i] + 1], most)
     }
-    return { present, width, data: column.heap, starts, ends }
+    return { present, width, data: column.heap, starts, ends, isDecimal: false }
   }
   const data = new Uint8Array(rows.length * width)
-  const values = { present, width, data, starts: noInts, ends: noInts }
+  const values = { present, width, data, starts: noInts, ends: noInts, isDecimal: result.kind === 'decimal' }
   switch (transform.kind) {
     case 'void':
       return values
@@ -180,8 +182,8 @@ function bytesEnd(_heap: Uint8Array, start: number, end: number, most: number): 
 }
 
 /** A value as Iceberg's single-value binary (specification: Appendix D), null where the row has none. A copy. */
-export function singleValueAt(values: TransformedValues, row: number, isDecimal: boolean): Uint8Array | null {
-  const { present, width, data } = values
+export function singleValueAt(values: TransformedValues, row: number): Uint8Array | null {
+  const { present, width, data, isDecimal } = values
   if (present[row] === 0) return null
   if (width === 0) {
     const length = values.ends[row] - values.starts[row]

@@ -1,0 +1,214 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, describe, it } from 'node:test'
+import { MessageChannel } from 'node:worker_threads'
+import * as fc from 'fast-check'
+import { SlabPool, seededRandom } from '../../src/base/index.ts'
+import { columnOf, readRow } from '../../src/data/index.ts'
+import type { Field, SharedPart, Value } from '../../src/data/index.ts'
+import { ParquetReader } from '../../src/format/parquet/index.ts'
+import { singleValueAt, transformColumn } from '../../src/iceberg/index.ts'
+import type { FileLayout } from '../../src/iceberg/index.ts'
+import { FilePool } from '../../src/table/index.ts'
+import type { WrittenFile } from '../../src/table/index.ts'
+import { serveFiles } from '../../src/table/file-worker.ts'
+import { anyPrimitive, valueOf } from '../data/any-field.ts'
+import { anyLayout, field, rowText, segmentWith } from './rows.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'frazil-laid-out-'))
+const { port1, port2 } = new MessageChannel()
+serveFiles(port2)
+port2.unref()
+const files = new FilePool([port1])
+after(() => {
+  files.close()
+  rmSync(folder, { recursive: true })
+})
+let nextFile = 1
+
+async function write(fields: readonly Field[], layout: FileLayout, appends: readonly (readonly SharedPart[])[], commit = 1) {
+  const writer = files.open({
+    warehouse: folder,
+    uri: `file://${folder}/data/${nextFile++}.parquet`,
+    fields,
+    schemaJson: '{}',
+    key: null,
+    runPath: null,
+    layout,
+    atOnce: appends.length === 1,
+  })
+  for (const parts of appends) await writer.append(parts, commit)
+  return writer.finish()
+}
+
+async function rowsOf({ file }: WrittenFile, fields: readonly Field[]): Promise<Value[][]> {
+  const bytes = readFileSync(file.path.slice('file://'.length))
+  const reader = await ParquetReader.open({
+    size: bytes.length,
+    read: async (offset, length) => new Uint8Array(bytes.subarray(offset, offset + length)),
+  })
+  const rows: Value[][] = []
+  for await (const segment of reader.read(fields, 0, reader.rowCount)) {
+    for (let row = 0; row < segment.capacity; row++) rows.push(readRow(segment, row))
+  }
+  return rows
+}
+
+/** The order of two transformed values of one type, without the tricks of the code that is tested. */
+function compareValues(a: Value, b: Value): number {
+  if (typeof a === 'string' && typeof b === 'string') return Buffer.compare(Buffer.from(a), Buffer.from(b))
+  if (a instanceof Uint8Array && b instanceof Uint8Array) return Buffer.compare(a, b)
+  if (typeof a === 'number' && typeof b === 'number') {
+    if (Number.isNaN(a) || Number.isNaN(b)) return Number(Number.isNaN(a)) - Number(Number.isNaN(b))
+    if (a === 0 && b === 0) return Number(Object.is(b, -0)) - Number(Object.is(a, -0))
+    return a - b
+  }
+  return (a ?? 0) < (b ?? 0) ? -1 : Number((a ?? 0) > (b ?? 0))
+}
+
+function checkFile({ file }: WrittenFile, rows: readonly Value[][], fields: readonly Field[], layout: FileLayout): void {
+  const numbers = Int32Array.from(rows, (_, i) => i)
+  const columnAt = (position: number) =>
+    columnOf(
+      fields[position],
+      rows.map((row) => row[position]),
+    )
+  layout.partition.forEach(({ column, transform }, i) => {
+    const values = transformColumn(transform, columnAt(column), numbers)
+    for (const row of numbers) assert.deepEqual(singleValueAt(values, row), file.partition?.values[i], 'the partition of a row')
+  })
+  if (file.sortOrderId === undefined) return
+  for (let row = 1; row < rows.length; row++) {
+    for (const { column, transform, descending, nullsFirst } of layout.sort) {
+      // Other transforms are compared where the values have a plain order.
+      if (transform.kind !== 'identity') break
+      const [a, b] = [rows[row - 1][column], rows[row][column]]
+      const order =
+        a === null || b === null
+          ? (Number(b === null) - Number(a === null)) * (nullsFirst ? 1 : -1)
+          : compareValues(a, b) * (descending ? -1 : 1)
+      assert.ok(order <= 0, `rows are in the order of column ${column}`)
+      if (order < 0) break
+    }
+  }
+}
+
+describe('laid out files', () => {
+  it('have every row once, in its partition, in the order that is asked for, at the place that is said', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc
+          .array(anyPrimitive, { minLength: 1, maxLength: 5 })
+          .map((types) => types.map((type, i) => field(`c${i}`, type, false, i + 1)))
+          .chain((fields) =>
+            fc.tuple(
+              fc.constant(fields),
+              fc.array(
+                fc.array(fc.tuple(...fields.map(({ type }) => fc.option(valueOf(type), { freq: 5 }))), {
+                  minLength: 1,
+                  maxLength: 30,
+                }),
+                { minLength: 1, maxLength: 3 },
+              ),
+            ),
+          ),
+        fc.nat(),
+        fc.boolean(),
+        async ([fields, parts], seed, atOnce) => {
+          const random = seededRandom(seed)
+          const layout = anyLayout(fields, random)
+          const pool = new SlabPool({ budget: 16 << 20 })
+          const alive: string[] = []
+          const segments = parts.map((rows) => {
+            const segment = segmentWith(pool, fields, rows)
+            for (const [row, values] of rows.entries()) {
+              const isDead = random.below(4) === 0
+              if (isDead && segment.deletedAt) segment.deletedAt[row] = 1
+              else alive.push(rowText(values))
+            }
+            return { segment: segment.share(), from: 0, to: rows.length }
+          })
+          const written = await write(fields, layout, atOnce ? [segments] : segments.map((part) => [part]))
+          const found: string[] = []
+          for (const file of written.files) {
+            const rows = await rowsOf(file, fields)
+            assert.equal(rows.length, file.file.recordCount)
+            checkFile(file, rows, fields, layout)
+            found.push(...rows.map(rowText))
+          }
+          assert.deepEqual(found.toSorted(), alive.toSorted())
+          if (!atOnce) return
+          const keys = written.files.map(({ file }) => JSON.stringify(file.partition))
+          assert.equal(new Set(keys).size, keys.length, 'a partition has one file')
+          const { placement } = written
+          assert.deepEqual(
+            alive.map((_, rank) => found[placement ? placement[rank] : rank]),
+            alive,
+          )
+        },
+      ),
+      { numRuns: 150 },
+    )
+  })
+
+  it('of a copy: few are open at one time, whatever the number of partitions', async () => {
+    const fields = [field('k', { kind: 'int' }, true, 1), field('v', { kind: 'string' }, false, 2)]
+    const layout: FileLayout = {
+      specId: 1,
+      partition: [{ column: 0, transform: { kind: 'identity' } }],
+      sortOrderId: 0,
+      sort: [],
+    }
+    const pool = new SlabPool({ budget: 16 << 20 })
+    const part = (first: number, count: number): SharedPart[] => [
+      {
+        segment: segmentWith(
+          pool,
+          fields,
+          Array.from({ length: count }, (_, i) => [first + i, 'x']),
+        ).share(),
+        from: 0,
+        to: count,
+      },
+    ]
+    const few = await write(fields, layout, [part(0, 5), part(0, 5), part(0, 5)])
+    assert.deepEqual(
+      few.files.map(({ file }) => file.recordCount),
+      [3, 3, 3, 3, 3],
+    )
+    // Every partition comes again after more others than can be open.
+    const many = await write(fields, layout, [part(0, 20), part(0, 20)])
+    assert.deepEqual(
+      many.files.map(({ file }) => file.recordCount),
+      Array.from({ length: 40 }, () => 1),
+    )
+    assert.equal(many.placement, null)
+  })
+
+  it('that were aborted are gone', async () => {
+    const fields = [field('k', { kind: 'int' }, true, 1)]
+    const layout: FileLayout = {
+      specId: 1,
+      partition: [{ column: 0, transform: { kind: 'identity' } }],
+      sortOrderId: 0,
+      sort: [],
+    }
+    const writer = files.open({
+      warehouse: folder,
+      uri: `file://${folder}/data/aborted.parquet`,
+      fields,
+      schemaJson: '{}',
+      key: null,
+      runPath: null,
+      layout,
+      atOnce: true,
+    })
+    const segment = segmentWith(new SlabPool({ budget: 1 << 20 }), fields, [[1], [2], [3]])
+    await writer.append([{ segment: segment.share(), from: 0, to: 3 }], 1)
+    assert.equal(readdirSync(join(folder, 'data')).filter((name) => name.startsWith('aborted')).length, 3)
+    await writer.abort()
+    assert.equal(readdirSync(join(folder, 'data')).filter((name) => name.startsWith('aborted')).length, 0)
+  })
+})
