@@ -12,8 +12,10 @@ import { catalogRetry, commitToLake, swap } from './lake-commit.ts'
 import type { Mirror } from './mirror.ts'
 import { fullName } from './mirrored-table.ts'
 import type { MirroredTable } from './mirrored-table.ts'
+import { Sweeper } from './sweeper.ts'
 import { emptyRecord, parseRecord, sourceStateKey } from './state-record.ts'
 import type { SourceRecord } from './state-record.ts'
+import type { WriterMark } from './writer-mark.ts'
 import type { Visibility } from './visibility.ts'
 
 /** A position without changes is written to the lake at most this often. */
@@ -27,7 +29,8 @@ const maxSnapshots = 600
 export interface CommitterOptions {
   readonly source: string
   readonly sourceType: string
-  readonly epoch: number
+  /** Of the files that this process writes. */
+  readonly mark: WriterMark
   /** Longest time between a change and its commit. */
   readonly everyMs: number
   readonly snapshotAgeMs: number
@@ -60,6 +63,7 @@ interface FlushWaiter {
 export class Committer {
   readonly #options: CommitterOptions
   readonly #parts: CommitterParts
+  readonly #sweeper: Sweeper
   #record: SourceRecord
   /** Version of the stored record; null while there is none, undefined when it has to be asked. */
   #version: number | null | undefined = undefined
@@ -79,6 +83,8 @@ export class Committer {
   constructor(options: CommitterOptions, parts: CommitterParts) {
     this.#options = options
     this.#parts = parts
+    const { source, mark } = options
+    this.#sweeper = new Sweeper({ ...parts, source, mark, tables: () => [...parts.mirror.tables], ending: this.#ended.signal })
     this.#record = emptyRecord(options.source, options.sourceType)
   }
 
@@ -89,6 +95,7 @@ export class Committer {
 
   /** Reads the state record. Returns whether the lake knows the source. */
   async recover(): Promise<boolean> {
+    await this.#parts.reaper.recover()
     const stored = await this.#parts.catalog.state(sourceStateKey(this.#options.source))
     if (!stored) {
       this.#version = null
@@ -125,6 +132,7 @@ export class Committer {
         await this.#waitToRetry(attempt, error)
       }
       await reaper.reap()
+      this.#sweeper.begin()
     }
   }
 
@@ -152,6 +160,7 @@ export class Committer {
   async finish(): Promise<void> {
     await this.#staging
     await this.#commitOnce()
+    await this.#sweeper.end()
   }
 
   /** Nothing will be committed any more, not even what is planned already: the tables cannot be trusted. */
@@ -288,7 +297,7 @@ export class Committer {
     const result = await this.#land(record, (states) =>
       commitToLake(this.#parts, {
         source: this.#options.source,
-        epoch: this.#options.epoch,
+        epoch: this.#options.mark.epoch,
         entries,
         from: this.#record.position,
         to: position,
@@ -309,7 +318,6 @@ export class Committer {
       deletes += plan.vectors.reduce((sum, vector) => sum + vector.cardinality, 0)
       this.#settle(mirrored, plan)
     }
-    this.#parts.reaper.later(result.unreferenced)
     this.#parts.source.acknowledge(position)
     this.#lastCommitAt = clock.monotonic()
     this.#parts.emit({
@@ -336,7 +344,7 @@ export class Committer {
       if (this.#failure) throw this.#failure
       return commitToLake(this.#parts, {
         source: this.#options.source,
-        epoch: this.#options.epoch,
+        epoch: this.#options.mark.epoch,
         entries: [{ iceberg: mirrored.iceberg, plan }],
         from: position,
         to: position,
@@ -347,7 +355,6 @@ export class Committer {
       })
     })
     mirrored.iceberg = result.tables[0]
-    this.#parts.reaper.later(result.unreferenced)
   }
 
   #settle(mirrored: MirroredTable, plan: TableCommit): void {

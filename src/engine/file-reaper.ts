@@ -1,27 +1,121 @@
 import { rmSync } from 'node:fs'
 import type { Clock } from '../base/index.ts'
+import type { Catalog, StateChange } from '../iceberg/catalog/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
 
 /** How long a reader may go on with a snapshot that it has opened: files outlive their last snapshot by this. */
 export const readersGraceMs = 15 * 60_000
+/** The same for metadata files that left the metadata log: who reads one has opened it a hundred commits ago. */
+const metadataGraceMs = 60_000
+/** Records of files that wait; what comes on top waits in memory only, and is left to the removal of orphans. */
+const maxRecords = 10_000
+
+export interface ReaperParts {
+  readonly store: ObjectStore
+  readonly catalog: Catalog
+  readonly clock: Clock
+}
+
+/** Files that wait for the end of their grace. `record`: number of the state record that has them too. */
+interface Batch {
+  readonly dueAt: number
+  readonly uris: readonly string[]
+  readonly record: number | null
+}
+
+/** What a commit writes along with itself, and what to do when it has landed, or will never. */
+export interface Note {
+  readonly states: readonly StateChange[]
+  landed(): void
+  failed(): void
+}
 
 /**
- * Deletes files that nothing references any more, when no reader can be using them. The list is in memory: files that are due
- * after the end of the process stay behind as orphans.
+ * Deletes files that nothing references any more, when no reader can be using them. Files of snapshots that a commit expires are
+ * noted in the catalog's own transaction with it, in records `garbage/<source>/<number>`: a later process goes on with them.
+ * Deleting twice does no harm, so a record goes with the next commit after its files.
  */
 export class FileReaper {
-  readonly #store: ObjectStore
-  readonly #clock: Clock
-  #due: { at: number; uris: readonly string[] }[] = []
+  readonly #parts: ReaperParts
+  readonly #prefix: string
+  /** In the order of their times. */
+  readonly #files: Batch[] = []
+  readonly #metadata: Batch[] = []
+  /** Records whose files are gone. */
+  readonly #spent = new Set<number>()
+  /** Records that exist. */
+  readonly #used = new Set<number>()
+  /** Files of commits that may land. */
+  readonly #noted = new Set<readonly string[]>()
 
-  constructor(store: ObjectStore, clock: Clock) {
-    this.#store = store
-    this.#clock = clock
+  constructor(source: string, parts: ReaperParts) {
+    this.#parts = parts
+    this.#prefix = `garbage/${source}/`
   }
 
-  /** Objects to delete when the readers' grace is over. */
+  /** Reads what earlier processes have noted. Their clock may have been another: nothing waits longer than its grace from now. */
+  async recover(): Promise<void> {
+    const { catalog, clock } = this.#parts
+    const [now, monotonic] = [clock.now(), clock.monotonic()]
+    const batches: Batch[] = []
+    for (const { key, value } of await catalog.states(this.#prefix)) {
+      const record = Number(key.slice(this.#prefix.length))
+      this.#used.add(record)
+      const noted = parseNote(value)
+      if (noted === null) continue
+      const left = Math.min(Math.max(noted.at + readersGraceMs - now, 0), readersGraceMs)
+      batches.push({ dueAt: monotonic + left, uris: noted.uris, record })
+    }
+    this.#files.push(...batches.sort((a, b) => a.dueAt - b.dueAt))
+  }
+
+  /** For a commit after which nothing references `uris`. */
+  async note(uris: readonly string[]): Promise<Note> {
+    const { catalog, clock } = this.#parts
+    const states: StateChange[] = []
+    const spent = [...this.#spent]
+    for (const record of spent) {
+      const key = this.#prefix + String(record)
+      const stored = await catalog.state(key)
+      if (stored) states.push({ key, expected: stored.version, value: null })
+    }
+    const record = uris.length > 0 && this.#used.size < maxRecords ? this.#free() : null
+    if (record !== null) {
+      const value = JSON.stringify({ format: 1, at: clock.now(), uris } satisfies Noted)
+      states.push({ key: this.#prefix + String(record), expected: null, value })
+    }
+    this.#noted.add(uris)
+    return {
+      states,
+      failed: () => void this.#noted.delete(uris),
+      landed: () => {
+        this.#noted.delete(uris)
+        for (const each of spent) {
+          this.#spent.delete(each)
+          this.#used.delete(each)
+        }
+        if (record !== null) this.#used.add(record)
+        this.#wait(uris, record)
+      },
+    }
+  }
+
+  #free(): number {
+    for (let record = 0; ; record++) if (!this.#used.has(record)) return record
+  }
+
+  /** Objects that were in no commit, to delete when the readers' grace is over. After the end of the process they are orphans. */
   later(uris: readonly string[]): void {
-    if (uris.length > 0) this.#due.push({ at: this.#clock.monotonic() + readersGraceMs, uris })
+    this.#wait(uris, null)
+  }
+
+  #wait(uris: readonly string[], record: number | null): void {
+    if (uris.length === 0) return
+    const now = this.#parts.clock.monotonic()
+    const isMetadata = (uri: string): boolean => uri.endsWith('.metadata.json')
+    const metadata = uris.filter(isMetadata)
+    if (metadata.length > 0) this.#metadata.push({ dueAt: now + metadataGraceMs, uris: metadata, record: null })
+    this.#files.push({ dueAt: now + readersGraceMs, uris: uris.filter((uri) => !isMetadata(uri)), record })
   }
 
   /** Local files that only this process reads. */
@@ -29,16 +123,42 @@ export class FileReaper {
     for (const path of paths) rmSync(path, { force: true })
   }
 
+  /** What waits for its end, and what will when a commit that is under way has landed. */
+  get waiting(): ReadonlySet<string> {
+    return new Set([...this.#noted, ...[...this.#files, ...this.#metadata].map(({ uris }) => uris)].flat())
+  }
+
   /** Deletes what is due. A store that does not answer is asked again the next time. */
   async reap(): Promise<void> {
-    const now = this.#clock.monotonic()
-    while (this.#due.length > 0 && this.#due[0].at <= now) {
-      try {
-        await this.#store.delete(this.#due[0].uris)
-      } catch {
-        return
+    for (const queue of [this.#metadata, this.#files]) {
+      while (queue.length > 0 && queue[0].dueAt <= this.#parts.clock.monotonic()) {
+        try {
+          await this.#parts.store.delete(queue[0].uris)
+        } catch {
+          return
+        }
+        const { record } = queue[0]
+        queue.shift()
+        if (record !== null) this.#spent.add(record)
       }
-      this.#due.shift()
     }
+  }
+}
+
+interface Noted {
+  readonly format: 1
+  /** Milliseconds since 1970. */
+  readonly at: number
+  readonly uris: readonly string[]
+}
+
+/** Null for what a newer version has written, or nobody of ours: its files are left to the removal of orphans. */
+function parseNote(text: string): Noted | null {
+  try {
+    const note = JSON.parse(text) as Partial<Noted> | null
+    const isNote = note?.format === 1 && typeof note.at === 'number' && Array.isArray(note.uris)
+    return isNote && note.uris?.every((uri) => typeof uri === 'string') ? (note as Noted) : null
+  } catch {
+    return null
   }
 }

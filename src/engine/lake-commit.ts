@@ -5,6 +5,7 @@ import { containsCommit, deletionVectorFile } from '../iceberg/index.ts'
 import type { DeletionVector, IcebergTable, PreparedCommit } from '../iceberg/index.ts'
 import type { Catalog, StateChange } from '../iceberg/catalog/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
+import type { FileReaper, Note } from './file-reaper.ts'
 import { identifierFieldIds } from '../table/index.ts'
 import type { TableCommit } from '../table/index.ts'
 
@@ -16,6 +17,8 @@ export interface LakeCommitParts {
   readonly catalog: Catalog
   readonly clock: Clock
   readonly random: Random
+  /** Is told which files nothing references any more. */
+  readonly reaper: FileReaper
 }
 
 /** One table's share of a lake commit. */
@@ -42,8 +45,6 @@ export interface LakeCommitRequest {
 export interface LakeCommitResult {
   /** The tables as of this commit, in the order of the entries. */
   readonly tables: readonly IcebergTable[]
-  /** Nothing references these any more; to be deleted after the readers' grace. */
-  readonly unreferenced: readonly string[]
   /** Objects written. */
   readonly objects: number
 }
@@ -53,12 +54,13 @@ export interface LakeCommitResult {
  * owns the lake, `conflict` when somebody else changed a table; nothing is visible then, and what was written is removed.
  */
 export async function commitToLake(parts: LakeCommitParts, request: LakeCommitRequest): Promise<LakeCommitResult> {
-  const { store, random } = parts
+  const { store, random, reaper } = parts
   const commitId = random.uuid()
   const prepared: { commit: PreparedCommit; next: IcebergTable }[] = []
   const written: string[] = []
   let objects = 0
   let asked = false
+  let note: Note | null = null
   try {
     for (const { iceberg, plan } of request.entries) {
       const vectors: DeletionVector[] = []
@@ -110,21 +112,25 @@ export async function commitToLake(parts: LakeCommitParts, request: LakeCommitRe
       written.push(...ready.commit.written)
       objects += ready.commit.written.length
     }
+    note = await reaper.note(prepared.flatMap(({ commit }) => commit.unreferenced))
     asked = true
     await swap(
       parts,
       prepared.map(({ commit }) => commit),
-      request.states,
+      [...request.states, ...note.states],
     )
+    note.landed()
   } catch (error) {
     // Only what definitely never became visible is removed; when in doubt it stays.
     const definite = !asked || !(error instanceof FrazilError) || error.kind !== 'unavailable'
-    if (definite) await store.delete(written).catch(() => undefined)
+    if (definite) {
+      note?.failed()
+      await store.delete(written).catch(() => undefined)
+    }
     throw error
   }
   return {
     tables: prepared.map(({ next }) => next),
-    unreferenced: prepared.flatMap(({ commit }) => commit.unreferenced),
     objects,
   }
 }
@@ -134,7 +140,7 @@ export async function commitToLake(parts: LakeCommitParts, request: LakeCommitRe
  * committed on top meanwhile. Throws `unavailable` when it stays unknown; any other error means that nothing is visible.
  */
 export async function swap(
-  parts: LakeCommitParts,
+  parts: Omit<LakeCommitParts, 'reaper'>,
   prepared: readonly PreparedCommit[],
   states: readonly StateChange[],
 ): Promise<void> {
@@ -164,7 +170,7 @@ export async function swap(
 
 /** All tables and records of a commit are in or none is, so one of them tells. */
 async function landed(
-  parts: LakeCommitParts,
+  parts: Omit<LakeCommitParts, 'reaper'>,
   prepared: readonly PreparedCommit[],
   states: readonly StateChange[],
 ): Promise<boolean> {

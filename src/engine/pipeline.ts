@@ -32,6 +32,7 @@ import { SchemaPolicy } from './schema-policy.ts'
 import { sourceState } from './state-record.ts'
 import { Visibility } from './visibility.ts'
 import { TableDesk } from './table-desk.ts'
+import { markedLake, markedRandom } from './writer-mark.ts'
 import { noWork } from './table-work.ts'
 import type { Sick, Work } from './table-work.ts'
 
@@ -81,12 +82,14 @@ export class Pipeline implements PipelineHandle {
   #commits: Promise<void> = Promise.resolve()
   #compacting: Promise<void> = Promise.resolve()
 
-  private constructor(options: PipelineOptions, parts: PipelineParts) {
+  private constructor(options: PipelineOptions, given: PipelineParts) {
     this.name = options.name
     this.#options = options
     this.#schemaPolicy = new SchemaPolicy(options.tables)
+    const mark = { lake: markedLake(options.lakeId), epoch: options.epoch }
+    const parts = { ...given, random: markedRandom(given.random, mark) }
     this.#parts = parts
-    const { clock, random, store, catalog } = parts
+    const { clock } = parts
     const emit = (event: EngineEvent): void => this.#emit(event)
     this.#freshness = new Freshness(clock)
     this.#views = new OpenViews(clock)
@@ -116,21 +119,18 @@ export class Pipeline implements PipelineHandle {
         room: () => this.#room.wait(),
       },
     })
-    const reaper = new FileReaper(store, clock)
+    const reaper = new FileReaper(options.name, parts)
     const applying = (): Promise<void> | null => this.#applying
     this.#committer = new Committer(
       {
         source: options.name,
         sourceType: options.source.type,
-        epoch: options.epoch,
+        mark,
         everyMs: options.commit.every,
         snapshotAgeMs: options.snapshotAgeMs,
       },
       {
-        clock,
-        random,
-        store,
-        catalog,
+        ...parts,
         source: this.#source,
         mirror: this.#mirror,
         visible: this.#visible,

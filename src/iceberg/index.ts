@@ -24,6 +24,7 @@ export type {
 export type { TableParts } from './commit.ts'
 export { deletionVectorFile, readDeletionVector } from './deletion-vectors.ts'
 export { lastUpdatedField, rowIdField } from './row-lineage.ts'
+export { removeReachable } from './reachable.ts'
 export { schemaToJson } from './schema-json.ts'
 export { parsePartition, parseSort, resultType, singleValueAt, transformColumn } from './layout/index.ts'
 export type {

@@ -67,6 +67,8 @@ export type EngineEvent =
       readonly rows: number
       readonly ms: number
     }
+  /** Files that processes which have ended left behind, and that nothing refers to, were removed. `table` is `namespace.table`. */
+  | { readonly type: 'swept'; readonly source: string; readonly table: string; readonly files: number; readonly bytes: number }
   /** Something outside did not answer and is tried again. `what` is one of a few fixed words, for example `postgres`, `catalog`. */
   | {
       readonly type: 'retry'

@@ -105,6 +105,8 @@ function logEvent(log: Log, event: EngineEvent): void {
       return log.warn(`memory budget reached: ${event.action}`, { used: event.used })
     case 'lease':
       return log[event.state === 'lost' ? 'error' : 'info'](`lease ${event.state}`, { holder: event.holder })
+    case 'swept':
+      return log.info('files that nothing refers to removed', { table: event.table, files: event.files, bytes: event.bytes })
     case 'notice':
       return log[event.level](event.message, { hint: event.hint ?? undefined })
     case 'query':

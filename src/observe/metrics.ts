@@ -69,6 +69,7 @@ export const metricTable = {
   ],
   frazil_lake_commits_total: ['counter', 'Commits to Iceberg.', ['source']],
   frazil_lake_commit_seconds: ['histogram', 'Duration of a commit to Iceberg.', ['source']],
+  frazil_orphans_removed_total: ['counter', 'Files removed that nothing referred to, left by processes that ended.', ['source']],
   frazil_lake_objects_total: ['counter', 'Objects written for commits, data files and metadata.', ['source']],
   frazil_files_compacted_total: ['counter', 'Data files that were rewritten.', ['source']],
   frazil_compaction_read_bytes_total: ['counter', 'Bytes of data files that were rewritten.', ['source']],
@@ -184,6 +185,9 @@ export class Metrics {
         this.#add('frazil_lake_objects_total', event.objects, { source: event.source })
         this.#add('frazil_deletes_committed_total', event.deletes, { source: event.source })
         this.#histograms.get('frazil_lake_commit_seconds')?.observe({ source: event.source }, event.ms / 1000)
+        return
+      case 'swept':
+        this.#add('frazil_orphans_removed_total', event.files, { source: event.source })
         return
       case 'query':
         this.#add('frazil_queries_total', 1, { outcome: event.code ?? 'ok' })

@@ -40,7 +40,13 @@ test('a stage that needs several attempts takes no rows of later source commits 
   const clock = { ...systemClock, sleep: async () => insert(2) }
   // All that staging asks for.
   const parts = { clock, mirror: { openFile: () => writer }, emit: () => undefined }
-  const options = { source: 's', sourceType: 'postgres', epoch: 1, everyMs: 1000, snapshotAgeMs: 1000 }
+  const options = {
+    source: 's',
+    sourceType: 'postgres',
+    mark: { lake: '00000000', epoch: 1 },
+    everyMs: 1000,
+    snapshotAgeMs: 1000,
+  }
   const committer = new Committer(options, parts as unknown as CommitterParts)
   insert(1)
   await committer.stageOne({ source, table } as unknown as MirroredTable, 1)

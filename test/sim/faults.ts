@@ -1,7 +1,7 @@
 import { FrazilError } from '../../src/base/index.ts'
 import type { Clock } from '../../src/base/index.ts'
 import type { Catalog } from '../../src/iceberg/catalog/index.ts'
-import type { ObjectStore } from '../../src/storage/index.ts'
+import type { ObjectInfo, ObjectStore } from '../../src/storage/index.ts'
 
 /** What happens at one call of the store or the catalog. */
 export type Fault =
@@ -105,7 +105,10 @@ export function gatedStore(store: ObjectStore, gate: Gate): ObjectStore {
     put: (uri, bytes, options) => gate.change('put', false, () => store.put(uri, bytes, options)),
     writer: (uri) => gate.read(() => store.writer(uri)),
     async *list(prefix) {
-      for await (const info of store.list(prefix)) yield await gate.read(async () => info)
+      // Read to the end first: a directory that a dead process leaves open would be closed with a warning.
+      const found: ObjectInfo[] = []
+      for await (const info of store.list(prefix)) found.push(info)
+      for (const info of found) yield await gate.read(async () => info)
     },
     delete: (uris) => gate.change('delete', false, () => store.delete(uris)),
   }
@@ -125,10 +128,10 @@ export function gatedCatalog(catalog: Catalog, gate: Gate): Catalog {
   }
 }
 
-/** A clock on which every wait is short. */
-export function hurriedClock(gate: Gate): Clock {
+/** A clock on which every wait is short, `aheadMs` before the real one. */
+export function hurriedClock(gate: Gate, aheadMs = 0): Clock {
   return {
-    now: () => Date.now(),
+    now: () => Date.now() + aheadMs,
     monotonic: () => performance.now(),
     async sleep(ms, signal) {
       await new Promise<void>((resolve) => {

@@ -155,6 +155,15 @@ export class World {
     return position
   }
 
+  /** Objects in the folders of tables that nothing refers to. */
+  async strays(): Promise<string[]> {
+    const found: string[] = []
+    for (const { metadataLocation } of await this.catalog.list()) {
+      found.push(...(await this.#structure.check(metadataLocation)).unreferenced)
+    }
+    return found
+  }
+
   async #compare(what: string, id: string, pointer: TablePointer, position: number): Promise<void> {
     const rows = await this.#lakeRows(pointer)
     const expected = textOf(this.history.rowsAt(id, position))
@@ -240,6 +249,8 @@ export interface ProcessSettings {
   readonly commitEveryMs?: number
   /** Size of data files that compaction aims for. */
   readonly targetBytes?: number
+  /** What time it is for this process, beyond the real one. */
+  readonly aheadMs?: number
   /** Folder of key runs; processes that come one after another share one. */
   readonly local?: string
   readonly source?: Partial<Pick<SimulatedOptions, 'capacity' | 'lostConnection' | 'batch' | 'streamed'>>
@@ -278,12 +289,13 @@ export class Process {
       memory = 32 << 20,
       onError = 'detach',
       commitEveryMs = 1,
+      aheadMs = 0,
       local = 'local',
       workers = [null],
       source = {},
       onEvent,
     } = this.#settings
-    const clock = hurriedClock(gate)
+    const clock = hurriedClock(gate, aheadMs)
     const catalog = gatedCatalog(world.catalog, gate)
     // Whoever dies here does not renew, and nobody waits for it.
     const still = { ...systemClock, sleep: () => new Promise<void>(() => undefined) }
