@@ -150,14 +150,7 @@ export class Pipeline implements PipelineHandle {
     })
     const shared = { ...parts, mirror: this.#mirror, committer: this.#committer, reaper, applying, emit }
     this.#compactor = new Compactor({ source: options.name, warehouse, local, ...options.compaction }, shared)
-    this.desk = new TableDesk({
-      source: this.#source,
-      mirror: this.#mirror,
-      committer: this.#committer,
-      catalog,
-      random,
-      applying,
-    })
+    this.desk = new TableDesk({ ...shared, source: this.#source })
     this.#room = new Room({
       source: options.name,
       memory: options.memory,
