@@ -58,6 +58,8 @@ export class Compactor {
   readonly #options: CompactorOptions
   readonly #parts: CompactorParts
   readonly #ended = new AbortController()
+  /** Rejects when it ends. */
+  readonly #end = Promise.withResolvers<never>()
   #wake: (() => void) | null = null
   #wishes: Wish[] = []
   /** Until when tables are left alone. */
@@ -68,6 +70,7 @@ export class Compactor {
   constructor(options: CompactorOptions, parts: CompactorParts) {
     this.#options = options
     this.#parts = parts
+    this.#end.promise.catch(() => undefined)
   }
 
   /** Rewrites until {@link end}. Throws what the pipeline cannot go on with. */
@@ -79,14 +82,14 @@ export class Compactor {
         else if (!(await this.#compactOne())) await this.#pause()
       }
     } finally {
-      const closed = new FrazilError('unavailable', 'closed', 'the engine is closing')
-      for (const wish of this.#wishes.splice(0)) wish.reject(closed)
+      for (const wish of this.#wishes.splice(0)) wish.reject(closed())
     }
   }
 
   /** Ends {@link run}: a rewrite that is under way is given up. */
   end(): void {
     this.#ended.abort()
+    this.#end.reject(closed())
     this.#parts.compactions.cancel()
     this.#wake?.()
   }
@@ -99,7 +102,7 @@ export class Compactor {
     const tables = [...this.#parts.mirror.tables]
     const mirrored = tables.find(({ source }) => source.namespace === namespace && source.name === name)
     if (!mirrored) throw new FrazilError('request', 'unknown-table', `there is no table ${namespace}.${name}`)
-    if (this.#ended.signal.aborted) throw new FrazilError('unavailable', 'closed', 'the engine is closing')
+    if (this.#ended.signal.aborted) throw closed()
     await new Promise<void>((resolve, reject) => {
       this.#wishes.push({ mirrored, resolve, reject })
       this.#wake?.()
@@ -159,7 +162,8 @@ export class Compactor {
 
   async #fulfil(wish: Wish): Promise<void> {
     try {
-      await this.#parts.committer.flush()
+      // Near its end the committer answers only when we have ended.
+      await Promise.race([this.#parts.committer.flush(), this.#end.promise])
       await this.#optimize(wish.mirrored)
       wish.resolve()
     } catch (error) {
@@ -306,6 +310,10 @@ export class Compactor {
     reaper.local([...gone, ...outputs.flatMap(({ uri, runPath }) => (dropped.has(uri) ? (runPath ?? []) : []))])
     return true
   }
+}
+
+function closed(): FrazilError {
+  return new FrazilError('unavailable', 'closed', 'the engine is closing')
 }
 
 /** Whether an error says that a commit has certainly not landed. Otherwise its files may be in use. */

@@ -188,6 +188,20 @@ describe('compaction', () => {
     await world.check('at the end')
   })
 
+  it('ends with the pipeline before it has begun', async () => {
+    const random = seededRandom(7)
+    using world = new World(newHistory(random, 0), random)
+    const process = await someFiles(world, { commitEveryMs: 3_600_000 })
+    world.history.add(inserts(600, 610))
+    const asked = Promise.allSettled(Array.from({ length: 3 }, () => process.pipeline.optimize('shop', 'long')))
+    await process.close()
+    for (const result of await asked) {
+      if (result.status === 'rejected') assert.ok(result.reason instanceof FrazilError && result.reason.code === 'closed')
+    }
+    assert.equal(process.failure, null)
+    await world.check('at the end')
+  })
+
   it('says which tables it does not know, and ends with the pipeline', async () => {
     const random = seededRandom(6)
     using world = new World(newHistory(random, 0), random)

@@ -150,6 +150,17 @@ export interface KillOptions extends MirrorOptions {
   readonly after?: (warehouse: string, client: pg.Client) => Promise<void>
 }
 
+/** Has all tables rewritten, until the daemon is gone or has no tables yet. */
+async function rewrite(daemon: Daemon): Promise<void> {
+  try {
+    const { tables } = JSON.parse((await daemon.get('/tables')).text) as { tables: { database: string; table: string }[] }
+    for (const { database, table } of tables)
+      await daemon.post(`/tables/${encodeURIComponent(table)}/optimize`, { database, table })
+  } catch {
+    // It was killed meanwhile, as it should be.
+  }
+}
+
 /** SIGKILL at random moments under load: while starting, copying, streaming, committing. Nothing lost, nothing doubled. */
 export async function runKills(options: KillOptions): Promise<void> {
   const random = seededRandom(options.seed)
@@ -162,9 +173,11 @@ export async function runKills(options: KillOptions): Promise<void> {
       const daemon = await mirror.daemon()
       // A third of them before it is ready, wherever the start is by then; the first one always while it copies.
       if (kill > 1 && random.below(3) > 0) await daemon.ready()
+      const rewriting = rewrite(daemon)
       await new Promise((resolve) => setTimeout(resolve, random.below(1500)))
       if (!daemon.running) throw new Error(`frazil ended by itself (${await daemon.exited}):\n${daemon.log}`)
       await daemon.kill()
+      await rewriting
       if (existsSync(join(mirror.folder, 'lake', 'catalog.db'))) await checkLake(join(mirror.folder, 'lake'))
       if (kill % options.compareEvery === 0) {
         await mirror.calm()

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type pg from 'pg'
-import { seededRandom } from '../../src/base/index.ts'
+import { FrazilError, seededRandom } from '../../src/base/index.ts'
 import type { Engine } from '../../src/engine/index.ts'
 import { EventBus, createLog, logEvents } from '../../src/observe/index.ts'
 import { open } from '../../src/index.ts'
@@ -76,6 +76,8 @@ class DifferentialRun {
   readonly #random: ReturnType<typeof seededRandom>
   readonly #closing: (() => Promise<unknown>)[] = []
   #engine: Engine | null = null
+  /** Of something that nobody waits for. */
+  #failure: unknown = null
   /** What is configured; some tables are added later. */
   #tables: readonly WorkloadTable[]
 
@@ -105,6 +107,7 @@ class DifferentialRun {
       const written = Promise.all(loads.map((load) => load.finished())).finally(() => (writing = false))
       const outcomes = await Promise.allSettled([written, this.#disturb(() => writing), this.#change(drift, () => writing)])
       for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason
+      if (this.#failure) throw this.#failure
       this.doing = `phase ${phase}, quiet`
       await this.#connected((client) => this.#quiet(client))
       if (phase === 0) await this.#addTables()
@@ -144,10 +147,20 @@ class DifferentialRun {
         // A table that is still being copied is not there yet.
         const there = (await this.#engine.status()).tables.some((one) => one.table === table.lakeName && one.visible !== null)
         if (there && chance === 7) await this.#engine.resync('shop', table.lakeName)
+        else if (there && chance === 6) this.#optimize(this.#engine, table)
         else if (there) await answeredRows(this.#sql, table)
       } else if (chance === 8) await this.#restart()
       else await new Promise((resolve) => setTimeout(resolve, 20))
     }
+  }
+
+  /** Files are rewritten beside whatever comes next. */
+  #optimize(engine: Engine, { lakeName }: WorkloadTable): void {
+    engine.optimize('shop', lakeName).catch((error: unknown) => {
+      // The engine was closed, or the table copied anew or detached meanwhile.
+      const expected = ['closed', 'source-failed', 'table-not-ready', 'table-changing', 'unknown-table']
+      if (!(error instanceof FrazilError) || !expected.includes(error.code)) this.#failure ??= error
+    })
   }
 
   async #quiet(client: pg.Client): Promise<void> {
