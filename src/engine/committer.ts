@@ -1,6 +1,8 @@
 import { FrazilError, asError, assert, retry } from '../base/index.ts'
 import type { Clock, Random, SlabPool } from '../base/index.ts'
 import type { Position } from '../data/index.ts'
+import type { Retention } from '../iceberg/index.ts'
+import type { HistoryOptions } from './pipeline-contract.ts'
 import type { Catalog, StateChange } from '../iceberg/catalog/index.ts'
 import type { EngineEvent } from '../observe/index.ts'
 import type { Source } from '../source/index.ts'
@@ -33,7 +35,7 @@ export interface CommitterOptions {
   readonly mark: WriterMark
   /** Longest time between a change and its commit. */
   readonly everyMs: number
-  readonly snapshotAgeMs: number
+  readonly history: HistoryOptions
 }
 
 export interface CommitterParts {
@@ -64,6 +66,7 @@ export class Committer {
   readonly #options: CommitterOptions
   readonly #parts: CommitterParts
   readonly #sweeper: Sweeper
+  readonly #retention: Retention
   #record: SourceRecord
   /** Version of the stored record; null while there is none, undefined when it has to be asked. */
   #version: number | null | undefined = undefined
@@ -83,7 +86,8 @@ export class Committer {
   constructor(options: CommitterOptions, parts: CommitterParts) {
     this.#options = options
     this.#parts = parts
-    const { source, mark } = options
+    const { source, mark, history } = options
+    this.#retention = { maxSnapshots, maxAgeMs: history.snapshots, hourly: history.hourly, daily: history.daily }
     this.#sweeper = new Sweeper({ ...parts, source, mark, tables: () => [...parts.mirror.tables], ending: this.#ended.signal })
     this.#record = emptyRecord(options.source, options.sourceType)
   }
@@ -302,7 +306,7 @@ export class Committer {
         from: this.#record.position,
         to: position,
         timeMs: clock.now(),
-        retention: { maxSnapshots, maxAgeMs: this.#options.snapshotAgeMs },
+        retention: this.#retention,
         states,
       }),
     )
@@ -349,7 +353,7 @@ export class Committer {
         from: position,
         to: position,
         timeMs: this.#parts.clock.now(),
-        retention: { maxSnapshots, maxAgeMs: this.#options.snapshotAgeMs },
+        retention: this.#retention,
         rewrite: true,
         states: [],
       })

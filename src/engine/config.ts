@@ -46,7 +46,7 @@ export interface Config {
   readonly query: { readonly memory: number; readonly threads: number; readonly timeout: number }
   readonly commit: { readonly every: number; readonly bytes: number }
   readonly compaction: { readonly automatic: boolean; readonly targetBytes: number; readonly bytesPerSecond: number }
-  readonly history: { readonly window: number; readonly snapshots: number }
+  readonly history: { readonly window: number; readonly snapshots: number; readonly hourly: number; readonly daily: number }
   readonly onError: 'detach' | 'stop'
   /** Beyond so many milliseconds, or bytes of log, the daemon is not ready; null for never. */
   readonly ready: { readonly maxLag: number | null; readonly maxLagBytes: number | null }
@@ -219,6 +219,16 @@ const postgres = z
   )
   .meta({ description: 'A source. Its name is the Iceberg namespace, unless `into` says otherwise.' })
 
+const tags = (periods: string, example: string, most: number) =>
+  z
+    .int({ error: `must be a whole number from 0 to ${most}` })
+    .min(0, `must be a whole number from 0 to ${most}`)
+    .max(most, `must be a whole number from 0 to ${most}`)
+    .meta({
+      description: `How many older states are kept by tags like \`${example}\`: the last ones of ${periods} (UTC) in which a table changed. Each keeps its data files: beside many updates, up to a copy of the table.`,
+    })
+    .prefault(0)
+
 const section = <T extends z.core.$ZodLooseShape>(description: string, shape: T) =>
   z
     .strictObject(shape, { error: 'must have settings under it' })
@@ -272,6 +282,8 @@ export const schema = z.strictObject(
         0,
       ).prefault('5m'),
       snapshots: duration('Iceberg snapshots that are kept, at most 600.', 0).prefault('1h'),
+      hourly: tags('hours', 'hourly-2026-11-21-07', 168),
+      daily: tags('days', 'daily-2026-11-21', 366),
     }),
     'on-error': choice(
       ['detach', 'stop'],

@@ -164,7 +164,7 @@ class RunningEngine implements Engine {
           fence,
           memory,
           commit: this.#config.commit,
-          snapshotAgeMs: this.#config.history.snapshots,
+          history: this.#config.history,
           compaction: this.#config.compaction,
           onError: this.#config.onError,
           tables: this.#config.tables,

@@ -2,7 +2,7 @@ import { FrazilError, retry } from '../base/index.ts'
 import type { Clock, Random } from '../base/index.ts'
 import type { Position } from '../data/index.ts'
 import { containsCommit, deletionVectorFile } from '../iceberg/index.ts'
-import type { DeletionVector, IcebergTable, PreparedCommit } from '../iceberg/index.ts'
+import type { DeletionVector, IcebergTable, PreparedCommit, Retention } from '../iceberg/index.ts'
 import type { Catalog, StateChange } from '../iceberg/catalog/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
 import type { FileReaper, Note } from './file-reaper.ts'
@@ -35,7 +35,7 @@ export interface LakeCommitRequest {
   readonly from: Position | null
   readonly to: Position
   readonly timeMs: number
-  readonly retention: { readonly maxSnapshots: number; readonly maxAgeMs: number }
+  readonly retention: Retention
   /** The rows stay the same: only their files change. */
   readonly rewrite?: boolean
   /** The source's state record and the fence. */

@@ -44,6 +44,14 @@ export interface PipelinePorts {
 }
 
 /** Everything a pipeline is started with; plain data, because the pipeline may live in another thread. */
+export interface HistoryOptions {
+  /** Longest age of Iceberg snapshots, in milliseconds. */
+  readonly snapshots: number
+  /** Numbers of older ones that tags keep. */
+  readonly hourly: number
+  readonly daily: number
+}
+
 export interface PipelineOptions {
   readonly name: string
   readonly source: PipelineSource
@@ -59,7 +67,7 @@ export interface PipelineOptions {
   /** Bytes for hot rows, their index and queues. */
   readonly memory: number
   readonly commit: { readonly every: number; readonly bytes: number }
-  readonly snapshotAgeMs: number
+  readonly history: HistoryOptions
   readonly compaction: CompactionSettings
   readonly onError: 'detach' | 'stop'
   /** Settings by `namespace.table`. */

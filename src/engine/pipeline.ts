@@ -127,7 +127,7 @@ export class Pipeline implements PipelineHandle {
         sourceType: options.source.type,
         mark,
         everyMs: options.commit.every,
-        snapshotAgeMs: options.snapshotAgeMs,
+        history: options.history,
       },
       {
         ...parts,

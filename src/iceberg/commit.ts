@@ -16,6 +16,7 @@ import { evolveSchema } from './schema-update.ts'
 import { findSnapshot, metadataLogEntry, newSnapshot, snapshotLogEntry, withoutReserved } from './metadata.ts'
 import type { Snapshot, TableMetadata } from './metadata.ts'
 import { summarize } from './summary.ts'
+import { tagged } from './tags.ts'
 import type { Operation } from './summary.ts'
 
 /** What a table is made of besides its state. */
@@ -151,7 +152,8 @@ async function addSnapshot(
     firstRowId: lineage ? metadata.nextRowId : null,
     addedRows: lineage ? next - metadata.nextRowId : null,
   })
-  const withSnapshot = moveMain(metadata, snapshot, next)
+  const refs = tagged(metadata.refs, parent, nowMs, update.retention)
+  const withSnapshot = moveMain({ ...metadata, refs }, snapshot, next)
   const { metadata: expiredFrom, expired } = expire(withSnapshot, update.retention, nowMs)
   const journal = {
     since: base.journal.since,

@@ -75,6 +75,16 @@ export interface SchemaUpdate {
   readonly base: number
 }
 
+/** What to keep of a table's history. */
+export interface Retention {
+  /** The snapshots to keep on main beyond the new one: at most `maxSnapshots`, none older than `maxAgeMs`. */
+  readonly maxSnapshots: number
+  readonly maxAgeMs: number
+  /** How many last states of hours and of days, in which the table changed, to keep by tags; default none. */
+  readonly hourly?: number
+  readonly daily?: number
+}
+
 /** What one lake commit changes in one table. */
 export interface TableUpdate {
   readonly added: readonly DataFile[]
@@ -90,8 +100,7 @@ export interface TableUpdate {
   readonly summary: Readonly<Record<string, string>>
   /** Table properties set in the same commit. */
   readonly properties: Readonly<Record<string, string>>
-  /** The snapshots to keep on main beyond this one: at most `maxSnapshots`, none older than `maxAgeMs`. */
-  readonly retention: { readonly maxSnapshots: number; readonly maxAgeMs: number }
+  readonly retention: Retention
 }
 
 /** What a new table looks like. */

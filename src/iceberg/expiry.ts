@@ -1,7 +1,8 @@
 import type { JsonObject } from '../format/json/index.ts'
-import type { TableUpdate } from './contract.ts'
+import type { Retention } from './contract.ts'
 import { int64 } from './json-fields.ts'
 import { refSnapshotId } from './metadata.ts'
+import { withoutOldTags } from './tags.ts'
 import type { Snapshot, TableMetadata } from './metadata.ts'
 
 /**
@@ -12,12 +13,12 @@ import type { Snapshot, TableMetadata } from './metadata.ts'
  */
 export function expire(
   metadata: TableMetadata,
-  retention: TableUpdate['retention'],
+  retention: Retention,
   nowMs: number,
 ): { metadata: TableMetadata; expired: readonly Snapshot[] } {
   if (metadata.properties['gc.enabled'] === 'false') return { metadata, expired: [] }
   const byId = new Map(metadata.snapshots.map((snapshot) => [snapshot.id, snapshot]))
-  const refs = youngRefs(metadata.refs, byId, nowMs)
+  const refs = withoutOldTags(youngRefs(metadata.refs, byId, nowMs), retention)
   const main = ancestry(byId, metadata.currentSnapshotId)
   const onMain = new Set(main.map((snapshot) => snapshot.id))
 

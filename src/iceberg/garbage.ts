@@ -7,7 +7,9 @@ import { decodeManifestList } from './manifest-list.ts'
 import type { ManifestFile } from './manifest-list.ts'
 import { loadAll } from './manifest-set.ts'
 import type { Manifest } from './manifest-set.ts'
+import { refSnapshotId } from './metadata.ts'
 import type { Snapshot, TableMetadata } from './metadata.ts'
+import { isOwnTag } from './tags.ts'
 
 /** A file that snapshots with `added` ≤ sequence number < `removed` refer to. */
 export interface Obsolete {
@@ -33,7 +35,7 @@ const maxReads = 8
  * The files that nothing refers to once `expired` are gone, and the journal without them. `before` is the metadata with the
  * expired snapshots, `after` without them and with the new head; `head` lists the manifests of that head.
  *
- * Along main's history a file's sequence numbers say who refers to it. Other retained snapshots (of branches, or tags whose
+ * Along main's history a file's sequence numbers say who refers to it. Other retained snapshots (of branches, or others' tags whose
  * way to main is expired) are asked by reading them, once.
  */
 export async function collect(
@@ -55,8 +57,12 @@ export async function collect(
   const obsolete = [...journal.obsolete, ...looked.manifests, ...(await notRelisted(store, looked.files, head))]
 
   const main = new Set(ancestry(new Map(after.snapshots.map((each) => [each.id, each])), after.currentSnapshotId))
-  const retained = [...main].map((snapshot) => snapshot.sequenceNumber).reverse()
-  const others = after.snapshots.filter((snapshot) => !main.has(snapshot))
+  // Our own tags name what was main's head: files come and go after them as they do on main.
+  const heads = new Set(Object.entries(after.refs).flatMap(([name, ref]) => (isOwnTag(name) ? [refSnapshotId(ref)] : [])))
+  const isHead = (snapshot: Snapshot): boolean => main.has(snapshot) || heads.has(snapshot.id)
+  const retained = after.snapshots.filter(isHead).map((snapshot) => snapshot.sequenceNumber)
+  retained.sort((a, b) => (a < b ? -1 : 1))
+  const others = after.snapshots.filter((snapshot) => !isHead(snapshot))
   const waiting: Obsolete[] = []
   for (const file of obsolete) {
     const newest = lastBelow(retained, file.removed)

@@ -17,6 +17,7 @@ export type {
   IcebergTable,
   LiveDataFile,
   PreparedCommit,
+  Retention,
   TableDefinition,
   SchemaUpdate,
   TableUpdate,

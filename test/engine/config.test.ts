@@ -44,7 +44,7 @@ suite('configuration', () => {
       query: { memory: 512_000_000, threads: 2, timeout: 60_000 },
       commit: { every: 5000, bytes: 64_000_000 },
       compaction: { automatic: true, targetBytes: 128_000_000, bytesPerSecond: 64_000_000 },
-      history: { window: 300_000, snapshots: 3_600_000 },
+      history: { window: 300_000, snapshots: 3_600_000, hourly: 0, daily: 0 },
       onError: 'detach',
       ready: { maxLag: null, maxLagBytes: null },
       pipelines: 'inline',
@@ -78,7 +78,7 @@ listen: '[::1]:0'
 memory: 1GiB
 query: { memory: 100MB, threads: 8, timeout: 1.5h }
 commit: { every: 250ms, bytes: 2000000 }
-history: { window: 0s, snapshots: 7d }
+history: { window: 0s, snapshots: 7d, hourly: 24, daily: 7 }
 on-error: stop
 ready: { max-lag: [10s, 1GB] }
 pipelines: worker
@@ -96,7 +96,7 @@ sources:
     assert.equal(config.memory, 2 ** 30)
     assert.deepEqual(config.query, { memory: 1e8, threads: 8, timeout: 5_400_000 })
     assert.deepEqual(config.commit, { every: 250, bytes: 2e6 })
-    assert.deepEqual(config.history, { window: 0, snapshots: 7 * 86_400_000 })
+    assert.deepEqual(config.history, { window: 0, snapshots: 7 * 86_400_000, hourly: 24, daily: 7 })
     assert.equal(config.onError, 'stop')
     assert.deepEqual(config.ready, { maxLag: 10_000, maxLagBytes: 1e9 })
     assert.equal(config.pipelines, 'worker')
@@ -115,7 +115,7 @@ sources:
     assert.deepEqual(refused(shop('    tabels: [a]\n')), [
       'frazil.yaml:6:5: sources.shop.tabels is not a known key; did you mean "tables"?',
     ])
-    assert.match(refused('history: {zzzzzzzz: 1}')[0], /known are window, snapshots/)
+    assert.match(refused('history: {zzzzzzzz: 1}')[0], /known are window, snapshots, hourly, daily/)
   })
 
   test('a bad value is refused with its place and what is allowed', () => {

@@ -45,7 +45,7 @@ test('a stage that needs several attempts takes no rows of later source commits 
     sourceType: 'postgres',
     mark: { lake: '00000000', epoch: 1 },
     everyMs: 1000,
-    snapshotAgeMs: 1000,
+    history: { snapshots: 1000, hourly: 0, daily: 0 },
   }
   const committer = new Committer(options, parts as unknown as CommitterParts)
   insert(1)

@@ -186,6 +186,73 @@ test('iceberg check 83: what a tag names is kept until the tag is gone', async (
   assert.deepEqual(Object.keys((await lab.metadata()).refs), ['main'])
 })
 
+test('tags keep the last states of hours and days; what only an old one holds goes with it', async () => {
+  const lab = new Lab()
+  const structure = new StructureChecker(lab.store, { namesOnly: true })
+  const retention = { maxSnapshots: 3, maxAgeMs: 600_000, hourly: 3, daily: 2 }
+  lab.clock.ms = Date.UTC(2026, 10, 20, 20, 59)
+  /** The state that each tag has to have. */
+  const expected = new Map<string, bigint | null>()
+  let vector: string | null = null
+  const file = lab.file(1000)
+  await lab.store.put(file.path, new Uint8Array(1))
+  await lab.commit({ added: [file], retention })
+  const deleted: number[] = []
+  let lastMs = lab.clock.ms
+  for (let i = 0; i < 80; i++) {
+    // Some hours pass without a commit; and now and then the process starts anew, and knows nothing of what waits.
+    lab.clock.ms += i === 40 ? 30 * 3_600_000 : 13 * 60_000
+    if (i % 7 === 6) lab.table = await lab.load()
+    const before = lab.table
+    const committedAt = lastMs
+    lastMs = lab.clock.ms
+    deleted.push(i)
+    const next = await lab.vector(file, deleted, vector)
+    vector = next.path
+    const added = lab.file(5)
+    await lab.store.put(added.path, new Uint8Array(1))
+    const commit = await lab.commit({ added: [added], deletionVectors: [next], retention })
+    await lab.store.delete(commit.unreferenced)
+    const { metadata } = await structure.check(commit.metadataLocation, { base: commit.base })
+    const [was, is] = [new Date(committedAt), new Date(lastMs)].map((date) => date.toISOString())
+    if (was.slice(0, 13) !== is.slice(0, 13))
+      expected.set(`hourly-${was.slice(0, 13).replace('T', '-')}`, before.currentSnapshotId)
+    if (was.slice(0, 10) !== is.slice(0, 10)) expected.set(`daily-${was.slice(0, 10)}`, before.currentSnapshotId)
+    const newest = (kind: string, count: number) => [...expected.keys()].filter((name) => name.startsWith(kind)).slice(-count)
+    const names = ['main', ...newest('hourly', 3), ...newest('daily', 2)]
+    assert.deepEqual(Object.keys(metadata.refs).sort(), names.sort())
+    for (const name of names) {
+      if (name !== 'main') assert.equal(metadata.refs[name]['snapshot-id'], expected.get(name), name)
+    }
+    assert.ok(metadata.snapshots.length <= 1 + 3 + 3 + 2)
+  }
+  assert.ok(expected.size > 15)
+  // Switched off, they go with the next commit.
+  const plain = { maxSnapshots: 3, maxAgeMs: 600_000 }
+  lab.table = await lab.load()
+  await lab.commit({ added: [lab.file(5)], retention: { ...plain, daily: 1 } })
+  assert.deepEqual(Object.keys((await lab.metadata()).refs).sort(), ['daily-2026-11-21', 'main'])
+  await lab.commit({ added: [lab.file(5)], retention: plain })
+  assert.deepEqual(Object.keys((await lab.metadata()).refs), ['main'])
+})
+
+test('nothing that was held by a tag stays behind while one process runs, and nothing goes too early', async () => {
+  const lab = new Lab({ properties: { 'write.metadata.previous-versions-max': '2' } })
+  const structure = new StructureChecker(lab.store, { namesOnly: true })
+  const retention = { maxSnapshots: 2, maxAgeMs: 600_000, hourly: 2 }
+  const live: ReturnType<Lab['file']>[] = []
+  for (let i = 0; i < 60; i++) {
+    lab.clock.ms += 11 * 60_000
+    const added = lab.file(5)
+    await lab.store.put(added.path, new Uint8Array(1))
+    live.push(added)
+    const removed = live.length > 4 ? live.splice(0, 1).map(({ path }) => path) : []
+    const commit = await lab.commit({ added: [added], removed, retention })
+    await lab.store.delete(commit.unreferenced)
+    await structure.check(commit.metadataLocation, { base: commit.base, mayRemain: () => false })
+  }
+})
+
 test('iceberg check 83: another branch keeps what it refers to', async () => {
   const lab = new Lab()
   const file = lab.file(10)

@@ -338,7 +338,7 @@ export class Process {
       fence: lease.fence,
       memory,
       commit: { every: commitEveryMs, bytes: 64 << 20 },
-      snapshotAgeMs: 3_600_000,
+      history: { snapshots: 3_600_000, hourly: 2, daily: 1 },
       compaction: { automatic: true, targetBytes: this.#settings.targetBytes ?? 1 << 20, bytesPerSecond: Infinity },
       tables: {},
       onError,
