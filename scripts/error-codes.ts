@@ -27,6 +27,7 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
   'bad-schema': ['The columns of a new table are wrong.', 'The message names the column.'],
   'bad-table-pattern': ['An entry of `tables` is neither an SQL identifier nor a pattern.'],
   'bad-url': ['`url` of a source is no connection string.'],
+  'bad-value': ['A program in the same process sent something that cannot be a value of a row.'],
   'batch-too-large': ['The rows of one request do not fit into memory.', 'Send fewer rows at a time, or raise `memory`.'],
   'blocked-by-transaction': [
     'A transaction that is open at the source keeps the replication slot from being made.',

@@ -26,7 +26,19 @@ export { dropSource } from './sources.ts'
 export { requestResync } from './resync.ts'
 export type { EngineOptions } from './engine.ts'
 export { open } from './library.ts'
-export type { Frazil, OpenOptions, QueryResult, ResultValue, TableHandle } from './library.ts'
+export type {
+  Frazil,
+  OpenOptions,
+  QueryResult,
+  ResultValue,
+  Row,
+  SendOptions,
+  SentRows,
+  TableHandle,
+  TableShapeInput,
+} from './library.ts'
+export { fieldSchema, fieldsOf, keyOf, schemaOf, tableConfig } from './table-schema.ts'
+export type { FieldSchema } from './table-schema.ts'
 export { openReader } from './reader.ts'
 export { tableText } from '../source/index.ts'
 export { surveyDatabase } from './survey.ts'

@@ -3,8 +3,12 @@ import type { Position, Value } from '../data/index.ts'
 import type { EventBus } from '../observe/index.ts'
 import { resolveConfig } from './config.ts'
 import type { ConfigInput } from './config.ts'
-import type { Engine, EngineQuery, EngineStatus } from './contract.ts'
+import type { PushRequest } from '../source/index.ts'
+import type { Durability, Engine, EngineQuery, EngineStatus } from './contract.ts'
 import { openEngine } from './engine.ts'
+import { jsonLines } from './row-json.ts'
+import { fieldsOf, keyOf } from './table-schema.ts'
+import type { FieldSchema } from './table-schema.ts'
 
 /** A value of an answer: 64-bit integers are bigint, decimals their text with all digits, times and the like ISO 8601 text. */
 export type ResultValue = null | boolean | number | bigint | string | readonly unknown[] | Readonly<Record<string, unknown>>
@@ -16,10 +20,46 @@ export interface QueryResult {
   readonly positions: Readonly<Record<string, Position>>
 }
 
-/** One mirrored table. */
+/** A row to send: column → value. 64-bit integers may be bigint, decimals text, times a Date or ISO 8601 text, bytes a Uint8Array. */
+export type Row = Readonly<Record<string, unknown>>
+
+export interface SendOptions {
+  /** When the promise resolves: `stored` durably in the spool (the default), `visible` to queries, `committed` to the lake. */
+  readonly durability?: Durability
+  /** Rows sent again under the same key are stored once. */
+  readonly idempotencyKey?: string
+}
+
+/** What became of rows that were sent. */
+export interface SentRows {
+  /** Contains them; to wait for in a query. */
+  readonly position: Position
+  readonly rows: number
+  /** How far they are: less than was asked for when that took more than 30 seconds. */
+  readonly durability: Durability
+}
+
+/** A table to send rows to. */
+export interface TableShapeInput {
+  readonly schema: readonly FieldSchema[]
+  /** Names of key columns; without any, rows are only appended. */
+  readonly key?: readonly string[]
+}
+
+/** One table. */
 export interface TableHandle {
   /** The row with this key as column → value, read from memory or the lake; null when there is none. */
   get(key: Readonly<Record<string, unknown>>): Promise<Readonly<Record<string, Value>> | null>
+  /** Makes it, for rows that programs send; resolves when it is in the lake, also when it was there already just like this. */
+  create(shape: TableShapeInput): Promise<void>
+  /**
+   * Sends rows, all or none. Rejects with `request` and code `rows-refused` when one is not as the table wants it. In a table with a key
+   * a row takes the place of the one with the same key.
+   */
+  insert(rows: Row | readonly Row[], options?: SendOptions): Promise<SentRows>
+  upsert(rows: Row | readonly Row[], options?: SendOptions): Promise<SentRows>
+  /** Removes the rows with these keys, if there are any; other columns are not looked at. */
+  delete(keys: Row | readonly Row[], options?: SendOptions): Promise<SentRows>
   /** Copies it again, beside its rows, and swaps them in one commit. Resolves when the copy has begun or waits for its turn. */
   resync(): Promise<void>
   /** Rewrites its data files that have deleted rows and merges small ones. Resolves after the commit. */
@@ -80,12 +120,35 @@ export async function open(config: ConfigInput, options: OpenOptions = {}): Prom
     table(name) {
       const dot = name.indexOf('.')
       if (dot <= 0) throw new FrazilError('request', 'table-name', `${name} is not namespace.table`)
+      const table = { namespace: name.slice(0, dot), name: name.slice(dot + 1) }
+      const send =
+        (operation: PushRequest['operation']): TableHandle['insert'] =>
+        async (rows, { durability = 'stored', idempotencyKey = null } = {}) => {
+          const body = jsonLines(Array.isArray(rows) ? rows : [rows])
+          const request = { table, operation, form: 'lines', body, partial: false, key: idempotencyKey } as const
+          const { position, rows: count, reached, refused, refusals } = await engine.push(request, durability)
+          if (position === null || reached === null) {
+            const [{ row, column, message }] = refusals
+            const where = column === null ? '' : `${JSON.stringify(column)} `
+            const more = refused === 1 ? '' : `, and ${refused - 1} more`
+            throw new FrazilError('request', 'rows-refused', `row ${row}: ${where}${message}${more}; no row was stored`)
+          }
+          return { position, rows: count, durability: reached }
+        }
       return {
+        async create({ schema, key }) {
+          const fields = fieldsOf(schema)
+          const columns = keyOf(key && key.length > 0 ? { key: [...key] } : undefined, fields)
+          await engine.createTable({ ...table, ingest: name, fields, key: columns })
+        },
+        insert: send('insert'),
+        upsert: send('upsert'),
+        delete: send('delete'),
         async get(key) {
-          const { fields, row } = await engine.lookup(name.slice(0, dot), name.slice(dot + 1), key)
+          const { fields, row } = await engine.lookup(table.namespace, table.name, key)
           return row && Object.fromEntries(fields.map((field, i) => [field.name, row[i]]))
         },
-        resync: () => engine.resync(name.slice(0, dot), name.slice(dot + 1)),
+        resync: () => engine.resync(table.namespace, table.name),
         optimize: () => engine.optimize(name.slice(0, dot), name.slice(dot + 1)),
       }
     },

@@ -1,9 +1,9 @@
 import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
 import { FrazilError } from '../base/index.ts'
+import { fieldSchema, fieldsOf, keyOf, schemaOf, tableConfig } from '../engine/index.ts'
 import type { Engine } from '../engine/index.ts'
 import { checkBody } from './json-body.ts'
-import { fieldSchema, fieldsOf, keyOf, schemaOf, tableConfig } from './table-schema.ts'
 
 const name = z
   .string({ error: 'must be text' })

@@ -1,0 +1,37 @@
+import { Buffer } from 'node:buffer'
+import { FrazilError } from '../base/index.ts'
+import { encodeJson } from '../format/json/index.ts'
+import type { JsonValue } from '../format/json/index.ts'
+
+/** Deepest value of a row; deeper ones may have themselves in them. */
+const deepest = 64
+
+/**
+ * Rows as lines of JSON. Beyond what JSON has: bigint keeps its digits, a Date is ISO 8601, bytes are base64, NaN and the infinities
+ * are texts. What is undefined is left out. Throws `request` for what cannot be a value.
+ */
+export function jsonLines(rows: readonly object[]): Buffer {
+  return Buffer.from(rows.map((row) => encodeJson(jsonValue(row, 0))).join('\n'))
+}
+
+function jsonValue(value: unknown, depth: number): JsonValue {
+  if (depth > deepest) throw new FrazilError('request', 'too-deep', 'a row is nested too deeply')
+  switch (typeof value) {
+    case 'string':
+    case 'boolean':
+    case 'bigint':
+      return value
+    case 'number':
+      return Number.isFinite(value) ? value : String(value)
+    case 'object': {
+      if (value === null) return null
+      if (value instanceof Date && !Number.isNaN(value.getTime())) return value.toISOString()
+      if (value instanceof Uint8Array) return Buffer.from(value.buffer, value.byteOffset, value.length).toString('base64')
+      if (Array.isArray(value)) return value.map((item) => jsonValue(item, depth + 1))
+      const entries = Object.entries(value).filter(([, member]) => member !== undefined)
+      return Object.fromEntries(entries.map(([name, member]) => [name, jsonValue(member, depth + 1)]))
+    }
+    default:
+      throw new FrazilError('request', 'bad-value', `a ${typeof value} cannot be a value of a row`)
+  }
+}
