@@ -1,5 +1,5 @@
 import { Buffer } from 'node:buffer'
-import { mkdir, open, readFile, readdir, rm } from 'node:fs/promises'
+import { constants, mkdir, open, readFile, readdir, rm } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 import { FrazilError, asError } from '../../base/index.ts'
@@ -12,6 +12,9 @@ const fileBytes = 64 << 20
 const maxWaitingBytes = 64 << 20
 /** Most bytes written before they are made durable together. */
 const maxGroupBytes = 16 << 20
+
+/** What was written is durable when the write returns: one way through the thread pool, not two. */
+const openFlags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_DSYNC
 
 interface SpoolFile {
   readonly number: number
@@ -143,7 +146,7 @@ export class Spool {
     let chunks = group.map(({ bytes }) => bytes)
     if (!this.#handle) {
       const number = (this.#files.at(-1)?.number ?? 0) + 1
-      this.#handle = await open(this.#path(number), 'wx')
+      this.#handle = await open(this.#path(number), openFlags, 0o600)
       this.#files.push({ number, path: this.#path(number), last: 0 })
       this.#length = 0
       chunks = [fileHead(), ...chunks]
@@ -151,7 +154,6 @@ export class Spool {
     const bytes = chunks.length === 1 ? chunks[0] : Buffer.concat(chunks)
     const isNew = this.#length === 0
     await writeAll(this.#handle, bytes, this.#length)
-    await this.#handle.datasync()
     if (isNew) await syncFolder(this.#folder)
     this.#length += bytes.length
     this.#files[this.#files.length - 1].last = group[group.length - 1].sequence
