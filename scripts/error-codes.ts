@@ -285,6 +285,10 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
   'value-refused': ['A value cannot be stored, or a row is larger than one row may be: its table stops.'],
   'unlogged-table': ['A table is unlogged: its changes are not in the log.', '`ALTER TABLE … SET LOGGED`'],
   'missing-select': ['The role may not read a table.', '`GRANT SELECT ON … TO …`'],
+  'rows-refused': [
+    'Rows that were sent are not as their table wants them; nothing of the request was stored.',
+    'The answer names rows and columns.',
+  ],
   'row-security': ['Row-level security would hide rows from the role.', '`ALTER ROLE … BYPASSRLS`'],
   'not-owner': ['A table can be published only by its owner.', 'The hint has the statement.'],
   'no-identity': [
