@@ -13,9 +13,14 @@ import { physical } from './schema.ts'
 import { Staging, headroom } from './staging.ts'
 import { ThriftWriter } from './thrift.ts'
 
-/** Rows with at least so many bytes of a column are read one by one more often than all together: their pages are small. */
-const largeRowBytes = 1024
-const largeRowPageBytes = 32 << 10
+/**
+ * Rows with so many bytes of a column are read one by one more often than all together: their pages are small. Smaller ones cost
+ * compression (a tenth at 8 KiB), larger ones decompression of what nobody wants.
+ */
+const largeRows = [
+  { rowBytes: 2048, pageBytes: 8 << 10 },
+  { rowBytes: 1024, pageBytes: 32 << 10 },
+] as const
 
 /** Encodings by their numbers in the format. */
 export const encoding = {
@@ -161,7 +166,8 @@ export class LeafWriter {
   /** Bytes at which the open page ends, when rows have so many. Pages of codes are small as they are. */
   #pageBytes(rowBytes: number): number {
     const { pageBytes } = this.#options
-    return !this.#coding && rowBytes >= largeRowBytes ? Math.min(pageBytes, largeRowPageBytes) : pageBytes
+    const large = this.#coding ? undefined : largeRows.find((one) => rowBytes >= one.rowBytes)
+    return large ? Math.min(pageBytes, large.pageBytes) : pageBytes
   }
 
   /** Ends the row group and starts the next. */

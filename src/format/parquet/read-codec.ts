@@ -22,8 +22,8 @@ export function decompress(codec: number, bytes: Uint8Array, size: number): Uint
       const inflate =
         codec === codecNumber.gzip ? gunzipSync : codec === codecNumber.brotli ? brotliDecompressSync : zstdDecompressSync
       try {
-        // One output chunk of the right size; not one byte more is produced, whatever the input says.
-        out = inflate(bytes, { maxOutputLength: size, chunkSize: Math.max(64, size) })
+        // One output chunk, not quite filled: a full one makes zlib ask for another. No more is produced, whatever the input says.
+        out = inflate(bytes, { maxOutputLength: size, chunkSize: size + 64 })
       } catch (cause) {
         throw new FrazilError('corrupt', 'parquet-page', 'a page of the Parquet file does not decompress', { cause })
       }
