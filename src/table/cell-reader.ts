@@ -24,10 +24,11 @@ interface OpenFile {
   close(): void
 }
 
-/** Reads single cells of data files, in a file worker. */
+/** Reads single cells of data files, in a file worker. One owner. */
 export class CellReader {
   /** Least recently used first. */
   readonly #open = new Map<string, OpenFile>()
+  #mostOpen = maxOpenFiles
 
   /** At least one cell of each column, and no further ones once `mostBytes` are read. */
   async read(
@@ -37,8 +38,7 @@ export class CellReader {
     wanted: readonly WantedCells[],
     mostBytes: number,
   ): Promise<Cells[]> {
-    const file = this.#file(warehouse, uri, fileSize)
-    file.users++
+    const file = this.#use(warehouse, uri, fileSize)
     try {
       const reader = await file.reader
       const cells: Cells[] = []
@@ -56,16 +56,24 @@ export class CellReader {
     }
   }
 
-  #file(warehouse: string, uri: string, fileSize: number): OpenFile {
+  #use(warehouse: string, uri: string, fileSize: number): OpenFile {
     const file = this.#open.get(uri) ?? openFile(warehouse, uri, fileSize)
+    file.users++
     this.#open.delete(uri)
     this.#open.set(uri, file)
     for (const [oldest, other] of this.#open) {
-      if (this.#open.size <= maxOpenFiles) break
+      if (this.#open.size <= this.#mostOpen) break
       this.#open.delete(oldest)
       if (other.users === 0) other.close()
     }
     return file
+  }
+
+  /** Keeps no file open any longer than it is read. */
+  close(): void {
+    this.#mostOpen = 0
+    for (const file of this.#open.values()) if (file.users === 0) file.close()
+    this.#open.clear()
   }
 }
 
@@ -82,10 +90,10 @@ function openFile(warehouse: string, uri: string, fileSize: number): OpenFile {
   }
 }
 
-/** The memory of cells that were read, to be given to another thread. */
-export function buffersOf(cells: readonly Cells[]): ArrayBuffer[] {
+/** The memory of columns that were read, which is theirs alone: to be given to another thread, or back. */
+export function buffersOf(columns: readonly Column[]): ArrayBuffer[] {
   const buffers = new Set<ArrayBuffer>()
-  for (const { column } of cells) {
+  for (const column of columns) {
     for (const array of [column.valid, column.data, column.words, column.ends, column.heap]) {
       if (array && array.buffer instanceof ArrayBuffer) buffers.add(array.buffer)
     }

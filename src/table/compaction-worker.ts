@@ -9,6 +9,7 @@ import type { DataFile } from '../iceberg/index.ts'
 import { openStore } from '../storage/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
 import type { CompactionAnswer, CompactionInput, CompactionJob, CompactionRequest } from './compaction-messages.ts'
+import { buffersOf } from './cell-reader.ts'
 import { DataFileWriter } from './data-file-writer.ts'
 
 const lineage: readonly Field[] = [rowIdField, lastUpdatedField]
@@ -79,6 +80,8 @@ async function eachBatch(
       const selected = liveRows(input.dead, position, segment.capacity)
       if (selected.length > 0) await take(withLineage(segment, position, input), selected)
       position += segment.capacity
+      // At once: the collector would let some batches pile up.
+      for (const buffer of buffersOf(segment.columns)) buffer.transfer(0)
     }
   } finally {
     await object.close()

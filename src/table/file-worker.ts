@@ -14,18 +14,18 @@ import { KeyRunBuilder } from './key-run.ts'
 /** Rows of key columns read at a time when a run is rebuilt. */
 const rebuildRows = 262_144
 
-const cellReader = new CellReader()
-
 /**
  * Frozen rows → Parquet, metrics and key run. Runs in a worker; every port is one owner, served in order, but for reads of cells:
  * somebody waits for those.
  */
 export function serveFiles(port: MessagePort): void {
   const open = new Map<number, LaidOutFiles | Error>()
+  const cellReader = new CellReader()
   let turn: Promise<void> = Promise.resolve()
+  port.on('close', () => cellReader.close())
   port.on('message', (request: FileRequest) => {
     if (request.op === 'cells') {
-      void readCells(port, request)
+      void readCells(port, cellReader, request)
       return
     }
     turn = turn.then(async () => {
@@ -43,11 +43,14 @@ export function serveFiles(port: MessagePort): void {
 
 type CellsRequest = Extract<FileRequest, { op: 'cells' }>
 
-async function readCells(port: MessagePort, request: CellsRequest): Promise<void> {
+async function readCells(port: MessagePort, cellReader: CellReader, request: CellsRequest): Promise<void> {
   const { file, warehouse, uri, fileSize, wanted, mostBytes } = request
   try {
     const cells = await cellReader.read(warehouse, uri, fileSize, wanted, mostBytes)
-    port.postMessage({ file, ok: true, rows: 0, bytes: 0, written: null, cells } satisfies FileAnswer, buffersOf(cells))
+    port.postMessage(
+      { file, ok: true, rows: 0, bytes: 0, written: null, cells } satisfies FileAnswer,
+      buffersOf(cells.map(({ column }) => column)),
+    )
   } catch (thrown) {
     port.postMessage({ file, ok: false, error: errorToMessage(thrown) } satisfies FileAnswer)
   }

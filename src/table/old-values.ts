@@ -82,7 +82,7 @@ export class OldValues {
     this.#files = []
     // At once: the collector would let a hundred megabytes pile up.
     for (const found of this.#cells.values())
-      for (const cells of found) if (cells) for (const b of buffersOf([cells])) b.transfer(0)
+      for (const cells of found) if (cells) for (const b of buffersOf([cells.column])) b.transfer(0)
     this.#cells.clear()
   }
 

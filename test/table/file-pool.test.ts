@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { once } from 'node:events'
+import { mkdtempSync, readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, describe, it } from 'node:test'
@@ -116,6 +117,37 @@ describe('file pool', () => {
     assert.deepEqual(found[1], found[0])
   })
 
+  it(
+    'keeps files that were read open, and no longer than it is open itself',
+    { skip: process.platform !== 'linux' },
+    async () => {
+      const { writer, uri } = newFile()
+      await writer.append([part(9)], 1)
+      const written = await writer.finish()
+      const isOpen = (): boolean =>
+        readdirSync('/proc/self/fd').some((fd) => uri.endsWith(readlinkOf(join('/proc/self/fd', fd)) ?? 'none'))
+      const channel = new MessageChannel()
+      serveFiles(channel.port2)
+      const closing = new FilePool([channel.port1])
+      const wanted = [{ field: fields[1], positions: Int32Array.of(2, 7) }]
+      const cells = await closing.readCells({
+        warehouse: folder,
+        uri,
+        fileSize: written?.fileSize ?? 0,
+        wanted,
+        mostBytes: 1 << 20,
+      })
+      assert.equal(cells[0].rows, 2)
+      assert(isOpen())
+      const closed = once(channel.port2, 'close')
+      closing.close()
+      await closed
+      // The descriptor goes in a turn of its own.
+      await new Promise(setImmediate)
+      assert(!isOpen())
+    },
+  )
+
   it('answers nobody after it was closed', async () => {
     const channel = new MessageChannel()
     serveFiles(channel.port2)
@@ -137,3 +169,12 @@ describe('file pool', () => {
     await assert.rejects(writer.finish(), { kind: 'unavailable', code: 'closed' })
   })
 })
+
+/** Null for what is closed meanwhile. */
+function readlinkOf(path: string): string | null {
+  try {
+    return readlinkSync(path)
+  } catch {
+    return null
+  }
+}

@@ -29,7 +29,7 @@ const tailBytes = 64 << 10
 /** Longest footer. */
 const maxFooterBytes = 256 << 20
 /** Aim for the size of a batch in memory. */
-const batchBytes = 32 << 20
+const batchBytes = 8 << 20
 /** Larger rows are not reckoned with before they are met. */
 const likelyRowBytes = 16 << 10
 /** Consecutive rows read before it is looked how large they are. */
