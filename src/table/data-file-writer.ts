@@ -8,7 +8,7 @@ import type { ObjectStore, ObjectWriter } from '../storage/index.ts'
 import type { DataFileSpec } from './file-messages.ts'
 import { keyReader, keyWords } from './key-codec.ts'
 import type { KeySpec } from './key-codec.ts'
-import { KeyRunBuilder } from './key-run.ts'
+import { KeyRunBuilder } from './key-run-builder.ts'
 
 /** Bytes of encoded pages gathered before they are handed to the store. */
 const writeBytes = 1 << 20
@@ -53,7 +53,7 @@ export class DataFileWriter {
       },
     })
     this.#hidden = new Set(hidden.map(({ id }) => id))
-    this.#run = spec.key && spec.runPath !== null ? new KeyRunBuilder(keyWords(spec.key)) : null
+    this.#run = spec.key && spec.runPath !== null ? new KeyRunBuilder(spec.runPath, keyWords(spec.key)) : null
   }
 
   /** Appends rows of a segment: those in `selected`, or, when that is null, rows [from, to). */
@@ -78,13 +78,14 @@ export class DataFileWriter {
     const size = await writer.close()
     if (size !== fileSize)
       throw new FrazilError('corrupt', 'file-size', `a data file of ${fileSize} bytes was stored with ${size}`)
-    if (this.#run && this.#spec.runPath !== null) this.#run.write(this.#spec.runPath)
+    this.#run?.write()
     const visible = metrics.filter(({ fieldId }) => !this.#hidden.has(fieldId))
     return { path: this.#spec.uri, recordCount, fileSize, metrics: visible, splitOffsets }
   }
 
   async abort(): Promise<void> {
     this.#chunks = []
+    this.#run?.discard()
     await this.#writer?.abort()
   }
 

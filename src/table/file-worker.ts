@@ -9,7 +9,7 @@ import type { FileAnswer, FileRequest, WrittenFiles } from './file-messages.ts'
 import { LaidOutFiles } from './laid-out-files.ts'
 import { keyWords } from './key-codec.ts'
 import type { KeySpec } from './key-codec.ts'
-import { KeyRunBuilder } from './key-run.ts'
+import { KeyRunBuilder } from './key-run-builder.ts'
 
 /** Rows of key columns read at a time when a run is rebuilt. */
 const rebuildRows = 262_144
@@ -112,14 +112,18 @@ async function rebuildRun(store: ObjectStore, request: Extract<FileRequest, { op
     size: fileSize,
     read: (offset, length) => store.get(uri, { offset, length }),
   })
-  const run = new KeyRunBuilder(keyWords(key), reader.rowCount)
+  const run = new KeyRunBuilder(request.runPath, keyWords(key))
   const positionsInKey: KeySpec = { ...key, columns: keyFields.map((_, i) => i) }
-  for (let from = 0; from < reader.rowCount; from += rebuildRows) {
-    const to = Math.min(reader.rowCount, from + rebuildRows)
-    for await (const segment of reader.read(keyFields, from, to)) {
-      addKeys(run, positionsInKey, segment.columns, 0, segment.capacity, null)
+  try {
+    for (let from = 0; from < reader.rowCount; from += rebuildRows) {
+      const to = Math.min(reader.rowCount, from + rebuildRows)
+      for await (const segment of reader.read(keyFields, from, to)) {
+        addKeys(run, positionsInKey, segment.columns, 0, segment.capacity, null)
+      }
     }
+    run.write()
+  } finally {
+    run.discard()
   }
-  run.write(request.runPath)
   return run.rows
 }

@@ -1,8 +1,8 @@
-import { closeSync, fstatSync, fsyncSync, mkdirSync, openSync, readSync, renameSync, rmSync, writeSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { crc32 } from 'node:zlib'
 import { FrazilError } from '../base/index.ts'
-import { bloomAdd, bloomBytes, bloomHas } from './bloom.ts'
+import { bloomBytes, bloomHas } from './bloom.ts'
+import { compareKeys } from './key-order.ts'
 
 /**
  * The sorted keys of one data file, on local disk: a cache that can be rebuilt from the file's key columns.
@@ -12,177 +12,12 @@ import { bloomAdd, bloomBytes, bloomHas } from './bloom.ts'
  * data file's record count, CRC-32 of fences and filter, CRC-32 of the entries, reserved, CRC-32 of these 40 bytes.
  * A look-up reads one block: the fences and the filter are in memory (about 1.3 bytes a key).
  */
-const magic = 0x4e555246 // "FRUN"
-const formatVersion = 1
-const blockEntries = 256
-const trailerBytes = 40
+export const magic = 0x4e555246 // "FRUN"
+export const formatVersion = 1
+export const blockEntries = 256
+export const trailerBytes = 40
 /** Groups of equal keys longer than this remember their dead rows. */
 const longGroup = 8
-
-/** Keys in row order, gathered while a data file is written. Words of row `i` start at `i * words`. */
-export class KeyRunBuilder {
-  readonly #width: 2 | 4
-  #words: Int32Array<ArrayBuffer>
-  #rows = 0
-
-  constructor(width: 2 | 4, expectedRows = 4096) {
-    this.#width = width
-    this.#words = new Int32Array(expectedRows * width)
-  }
-
-  get rows(): number {
-    return this.#rows
-  }
-
-  /** Room for `rows` more; returns the array to fill and the word to start at. */
-  reserve(rows: number): { words: Int32Array; at: number } {
-    const need = (this.#rows + rows) * this.#width
-    if (need > this.#words.length) {
-      this.#words = new Int32Array(this.#words.buffer.transfer(Math.max(need, this.#words.length * 2) * 4))
-    }
-    const at = this.#rows * this.#width
-    this.#rows += rows
-    return { words: this.#words, at }
-  }
-
-  /** Sorts and writes the run, atomically. Returns its bytes on disk. */
-  write(path: string): number {
-    const rows = this.#rows
-    const width = this.#width
-    const words = this.#words
-    const order = sortedOrder(words, width, rows)
-    const stride = width + 1
-    const blocks = Math.ceil(rows / blockEntries)
-    const fences = new Int32Array(blocks * width)
-    const filter = new Uint8Array(bloomBytes(rows))
-    mkdirSync(dirname(path), { recursive: true })
-    const temporary = `${path}.${process.pid}.tmp`
-    const fd = openSync(temporary, 'w')
-    try {
-      const chunkRows = blockEntries * 64
-      const chunk = new Int32Array(Math.min(rows, chunkRows) * stride)
-      let crc = 0
-      for (let from = 0; from < rows; from += chunkRows) {
-        const to = Math.min(rows, from + chunkRows)
-        let at = 0
-        for (let i = from; i < to; i++) {
-          const row = order ? order[i] : i
-          const source = row * width
-          if (i % blockEntries === 0) for (let k = 0; k < width; k++) fences[(i / blockEntries) * width + k] = words[source + k]
-          for (let k = 0; k < width; k++) chunk[at++] = words[source + k]
-          chunk[at++] = row
-          bloomAdd(filter, words, source)
-        }
-        const bytes = new Uint8Array(chunk.buffer, 0, at * 4)
-        crc = crc32(bytes, crc)
-        writeAll(fd, bytes)
-      }
-      const trailer = new DataView(new ArrayBuffer(trailerBytes))
-      const fenceBytes = new Uint8Array(fences.buffer)
-      ;[magic, formatVersion, width, rows, filter.length, rows, crc32(filter, crc32(fenceBytes)), crc, 0].forEach((value, i) =>
-        trailer.setUint32(i * 4, value, true),
-      )
-      trailer.setUint32(36, crc32(new Uint8Array(trailer.buffer, 0, 36)), true)
-      writeAll(fd, fenceBytes)
-      writeAll(fd, filter)
-      writeAll(fd, new Uint8Array(trailer.buffer))
-      fsyncSync(fd)
-      const size = rows * stride * 4 + fenceBytes.length + filter.length + trailerBytes
-      closeSync(fd)
-      renameSync(temporary, path)
-      return size
-    } catch (error) {
-      try {
-        closeSync(fd)
-      } catch {
-        // Already closed: the error that matters is the first one.
-      }
-      rmSync(temporary, { force: true })
-      throw error
-    }
-  }
-}
-
-function writeAll(fd: number, bytes: Uint8Array): void {
-  for (let at = 0; at < bytes.length;) at += writeSync(fd, bytes, at, bytes.length - at)
-}
-
-/** Compares keys: exact ones as signed 64-bit numbers, hashed ones word by word as signed numbers. Equal keys compare as 0. */
-export function compareKeys(a: Int32Array, atA: number, b: Int32Array, atB: number, width: 2 | 4): number {
-  if (width === 2) {
-    const high = a[atA + 1]
-    const other = b[atB + 1]
-    if (high !== other) return high < other ? -1 : 1
-    const low = a[atA] >>> 0
-    const otherLow = b[atB] >>> 0
-    return low < otherLow ? -1 : low > otherLow ? 1 : 0
-  }
-  for (let k = 0; k < 4; k++) {
-    const x = a[atA + k]
-    const y = b[atB + k]
-    if (x !== y) return x < y ? -1 : 1
-  }
-  return 0
-}
-
-/** Puts numbers of keys in the order of the keys; nothing to do for the common case of ascending ones. */
-export function sortKeys(words: Int32Array, width: 2 | 4, keys: Int32Array): void {
-  for (let i = 1; i < keys.length; i++) {
-    if (compareKeys(words, keys[i - 1] * width, words, keys[i] * width, width) <= 0) continue
-    keys.sort((a, b) => compareKeys(words, a * width, words, b * width, width))
-    return
-  }
-}
-
-/**
- * Row numbers by ascending key, equal keys by ascending row; null when the rows are in that order already (the common case of
- * a growing key). Radix sort over the bytes in which the keys differ, 4–8 passes of about 8 ns a row.
- */
-export function sortedOrder(words: Int32Array, width: 2 | 4, rows: number): Int32Array | null {
-  let sorted = true
-  for (let i = 1; i < rows && sorted; i++) sorted = compareKeys(words, (i - 1) * width, words, i * width, width) <= 0
-  if (sorted) return null
-  let order = new Int32Array(rows)
-  let next = new Int32Array(rows)
-  for (let i = 0; i < rows; i++) order[i] = i
-  // Least significant first. Hashed keys: the first word decides nearly always; ties are put right below.
-  const lanes = width === 2 ? [0, 1] : [0]
-  const counts = new Int32Array(257)
-  for (const lane of lanes) {
-    let all = -1
-    let any = 0
-    for (let i = 0; i < rows; i++) {
-      const value = words[i * width + lane]
-      all &= value
-      any |= value
-    }
-    const differing = all ^ any
-    const signed = width === 4 || lane === 1
-    for (let shift = 0; shift < 32; shift += 8) {
-      if (((differing >>> shift) & 255) === 0) continue
-      const flip = signed && shift === 24 ? 128 : 0
-      counts.fill(0)
-      for (let i = 0; i < rows; i++) counts[(((words[i * width + lane] >>> shift) & 255) ^ flip) + 1]++
-      for (let i = 0; i < 256; i++) counts[i + 1] += counts[i]
-      for (let i = 0; i < rows; i++) {
-        const row = order[i]
-        next[counts[((words[row * width + lane] >>> shift) & 255) ^ flip]++] = row
-      }
-      ;[order, next] = [next, order]
-    }
-  }
-  if (width === 4) {
-    for (let start = 0; start < rows;) {
-      let end = start + 1
-      while (end < rows && words[order[end] * 4] === words[order[start] * 4]) end++
-      if (end - start > 1) {
-        order.subarray(start, end).sort((a, b) => compareKeys(words, a * 4, words, b * 4, 4) || a - b)
-      }
-      start = end
-    }
-  }
-  return order
-}
 
 /** Reads look-ups from a run. Synchronous: a block comes from the page cache of a local disk, in slices that the caller bounds. */
 export class KeyRun {

@@ -133,7 +133,7 @@ describe('file pool', () => {
       const cells = await closing.readCells({
         warehouse: folder,
         uri,
-        fileSize: written?.fileSize ?? 0,
+        fileSize: written?.files[0].file.fileSize ?? 0,
         wanted,
         mostBytes: 1 << 20,
       })

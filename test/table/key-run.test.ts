@@ -5,7 +5,9 @@ import { join } from 'node:path'
 import { after, describe, it } from 'node:test'
 import * as fc from 'fast-check'
 import { FrazilError, seededRandom } from '../../src/base/index.ts'
-import { KeyRun, KeyRunBuilder, compareKeys, sortedOrder } from '../../src/table/key-run.ts'
+import { compareKeys, sortedOrder } from '../../src/table/key-order.ts'
+import { KeyRunBuilder } from '../../src/table/key-run-builder.ts'
+import { KeyRun } from '../../src/table/key-run.ts'
 
 const runs = Number(process.env['FRAZIL_SEEDS'] ?? 1)
 const folder = mkdtempSync(join(tmpdir(), 'frazil-runs-'))
@@ -14,8 +16,8 @@ let nextFile = 0
 
 type Width = 2 | 4
 
-function builderOf(keys: readonly (readonly number[])[], width: Width): KeyRunBuilder {
-  const builder = new KeyRunBuilder(width, 1)
+function builderOf(path: string, keys: readonly (readonly number[])[], width: Width, mostRows?: number): KeyRunBuilder {
+  const builder = new KeyRunBuilder(path, width, mostRows)
   for (let from = 0; from < keys.length; from += 100) {
     const part = keys.slice(from, from + 100)
     const { words, at } = builder.reserve(part.length)
@@ -25,9 +27,9 @@ function builderOf(keys: readonly (readonly number[])[], width: Width): KeyRunBu
   return builder
 }
 
-function written(keys: readonly (readonly number[])[], width: Width): string {
+function written(keys: readonly (readonly number[])[], width: Width, mostRows?: number): string {
   const path = join(folder, 'deeper', `${nextFile++}.run`)
-  const size = builderOf(keys, width).write(path)
+  const size = builderOf(path, keys, width, mostRows).write()
   assert.equal(readFileSync(path).length, size)
   return path
 }
@@ -205,8 +207,35 @@ describe('key run', () => {
     assert.throws(() => KeyRun.open(join(folder, 'none.run'), 2, 1, true), { code: 'ENOENT' })
   })
 
+  it('is the same when its keys were sorted in pieces, and nothing else is left', () => {
+    const random = seededRandom(7)
+    for (const width of [2, 4] as const) {
+      for (const rows of [100, 101, 999, 30_000]) {
+        // Few different keys, so that equal ones lie in many pieces; and growing ones.
+        const keys = Array.from({ length: rows }, (_, i) =>
+          Array.from({ length: width }, () =>
+            rows === 999 ? i : random.below(2) === 0 ? random.below(7) - 3 : random.below(2 ** 32) | 0,
+          ),
+        )
+        const whole = readFileSync(written(keys, width))
+        for (const most of [1, 250, 8192])
+          assert(readFileSync(written(keys, width, most)).equals(whole), `${rows} rows, ${most} at a time`)
+      }
+    }
+    const given = builderOf(
+      join(folder, 'deeper', 'given-up.run'),
+      Array.from({ length: 500 }, (_, i) => [i, 0]),
+      2,
+      100,
+    )
+    const left = (): string[] => readdirSync(join(folder, 'deeper')).filter((name) => !name.endsWith('.run'))
+    assert.equal(left().length, 1)
+    given.discard()
+    assert.deepEqual(left(), [])
+  })
+
   it('leaves no half-written file behind', () => {
-    assert.throws(() => builderOf([[1, 2]], 2).write(folder))
+    assert.throws(() => builderOf(folder, [[1, 2]], 2).write())
     assert.deepEqual(
       readdirSync(tmpdir()).filter((name) => name.startsWith(`${folder.split('/').at(-1)}.`)),
       [],

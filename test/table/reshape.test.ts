@@ -8,7 +8,7 @@ import type { SourceTable } from '../../src/data/index.ts'
 import type { DataFile } from '../../src/iceberg/index.ts'
 import { ChangeLog, ColdFile, KeyRun, SpillSpace, Table } from '../../src/table/index.ts'
 import type { TableWork } from '../../src/table/index.ts'
-import { KeyRunBuilder } from '../../src/table/key-run.ts'
+import { KeyRunBuilder } from '../../src/table/key-run-builder.ts'
 import { field } from './rows.ts'
 
 function dataFile(path: string): DataFile {
@@ -37,10 +37,10 @@ test('a table whose key runs cannot all be built anew keeps none of them open', 
     }
     const table = new Table({ source, fields, lastFieldId: 2 }, shared)
     for (const name of ['sound', 'broken', 'unread']) table.adopt(new ColdFile(dataFile(name), null, { since: 0 }))
-    const builder = new KeyRunBuilder(2)
-    builder.reserve(1)
     const path = join(folder, 'run')
-    builder.write(path)
+    const builder = new KeyRunBuilder(path, 2)
+    builder.reserve(1)
+    builder.write()
     const broken = new FrazilError('corrupt', 'object-missing', 'broken does not exist')
     let opened: KeyRun | null = null
     const work: TableWork = {
