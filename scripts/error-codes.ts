@@ -150,7 +150,7 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
   'parquet-page': ['A page of a Parquet file does not decompress.'],
   'parquet-too-large': ['A page of a Parquet file is too large.'],
   'parquet-type': ['A column of a Parquet file has a type that Iceberg does not have.'],
-  partitioned: ['The table is partitioned, which is not supported for writing yet.'],
+  partitioned: ['A data file without a partition cannot go into a table that was always partitioned.'],
   'port-in-use': ['The port of `listen` is taken.', 'Stop the other program, or set `listen`.'],
   'position-ahead': ['The lake is ahead of the server: the server was restored or replaced.'],
   'position-too-large': ['A WAL position is beyond 2^53.'],
