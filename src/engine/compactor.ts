@@ -220,6 +220,7 @@ export class Compactor {
       outputs,
       fields: shape.fields,
       schemaJson: encodeJson(schemaToJson({ ...mirrored.iceberg.schema, fields: shape.fields })),
+      columns: mirrored.iceberg.layoutFor(shape.fields).columns,
       key: keySpecOf(shape.fields, shape.source.key),
       bytesPerSecond: this.#options.bytesPerSecond,
     })

@@ -2,7 +2,7 @@ import { isAbsolute, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { z } from 'zod'
 import { FrazilError } from '../base/index.ts'
-import { parsePartition, parseSort } from '../iceberg/index.ts'
+import { checkProperty, parsePartition, parseSort } from '../iceberg/index.ts'
 import type { ColumnSetting, OutOfRange } from '../source/index.ts'
 import { describeIssues } from './config-issues.ts'
 import type { Issue } from './config-issues.ts'
@@ -128,6 +128,24 @@ const expressions = <T>(description: string, parse: (text: string) => T) =>
     })
     .meta({ description, form: 'expressions' })
     .optional()
+
+const properties = z
+  .record(z.string(), z.union([z.string(), z.number(), z.boolean()], { error: 'must be text, a number, true or false' }), {
+    error: 'must be a map of properties to values',
+  })
+  .transform((given, ctx) => {
+    const texts = Object.fromEntries(Object.entries(given).map(([key, value]) => [key, String(value)]))
+    for (const [key, value] of Object.entries(texts)) {
+      try {
+        checkProperty(key, value)
+      } catch (error) {
+        if (!(error instanceof FrazilError)) throw error
+        ctx.addIssue(`are wrong: ${error.message}. ${error.hint ?? ''}`)
+      }
+    }
+    return texts
+  })
+  .optional()
 
 const listenPattern = /^(?:\[(?<six>[0-9a-fA-F:.]+)\]|(?<host>[^\s:[\]]+)):(?<port>\d{1,5})$/
 
@@ -333,6 +351,11 @@ export const schema = z.strictObject(
               'How rows are sorted within a data file: columns or transforms of them, each with `asc` or `desc` and `nulls first` or `nulls last`; `[]` for not at all. Default: as the table is in the lake, a new one not at all.',
               parseSort,
             ),
+            properties: properties.meta({
+              description:
+                'Properties of the table in Iceberg: `write.parquet.bloom-filter-enabled.column.<name>` and `….bloom-filter-fpp.column.<name>`, `write.parquet.bloom-filter-max-bytes`; `write.metadata.metrics.default` and `….column.<name>` (`none`, `counts`, `truncate(16)`, `full`), `write.metadata.metrics.max-inferred-column-defaults`. They hold for new files, and stay set until they are set otherwise.',
+              form: 'properties',
+            }),
           },
           { error: 'must have settings under it' },
         ),
@@ -409,8 +432,13 @@ export function resolveConfig(input: unknown, parts: ConfigParts): Config {
 }
 
 function tableSetting(settings: z.output<typeof schema>['tables'][string]): TableSetting {
-  const { 'on-schema-change': onSchemaChange, 'partition-by': partitionBy, 'sort-by': sortBy } = settings
-  return { onSchemaChange, ...(partitionBy ? { partitionBy } : {}), ...(sortBy ? { sortBy } : {}) }
+  const { 'on-schema-change': onSchemaChange, 'partition-by': partitionBy, 'sort-by': sortBy, properties: given } = settings
+  return {
+    onSchemaChange,
+    ...(partitionBy ? { partitionBy } : {}),
+    ...(sortBy ? { sortBy } : {}),
+    ...(given ? { properties: given } : {}),
+  }
 }
 
 function invalid(issues: readonly Issue[], parts: ConfigParts): FrazilError {

@@ -27,8 +27,9 @@ export { deletionVectorFile, readDeletionVector } from './deletion-vectors.ts'
 export { lastUpdatedField, rowIdField } from './row-lineage.ts'
 export { removeReachable } from './reachable.ts'
 export { schemaToJson } from './schema-json.ts'
-export { parsePartition, parseSort, resultType, singleValueAt, transformColumn } from './layout/index.ts'
+export { checkProperty, parsePartition, parseSort, resultType, singleValueAt, transformColumn } from './layout/index.ts'
 export type {
+  ColumnSettings,
   FileLayout,
   LayoutRequest,
   PartitionExpression,

@@ -1,6 +1,6 @@
 import type { ErrorMessage } from '../base/index.ts'
 import type { Field } from '../data/index.ts'
-import type { DataFile } from '../iceberg/index.ts'
+import type { ColumnSettings, DataFile } from '../iceberg/index.ts'
 import type { KeySpec } from './key-codec.ts'
 
 /** A committed data file whose live rows go into other files. */
@@ -33,6 +33,7 @@ export interface CompactionJob {
   /** Columns of the outputs; rows of inputs from before a column have its initial default. */
   readonly fields: readonly Field[]
   readonly schemaJson: string
+  readonly columns: ColumnSettings | null
   readonly key: KeySpec | null
   /** Bytes read and written in a second at most. */
   readonly bytesPerSecond: number

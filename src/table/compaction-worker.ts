@@ -153,9 +153,9 @@ class Outputs {
     for (let from = 0; from < selected.length;) {
       const output = this.#job.outputs[this.#files.length]
       assert(output, 'the outputs have room for all rows')
-      const { warehouse, fields, schemaJson, key } = this.#job
+      const { warehouse, fields, schemaJson, key, columns } = this.#job
       const { uri, runPath, rows } = output
-      this.#writer ??= new DataFileWriter({ warehouse, uri, fields, schemaJson, key, runPath }, lineage)
+      this.#writer ??= new DataFileWriter({ warehouse, uri, fields, schemaJson, key, runPath, columns }, lineage)
       const writer = this.#writer
       const to = Math.min(selected.length, from + rows - writer.rows)
       await writer.append(segment, 0, segment.capacity, selected.subarray(from, to))

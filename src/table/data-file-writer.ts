@@ -40,11 +40,15 @@ export class DataFileWriter {
   constructor(spec: DataFileSpec, hidden: readonly Field[] = [], limits: Partial<ParquetEncoderOptions> = {}) {
     this.#spec = spec
     this.#store = openStore(spec.warehouse)
+    const { columns } = spec
     this.#encoder = new ParquetEncoder({
       fields: [...spec.fields, ...hidden],
       rowGroupRows,
       createdBy,
       keyValues: { 'iceberg.schema': spec.schemaJson },
+      ...(columns
+        ? { metrics: (id) => columns.metrics[id] ?? 'none', bloomFilter: (id) => columns.bloomFilters[id] ?? null }
+        : {}),
       ...limits,
       emit: (bytes) => {
         this.#chunks.push(bytes)

@@ -1,6 +1,6 @@
 import type { ErrorMessage } from '../base/index.ts'
 import type { Field, SharedPart } from '../data/index.ts'
-import type { DataFile, FileLayout } from '../iceberg/index.ts'
+import type { ColumnSettings, DataFile, FileLayout } from '../iceberg/index.ts'
 import type { Cells, WantedCells } from './cell-reader.ts'
 import type { KeySpec } from './key-codec.ts'
 
@@ -15,10 +15,12 @@ export interface DataFileSpec {
   readonly key: KeySpec | null
   /** Where the key run goes on local disk; null for tables without a key. */
   readonly runPath: string | null
+  /** What is said of columns; null: as usual. */
+  readonly columns: ColumnSettings | null
 }
 
 /** How rows are to be written, in one data file or several. Plain data: it travels to a file worker. */
-export interface FileSpec extends DataFileSpec {
+export interface FileSpec extends Omit<DataFileSpec, 'columns'> {
   /** Of partitions after the first one the names are made of `uri` and `runPath`. */
   readonly layout: FileLayout
   /** Whether all rows come with one `append`. */

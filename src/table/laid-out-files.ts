@@ -89,7 +89,7 @@ export class LaidOutFiles {
     const { layout, atOnce } = this.#spec
     const { uri, runPath } = this.#name(this.#begun++)
     const isAlone = atOnce || layout.partition.length === 0
-    const writer = new DataFileWriter({ ...this.#spec, uri, runPath }, [], isAlone ? {} : openFileLimits)
+    const writer = new DataFileWriter({ ...this.#spec, uri, runPath, columns: layout.columns }, [], isAlone ? {} : openFileLimits)
     const opened = { writer, runPath, partition: { specId: layout.specId, values }, sorted: false }
     this.#open.set(key, opened)
     return opened

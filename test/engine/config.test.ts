@@ -65,6 +65,14 @@ suite('configuration', () => {
     ])
     assert.deepEqual(parse(tables('partition-by: []')).tables['s.t'], { onSchemaChange: 'evolve', partitionBy: [] })
     assert.match(refused(tables("partition-by: ['dya(at)']"))[0], /partition-by is wrong: .*no transform dya. Did you mean day\?/)
+    assert.deepEqual(parse(tables("properties: { 'write.parquet.bloom-filter-max-bytes': 1000 }")).tables['s.t'].properties, {
+      'write.parquet.bloom-filter-max-bytes': '1000',
+    })
+    const property = (text: string): string => refused(tables(`properties: { ${text} }`))[0]
+    assert.match(property("'write.parquet.bloom-filter-enabled.column.a': 1"), /cannot be "1"/)
+    assert.match(property("'write.metadata.metrics.default': truncate"), /cannot be "truncate"/)
+    assert.match(property("'write.metadata.metric.default': full"), /Did you mean write.metadata.metrics.default\?/)
+    assert.match(property("'write.format.default': orc"), /is no property that can be set/)
     assert.match(refused(tables('partition-by: at'))[0], /must be a list/)
     assert.match(refused(tables("sort-by: ['a up']"))[0], /is no sort field/)
   })

@@ -154,8 +154,43 @@ describe('partition-by and sort-by of a table', () => {
     }
   })
 
+  it('has bloom filters and metrics as its properties say', async () => {
+    const properties = {
+      'write.parquet.bloom-filter-enabled.column.customer': true,
+      'write.metadata.metrics.default': 'counts',
+      'write.metadata.metrics.column.price': 'none',
+    }
+    const engine = await start({ 's.orders': { 'partition-by': [], 'sort-by': ['id'], properties } })
+    try {
+      await client.query("INSERT INTO orders SELECT i, 'm' || i, now(), 1 FROM generate_series(7000, 7009) i")
+      await agrees(engine)
+      await engine.flush()
+    } finally {
+      await engine.close()
+    }
+    const { table, files } = await lake()
+    assert.equal(table.properties['write.parquet.bloom-filter-enabled.column.customer'], 'true')
+    const file = files.at(-1) ?? assert.fail('a file was written')
+    assert.deepEqual(file.partition, { specId: 0, values: [] })
+    const idOf = (name: string) => table.schema.fields.find((field) => field.name === name)?.id
+    const metrics = (name: string) => file.metrics.find(({ fieldId }) => fieldId === idOf(name))
+    assert.equal(metrics('price'), undefined)
+    assert.deepEqual([metrics('customer')?.valueCount, metrics('customer')?.lower], [10, undefined])
+    // It is sorted by this one.
+    assert.equal(Buffer.from(metrics('id')?.lower ?? []).readInt32LE(), 7000)
+    const instance = await DuckDBInstance.create(':memory:')
+    const connection = await instance.connect()
+    const path = localPath(file.path)
+    const filters = await connection.runAndReadAll(
+      `SELECT path_in_schema FROM parquet_metadata('${path}') WHERE bloom_filter_offset IS NOT NULL`,
+    )
+    assert.deepEqual(filters.getRows(), [['customer']])
+    connection.closeSync()
+    instance.closeSync()
+  })
+
   it('goes on without a column that is dropped', async () => {
-    const engine = await start({})
+    const engine = await start({ 's.orders': { 'partition-by': ['bucket(4, id)', 'truncate(100, price)'] } })
     try {
       await client.query('ALTER TABLE orders DROP COLUMN price; INSERT INTO orders VALUES (6000, $$x$$, now())')
       const sql = 'SELECT id, customer FROM %s ORDER BY id'
@@ -175,6 +210,8 @@ describe('partition-by and sort-by of a table', () => {
       assert.match(error.message, /table s.orders has no column "created", which "day\(created\)" names/)
       return true
     })
+    const properties = { 'write.metadata.metrics.column.custmer': 'full' }
+    await assert.rejects(start({ 's.orders': { properties } }), { message: /table s.orders has no column "custmer"/ })
     await assert.rejects(start({ 's.orders': { 'sort-by': ['truncate(3, created_at)'] } }), {
       message: /"truncate\(3, created_at\)" does not fit column "created_at", which is timestamptz/,
     })

@@ -160,6 +160,7 @@ describe('laid out files', () => {
       partition: [{ column: 0, transform: { kind: 'identity' } }],
       sortOrderId: 0,
       sort: [],
+      columns: null,
     }
     const pool = new SlabPool({ budget: 16 << 20 })
     const part = (first: number, count: number): SharedPart[] => [
@@ -194,6 +195,7 @@ describe('laid out files', () => {
       partition: [{ column: 0, transform: { kind: 'identity' } }],
       sortOrderId: 0,
       sort: [],
+      columns: null,
     }
     const writer = files.open({
       warehouse: folder,

@@ -32,7 +32,7 @@ export function rowText(row: readonly Value[]): string {
   )
 }
 
-export const noLayout: FileLayout = { specId: 0, partition: [], sortOrderId: 0, sort: [] }
+export const noLayout: FileLayout = { specId: 0, partition: [], sortOrderId: 0, sort: [], columns: null }
 
 /** Partitions and sort orders by any columns, as often as not none. */
 export function anyLayout(fields: readonly Field[], random: Random): FileLayout {
@@ -50,6 +50,7 @@ export function anyLayout(fields: readonly Field[], random: Random): FileLayout 
     return candidates[random.below(candidates.length)]
   }
   return {
+    columns: null,
     specId: 1,
     partition: some((column) => ({ column, transform: transformOf(column) })),
     sortOrderId: 1,

@@ -293,6 +293,7 @@ class Lab {
       fields,
       schemaJson: '{}',
       key,
+      columns: null,
       bytesPerSecond: Number.POSITIVE_INFINITY,
     })
     this.#compacting = { compaction, outputs, written }

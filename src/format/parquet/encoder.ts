@@ -3,6 +3,8 @@ import { layoutOf, widthOf } from '../../data/index.ts'
 import type { Field, SharedSegment } from '../../data/index.ts'
 import { singleValue, truncateLower, truncateUpper } from './bounds.ts'
 import type { MetricsMode } from './bounds.ts'
+import { BloomFilterBuilder, canHaveBloomFilter } from './bloom-filter.ts'
+import type { BloomFilterOptions } from './bloom-filter.ts'
 import { codecNumber, compressor } from './codec.ts'
 import type { WriteCodec } from './codec.ts'
 import { compareValues } from './extrema.ts'
@@ -38,6 +40,8 @@ export interface ParquetEncoderOptions {
   readonly rowGroupBytes?: number
   /** … or this many rows (default 1,048,576). */
   readonly rowGroupRows?: number
+  /** Which columns outside of lists and maps get a bloom filter; null for none. Booleans never do. */
+  readonly bloomFilter?: (fieldId: number) => BloomFilterOptions | null
   /** What is said of each leaf column. Default: truncate(16) for the first 100 of them, `none` beyond. */
   readonly metrics?: (fieldId: number) => MetricsMode
 }
@@ -118,13 +122,18 @@ export class ParquetEncoder {
       compress: compressor(options.codec ?? 'zstd', options.level),
       scratch: new Scratch(),
     }
-    this.#writers = leaves.map((leaf) => new LeafWriter(leaf, leafOptions))
+    this.#writers = leaves.map((leaf) => new LeafWriter(leaf, leafOptions, this.#bloomFilter(leaf)))
     this.#shredders = nodes.map((node) => (node.kind === 'leaf' ? null : new Shredder(node, this.#writers)))
     this.#totals = leaves.map(() => ({ size: 0, entries: 0, nulls: 0, nans: 0, min: null, max: null }))
     this.#rowGroupBytes = options.rowGroupBytes ?? 128 << 20
     this.#rowGroupRows = options.rowGroupRows ?? 1 << 20
     this.#sliceRows = pageRows
     this.#emit(magic.slice())
+  }
+
+  #bloomFilter(leaf: Leaf): BloomFilterBuilder | null {
+    const options = this.#options.bloomFilter?.(leaf.fieldId) ?? null
+    return options !== null && canHaveBloomFilter(leaf) ? new BloomFilterBuilder(leaf, options) : null
   }
 
   /** Rows appended so far. */
@@ -226,6 +235,7 @@ export class ParquetEncoder {
 
   #finishRowGroup(): void {
     const offset = this.#offset
+    const filters: Chunk['bloomFilter'][] = []
     const chunks = this.#writers.map((writer, i) => {
       const chunk = writer.finishChunk()
       const placed = placeChunk(chunk, this.#offset)
@@ -234,9 +244,17 @@ export class ParquetEncoder {
         this.#emit(page.body)
       }
       addTotals(this.#totals[i], chunk, placed.compressedBytes)
+      filters.push(chunk.bloomFilter)
       return placed
     })
-    this.#rowGroups.push({ rows: this.#rowsInGroup, offset, chunks })
+    const complete = chunks.map((chunk, i): PlacedChunk => {
+      const filter = filters[i]
+      if (filter === null) return chunk
+      const bloomFilter = { offset: this.#offset, length: filter.length }
+      this.#emit(filter)
+      return { ...chunk, bloomFilter }
+    })
+    this.#rowGroups.push({ rows: this.#rowsInGroup, offset, chunks: complete })
     this.#rowsInGroup = 0
   }
 

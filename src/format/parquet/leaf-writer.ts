@@ -1,4 +1,5 @@
 import { crc32 } from 'node:zlib'
+import type { BloomFilterBuilder } from './bloom-filter.ts'
 import type { Compress } from './codec.ts'
 import type { Column } from '../../data/index.ts'
 import { ByteDictionary, WordDictionary } from './dictionary.ts'
@@ -86,6 +87,8 @@ export interface Chunk {
   readonly nans: number
   readonly min: Uint8Array | null
   readonly max: Uint8Array | null
+  /** Bloom filter with its header, where the column is to have one. */
+  readonly bloomFilter: Uint8Array<ArrayBuffer> | null
 }
 
 /**
@@ -98,6 +101,7 @@ export class LeafWriter {
   /** Compressed bytes kept. */
   keptBytes = 0
   readonly #options: LeafWriterOptions
+  readonly #bloomFilter: BloomFilterBuilder | null
   #definitions = new Uint8Array(0)
   #repetitions = new Uint8Array(0)
   /** Level entries in the open page; for required columns outside of nesting, values. */
@@ -110,9 +114,10 @@ export class LeafWriter {
   /** Whether pages of this row group still try the dictionary. */
   #coding: boolean
 
-  constructor(leaf: Leaf, options: LeafWriterOptions) {
+  constructor(leaf: Leaf, options: LeafWriterOptions, bloomFilter: BloomFilterBuilder | null) {
     this.leaf = leaf
     this.#options = options
+    this.#bloomFilter = bloomFilter
     this.#dictionary = dictionaryFor(leaf, options.dictionaryBytes)
     this.#coding = this.#dictionary !== null
   }
@@ -193,13 +198,15 @@ export class LeafWriter {
     if (this.#dictionary !== null && this.#dictionary.size > 0) {
       dictionary = this.#dictionaryPage(this.#dictionary)
       encodings.push(encoding.rleDictionary)
+      this.#bloomFilter?.add(this.#dictionary.values, this.#dictionary.size)
     }
+    const bloomFilter = this.#bloomFilter?.finish() ?? null
     this.#pages = []
     this.#rowsInGroup = 0
     this.keptBytes = 0
     this.#dictionary?.clear()
     this.#coding = this.#dictionary !== null
-    return { leaf, dictionary, pages, encodings, entries, nulls, nans, min, max }
+    return { leaf, dictionary, pages, encodings, entries, nulls, nans, min, max, bloomFilter }
   }
 
   #reserveLevels(count: number): void {
@@ -219,6 +226,8 @@ export class LeafWriter {
     const entries = this.#entries
     const present = this.#present
     const codes = this.#codes(present)
+    // Values of codes are in the dictionary: once.
+    if (codes === null) this.#bloomFilter?.add(values, present)
     const extrema =
       codes !== null && this.#dictionary instanceof ByteDictionary
         ? this.#dictionary.extrema(codes.codes, present)

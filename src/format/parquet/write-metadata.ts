@@ -18,6 +18,7 @@ export interface PlacedChunk {
   readonly compressedBytes: number
   readonly uncompressedBytes: number
   readonly pages: readonly PlacedPage[]
+  readonly bloomFilter: Span | null
 }
 
 interface PlacedPage {
@@ -85,6 +86,7 @@ export function placeChunk(chunk: Chunk, offset: number): PlacedChunk {
     compressedBytes: at - offset,
     uncompressedBytes,
     pages,
+    bloomFilter: null,
   }
 }
 
@@ -309,6 +311,10 @@ function columnChunk(out: ThriftWriter, chunk: PlacedChunk, indexes: ChunkIndexe
   out.i64Field(9, chunk.dataOffset)
   if (chunk.dictionaryOffset !== null) out.i64Field(11, chunk.dictionaryOffset)
   statistics(out, chunk)
+  if (chunk.bloomFilter !== null) {
+    out.i64Field(14, chunk.bloomFilter.offset)
+    out.i32Field(15, chunk.bloomFilter.length)
+  }
   out.end()
   out.i64Field(4, indexes.offsetIndex.offset)
   out.i32Field(5, indexes.offsetIndex.length)

@@ -1,6 +1,8 @@
 export { singleValueAt, transformColumn } from './apply-transform.ts'
 export type { TransformedValues } from './apply-transform.ts'
 export { resultType } from './transform.ts'
+export { checkProperty } from './column-settings.ts'
+export type { ColumnSettings } from './column-settings.ts'
 export { parsePartition, parseSort } from './expression.ts'
 export type { PartitionExpression, SortExpression } from './expression.ts'
 export { decodePartition, encodePartition, partitionRecord, summarizePartitions } from './partition-values.ts'

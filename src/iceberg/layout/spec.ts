@@ -4,6 +4,8 @@ import type { JsonObject } from '../../format/json/index.ts'
 import { int, objects, text } from '../json-fields.ts'
 import { partitionSpec } from '../metadata.ts'
 import type { TableMetadata } from '../metadata.ts'
+import { checkPropertyColumns, columnSettings } from './column-settings.ts'
+import type { ColumnSettings } from './column-settings.ts'
 import { checkExpression } from './expression.ts'
 import type { PartitionExpression, SortExpression } from './expression.ts'
 import { parseTransform, transformText } from './transform.ts'
@@ -15,6 +17,8 @@ import type { Transform } from './transform.ts'
 export interface LayoutRequest {
   readonly partitionBy?: readonly PartitionExpression[]
   readonly sortBy?: readonly SortExpression[]
+  /** Table properties that {@link checkProperty} has taken. */
+  readonly properties?: Readonly<Record<string, string>>
 }
 
 /** How new data files of a table are laid out. Plain data: it travels to file workers. */
@@ -25,6 +29,8 @@ export interface FileLayout {
   /** 0: unsorted. */
   readonly sortOrderId: number
   readonly sort: readonly SortKey[]
+  /** Null: as usual. */
+  readonly columns: ColumnSettings | null
 }
 
 export interface SortKey {
@@ -70,7 +76,10 @@ export function withRequestedLayout(
     })
     next = withSortOrder(next, sort)
   }
-  return next
+  const { properties = {} } = request
+  checkPropertyColumns(Object.keys(properties), fields, table)
+  const isNew = Object.entries(properties).some(([key, value]) => metadata.properties[key] !== value)
+  return isNew ? { ...next, properties: { ...next.properties, ...properties } } : next
 }
 
 function resolvePartition(
@@ -234,7 +243,12 @@ export function fileLayout(metadata: TableMetadata, fields: readonly Field[]): F
     descending: field.direction === 'desc',
     nullsFirst: field.nullOrder === 'nulls-first',
   }))
-  return { specId: next.defaultSpecId, partition, sortOrderId: next.defaultSortOrderId, sort }
+  const columns = columnSettings(
+    metadata.properties,
+    fields,
+    sort.map(({ column }) => column),
+  )
+  return { specId: next.defaultSpecId, partition, sortOrderId: next.defaultSortOrderId, sort, columns }
 }
 
 function known(transform: string): Transform {

@@ -101,6 +101,7 @@ describe('partition specs and sort orders', () => {
         { column: 1, transform: { kind: 'identity' }, descending: true, nullsFirst: false },
         { column: 1, transform: { kind: 'truncate', width: 4 }, descending: false, nullsFirst: false },
       ],
+      columns: null,
     })
   })
 
