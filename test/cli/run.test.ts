@@ -81,6 +81,12 @@ suite('frazil run', () => {
       assert.equal(out, 'id,name\r\n1,one\r\n2,two\r\n')
       const row = await fetch(`${url}/tables/shop/items/rows/2`)
       assert.deepEqual(await row.json(), { id: 2, name: 'two' })
+      await client.query('update items set name = $$zwei$$ where id = 2')
+      for (const tables of [[], ['shop.items']]) {
+        const optimized = await frazil(['optimize', '-c', file, ...tables])
+        assert.deepEqual([optimized.code, optimized.out], [0, 'shop.items is rewritten\n'], optimized.err)
+      }
+      assert.equal((await frazil(['optimize', '-c', file, 'shop.nothing'])).code, 1)
       const second = await frazil(['run', file])
       assert.equal(second.code, 5)
       assert.match(second.err, new RegExp(`\\b${daemon.process.pid}\\b`))
@@ -98,8 +104,11 @@ suite('frazil run', () => {
 
   test('without a daemon the lake is read, and drop removes what was left at the server', async () => {
     const { code, out, err } = await frazil(['query', '-c', file, '-f', 'csv', 'select id, name from shop.items order by id'])
-    assert.equal(out, 'id,name\r\n1,one\r\n2,two\r\n', err)
+    assert.equal(out, 'id,name\r\n1,one\r\n2,zwei\r\n', err)
     assert.equal(code, 0)
+    const optimized = await frazil(['optimize', '-c', file])
+    assert.equal(optimized.code, 4)
+    assert.match(optimized.err, /no daemon runs/)
     const dropped = await frazil(['drop', 'shop', '-c', file])
     assert.equal(dropped.code, 0, dropped.err)
     assert.match(dropped.out, /frazil_shop/)
