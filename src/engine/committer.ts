@@ -270,20 +270,21 @@ export class Committer {
     const dirty = live.filter(({ table }) => table.dirty)
     const same =
       mirror.detached.length === this.#record.detached.length && mirror.arrivals.again.size === (this.#record.again ?? []).length
-    if (dirty.length === 0 && fresh.length === 0 && same) {
+    const overdue = new Set(live.filter(({ iceberg }) => iceberg.metadataLocation !== null && iceberg.isOverdue(this.#retention)))
+    if (dirty.length === 0 && fresh.length === 0 && overdue.size === 0 && same) {
       const recent = !demanded && clock.monotonic() - this.#lastCommitAt < idlePositionMs
       if (position === this.#record.position || recent) return
     }
     await Promise.all(dirty.map((mirrored) => this.#freeze(mirrored, commit, commit)))
     for (const { source } of fresh) await catalog.createNamespace(source.namespace)
     const entries: { mirrored: MirroredTable; plan: TableCommit; iceberg: MirroredTable['iceberg'] }[] = []
-    for (const mirrored of new Set([...dirty, ...fresh])) {
+    for (const mirrored of new Set([...dirty, ...fresh, ...overdue])) {
       const { table, iceberg } = mirrored
       // Detached while its rows were being written: it stays as it is in the lake.
       if (mirrored.health !== 'streaming') continue
       const plan = table.plan(commit)
       const empty = plan.added.length === 0 && plan.removed.length === 0 && plan.vectors.length === 0 && plan.shape === null
-      if (empty && iceberg.metadataLocation !== null) this.#settle(mirrored, plan)
+      if (empty && iceberg.metadataLocation !== null && !overdue.has(mirrored)) this.#settle(mirrored, plan)
       else entries.push({ mirrored, plan, iceberg })
     }
     const record: SourceRecord = {

@@ -72,7 +72,7 @@ async function write(
   const changesFiles = update.added.length + update.removed.length + update.deletionVectors.length > 0
   const step = changesFiles
     ? await addSnapshot(parts, base, withProperties, update, nowMs, written)
-    : { metadata: withProperties, manifests: base.manifests, journal: base.journal, snapshotId: null, unreferenced: [] }
+    : await expireOnly(parts, base, withProperties, update, nowMs)
 
   const { metadata, dropped } = logPrevious(step.metadata, base)
   const metadataLocation = nextMetadataPath(metadata, base.metadataLocation, parts.random.uuid())
@@ -93,6 +93,29 @@ async function write(
   }
 }
 
+/** What a commit makes of a table's state, and the files that nothing references then. */
+interface Step {
+  readonly metadata: TableMetadata
+  readonly manifests: readonly Manifest[]
+  readonly journal: Journal
+  readonly snapshotId: bigint | null
+  readonly unreferenced: readonly string[]
+}
+
+/** Without a snapshot of its own a commit still expires older ones: a table that is quiet gives up its history too. */
+async function expireOnly(
+  { store }: TableParts,
+  base: TableState,
+  metadata: TableMetadata,
+  { retention }: TableUpdate,
+  nowMs: number,
+): Promise<Step> {
+  const { manifests } = base
+  const { metadata: after, expired } = expire(metadata, retention, nowMs)
+  const { journal, unreferenced } = await collect(store, base.journal, expired, metadata, after, manifests)
+  return { metadata: after, manifests, journal, snapshotId: null, unreferenced }
+}
+
 async function addSnapshot(
   parts: TableParts,
   base: TableState,
@@ -100,13 +123,7 @@ async function addSnapshot(
   update: TableUpdate,
   nowMs: number,
   written: string[],
-): Promise<{
-  metadata: TableMetadata
-  manifests: readonly Manifest[]
-  journal: Journal
-  snapshotId: bigint
-  unreferenced: readonly string[]
-}> {
+): Promise<Step> {
   const { store, random } = parts
   const parent = findSnapshot(metadata, metadata.currentSnapshotId)
   const snapshotId = unusedSnapshotId(metadata, random)

@@ -149,6 +149,8 @@ export interface IcebergTable {
    * `unknown-layout`) when another program has given it a partition spec that we cannot follow.
    */
   layoutFor(fields: readonly Field[]): FileLayout
+  /** Whether nothing was committed for so long that a commit without changes would expire all history but what refs name. */
+  isOverdue(retention: Retention): boolean
   /** The live data files of the current snapshot, oldest first. Reads manifests; cached afterwards. */
   files(): Promise<readonly LiveDataFile[]>
   /**

@@ -4,8 +4,8 @@ import { assignFieldIds } from '../data/index.ts'
 import type { TablePointer } from './catalog/index.ts'
 import { prepareCommit } from './commit.ts'
 import type { TableParts, TableState } from './commit.ts'
-import type { IcebergTable, LiveDataFile, PreparedCommit, TableDefinition, TableUpdate } from './contract.ts'
-import { ancestry } from './expiry.ts'
+import type { IcebergTable, LiveDataFile, PreparedCommit, Retention, TableDefinition, TableUpdate } from './contract.ts'
+import { ancestry, expire } from './expiry.ts'
 import { fileLayout, withRequestedLayout } from './layout/index.ts'
 import type { FileLayout, LayoutRequest } from './layout/index.ts'
 import { liveFiles } from './live-files.ts'
@@ -72,6 +72,13 @@ class Table implements IcebergTable {
   withLayout(request: LayoutRequest, fields: readonly Field[]): Table {
     const metadata = withRequestedLayout(this.state.metadata, request, fields, `${this.namespace}.${this.name}`)
     return metadata === this.state.metadata ? this : new Table(this.#parts, { ...this.state, metadata })
+  }
+
+  isOverdue(retention: Retention): boolean {
+    const { metadata } = this.state
+    const nowMs = this.#parts.clock.now()
+    if (metadata.snapshots.length < 2 || metadata.lastUpdatedMs >= nowMs - retention.maxAgeMs) return false
+    return expire(metadata, retention, nowMs).expired.length > 0
   }
 
   files(): Promise<readonly LiveDataFile[]> {

@@ -155,6 +155,17 @@ export class World {
     return position
   }
 
+  /** Bytes in the `data` folders of all tables, and those of them that the current snapshots need. */
+  async diskUse(): Promise<{ stored: number; live: number }> {
+    const use = { stored: 0, live: 0 }
+    for (const { metadataLocation } of await this.catalog.list()) {
+      const { metadata, files } = await this.#structure.check(metadataLocation)
+      for (const { file } of [...files.data.values(), ...files.vectors.values()]) use.live += file.fileSize
+      for await (const { size } of this.store.list(`${metadata.location}/data`)) use.stored += size
+    }
+    return use
+  }
+
   /** Objects in the folders of tables that nothing refers to. */
   async strays(): Promise<string[]> {
     const found: string[] = []
