@@ -37,6 +37,7 @@ export type {
   TableHandle,
   TableShapeInput,
 } from './library.ts'
+export { avroColumns } from './avro-columns.ts'
 export { fieldSchema, fieldsOf, keyOf, schemaOf, tableConfig } from './table-schema.ts'
 export type { FieldSchema } from './table-schema.ts'
 export { openReader } from './reader.ts'

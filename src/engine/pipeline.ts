@@ -398,6 +398,7 @@ export class Pipeline implements PipelineHandle {
     const helps = asked || this.#schemaPolicy.outgrew(source, error) || (copying && error.kind === 'unavailable')
     if (!this.#recopies.want(id, source, helps) && this.#options.onError === 'stop') throw error
     this.#mirror.condemn(id, error)
+    this.desk.closed(id)
   }
 
   /** The copy of a table has failed that the lake has already: what it has of it stays. */

@@ -78,6 +78,12 @@ export class TableDesk implements TableDeskHandle {
     }
   }
 
+  /** A table was detached: no rows are taken for it any more. */
+  closed(id: string): void {
+    const { source } = this.#parts
+    if ('push' in source) pushed(source).removeTable(id)
+  }
+
   /** Resolves when the table is gone from the lake, with whatever rows it had. Throws `request` when there is none. */
   async drop(namespace: string, name: string): Promise<void> {
     const { mirror, committer } = this.#parts

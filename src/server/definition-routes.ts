@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import { z } from 'zod'
 import { FrazilError } from '../base/index.ts'
-import { fieldSchema, fieldsOf, keyOf, schemaOf, tableConfig } from '../engine/index.ts'
+import { avroColumns, fieldSchema, fieldsOf, keyOf, schemaOf, tableConfig } from '../engine/index.ts'
 import type { Engine } from '../engine/index.ts'
 import { checkBody } from './json-body.ts'
 
@@ -15,7 +15,8 @@ const name = z
 const createBody = z.strictObject({
   database: name,
   table: name,
-  schema: z.array(fieldSchema, { error: 'must be a list of columns' }),
+  schema: z.array(fieldSchema, { error: 'must be a list of columns' }).optional(),
+  avro_schema: z.unknown().optional(),
   table_config: tableConfig,
 })
 
@@ -27,8 +28,11 @@ export function definitionRoutes(app: FastifyInstance, engine: () => Engine): vo
     const ingest = request.params.name
     if (!name.safeParse(ingest).success)
       throw new FrazilError('request', 'bad-body', 'the name in the path cannot be one of a table')
-    const { database, table, schema, table_config: config } = checkBody(createBody, request.body)
-    const fields = fieldsOf(schema)
+    const { database, table, schema, avro_schema: avro, table_config: config } = checkBody(createBody, request.body)
+    if (schema === undefined && avro === undefined) {
+      throw new FrazilError('request', 'bad-body', 'schema, or avro_schema, has to say what the columns are')
+    }
+    const fields = schema ? fieldsOf(schema) : avroColumns(avro)
     await engine().createTable({ namespace: database, name: table, ingest, fields, key: keyOf(config, fields) })
     return { database, table, lsn: 1 }
   })

@@ -254,6 +254,48 @@ suite('rows over HTTP', () => {
     assert.equal(look.status, 404)
   })
 
+  test('a table by an Avro schema', async () => {
+    const avro = {
+      type: 'record',
+      name: 'Event',
+      fields: [
+        { name: 'id', type: 'long' },
+        { name: 'day', type: ['null', { type: 'int', logicalType: 'date' }], default: null },
+        { name: 'price', type: { type: 'bytes', logicalType: 'decimal', precision: 9, scale: 2 } },
+        { name: 'labels', type: { type: 'map', values: 'string' } },
+        { name: 'kind', type: { type: 'enum', name: 'Kind', symbols: ['A', 'B'] } },
+        { name: 'where', type: { type: 'record', name: 'Where', fields: [{ name: 'x', type: ['double', 'null'] }] } },
+      ],
+    }
+    const made = await send('/tables/avro', JSON.stringify({ database: 'app', table: 'avro', avro_schema: avro }))
+    assert.equal(made.status, 200, JSON.stringify(made.body))
+    const row = '{"id":1,"price":"1.50","labels":{"a":"b"},"kind":"A","where":{"x":0.5}}'
+    assert.equal((await send('/ingest/avro', `[${row}]`)).status, 200)
+    const missing = await send('/ingest/avro', '[{"id":1,"price":1,"labels":{},"kind":"A"}]')
+    assert.equal(missing.status, 422)
+    assert.deepEqual(await rows(`select id, day, price::varchar, labels['a'], kind, "where".x from app.avro`), [
+      [1, null, '1.50', 'b', 'A', 0.5],
+    ])
+    const wrong = [
+      'string',
+      { type: 'record', name: 'R', fields: [] },
+      { type: 'record', name: 'R', fields: [{ name: 'a', type: ['int', 'string'] }] },
+      { type: 'record', name: 'R', fields: [{ name: 'a', type: 'R' }] },
+      {
+        type: 'record',
+        name: 'R',
+        fields: [
+          { name: 'a', type: 'int' },
+          { name: 'A', type: 'int' },
+        ],
+      },
+    ]
+    for (const avro_schema of wrong) {
+      const refused = await send('/tables/wrong', JSON.stringify({ database: 'app', table: 'wrong', avro_schema }))
+      assert.deepEqual([refused.status, refused.body['code']], [400, 'bad-schema'], JSON.stringify(avro_schema))
+    }
+  })
+
   test('a key makes a request happen once, over repetitions and restarts', async () => {
     await makeTable('once', [id])
     const key = { 'idempotency-key': 'abc' }
