@@ -274,6 +274,7 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
   'no-free-sender': ['All WAL senders of the server are in use.', 'Raise `max_wal_senders`.'],
   'synchronous-standby': ['`synchronous_standby_names` would make every COMMIT wait for the lake.', 'Name the standbys in it.'],
   'table-recreated': ['A table was dropped and made again at the source.', 'Copy it anew.'],
+  'table-renamed': ['A table was renamed at the source, and another one has its name.', 'Copy that one in its place.'],
   'table-gone': ['A table was dropped at the source, or is not configured any more.'],
   'schema-conflict': ['Another program changed the columns of a table while a commit was made.', 'Tried again.'],
   'resync-failed': [

@@ -27,6 +27,6 @@ export class SchemaPolicy {
 
   /** Whether a table that has failed is to be copied anew. */
   outgrew(table: SourceTable, error: FrazilError): boolean {
-    return error.code === 'schema-changed' && this.#evolves(table)
+    return (error.code === 'schema-changed' || error.code === 'table-recreated') && this.#evolves(table)
   }
 }

@@ -12,6 +12,7 @@ import { rowText as jsonRow } from '../../src/server/values.ts'
 import { fromAnswer, rowText } from './canonical.ts'
 import { BackgroundLoad } from './background-load.ts'
 import { checkLake } from './check-lake.ts'
+import { RoamingTables } from './roaming-tables.ts'
 import { SchemaDrift } from './schema-drift.ts'
 import { agree, answeredRows, postgresRows, walPosition } from './compare.ts'
 import type { RunSql, TableRows } from './compare.ts'
@@ -100,22 +101,36 @@ class DifferentialRun {
     for (const load of loads) this.#closing.push(() => load.end())
     const drift = await SchemaDrift.open(this.#databaseUrl(), workloadTables, seed * 100 + 50)
     this.#closing.push(() => drift.close())
+    const roaming = await RoamingTables.open(this.#databaseUrl(), seed * 100 + 60)
+    this.#closing.push(() => roaming.close())
     for (let phase = 0; phase < phases; phase++) {
       this.doing = `phase ${phase}, under load`
       let writing = true
       for (const load of loads) load.start(transactions)
       const written = Promise.all(loads.map((load) => load.finished())).finally(() => (writing = false))
-      const outcomes = await Promise.allSettled([written, this.#disturb(() => writing), this.#change(drift, () => writing)])
+      const outcomes = await Promise.allSettled([
+        written,
+        this.#disturb(() => writing),
+        this.#change(drift, () => writing, 1),
+        this.#change(roaming, () => writing, 2),
+      ])
       for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason
       if (this.#failure) throw this.#failure
       this.doing = `phase ${phase}, quiet`
-      await this.#connected((client) => this.#quiet(client))
+      // A table that was made anew is noticed then.
+      if (roaming.isRemade) await this.#restart()
+      roaming.isRemade = false
+      await this.#connected((client) => this.#quiet(client, roaming))
+      roaming.mayRoam = true
       if (phase === 0) await this.#addTables()
     }
     assert.ok(drift.steps > 0, 'columns have changed')
     this.doing = 'after the last restart'
     await this.#restart()
-    await this.#connected((client) => this.#quiet(client))
+    await roaming.settle()
+    await this.#connected((client) => this.#quiet(client, roaming))
+    this.doing = 'copied afresh'
+    await this.#connected((client) => this.#compareWithFresh(client, roaming))
     this.doing = 'closed'
     await this.#close()
     await this.#connected(async (client) => this.#options.after?.(join(this.#folder, 'lake'), client))
@@ -127,10 +142,10 @@ class DifferentialRun {
     await this.#restart()
   }
 
-  async #change(drift: SchemaDrift, writing: () => boolean): Promise<void> {
-    const random = seededRandom(this.#options.seed + 11)
+  async #change(changing: SchemaDrift | RoamingTables, writing: () => boolean, number: number): Promise<void> {
+    const random = seededRandom(this.#options.seed * 10 + number)
     while (writing()) {
-      await drift.step()
+      await changing.step()
       await new Promise((resolve) => setTimeout(resolve, random.below(300)))
     }
   }
@@ -163,11 +178,11 @@ class DifferentialRun {
     })
   }
 
-  async #quiet(client: pg.Client): Promise<void> {
+  async #quiet(client: pg.Client, roaming: RoamingTables): Promise<void> {
     await SchemaDrift.tell(client, this.#tables)
+    await roaming.tell()
     await this.#healthy(client)
-    const tables: WorkloadTable[] = []
-    for (const table of this.#tables) tables.push(await SchemaDrift.now(client, table))
+    const tables = await this.#now(client, roaming)
     await agree(client, tables, 'our SQL', (table) => answeredRows(this.#sql, table))
     await this.#lookups(client, tables)
     await this.#current().flush()
@@ -178,6 +193,31 @@ class DifferentialRun {
       for (const reader of readers) await agree(client, tables, reader.name, (table) => reader.rows(table))
     } finally {
       for (const reader of readers) await reader.close()
+    }
+  }
+
+  /** All tables with the columns that they have now. */
+  async #now(client: pg.Client, roaming: RoamingTables): Promise<WorkloadTable[]> {
+    const tables: WorkloadTable[] = []
+    for (const table of this.#tables) tables.push(await SchemaDrift.now(client, table))
+    return [...tables, ...(await roaming.now())]
+  }
+
+  /** A lake that has always known the columns of now has the same ones, and the same rows. */
+  async #compareWithFresh(client: pg.Client, roaming: RoamingTables): Promise<void> {
+    const evolved = this.#current()
+    const columns = async (engine: Engine, table: WorkloadTable): Promise<unknown> =>
+      (await engine.execute(`SELECT * FROM shop.${quoted(table.lakeName)} LIMIT 0`)).columns
+    this.#engine = await this.#open('fresh')
+    try {
+      await this.#healthy(client)
+      const tables = await this.#now(client, roaming)
+      await agree(client, tables, 'a fresh copy', (table) => answeredRows(this.#sql, table))
+      for (const table of tables)
+        assert.deepEqual(await columns(evolved, table), await columns(this.#engine, table), table.lakeName)
+    } finally {
+      await this.#engine.close()
+      this.#engine = evolved
     }
   }
 
@@ -197,7 +237,7 @@ class DifferentialRun {
     for (;;) {
       const { ready, reasons, tables } = await this.#current().status()
       const left = tables.filter(({ health, copy }) => health !== 'streaming' || copy !== null)
-      if (ready && left.length === 0 && tables.length === this.#tables.length) return
+      if (ready && left.length === 0 && tables.length === this.#tables.length + RoamingTables.sqlNames.length) return
       const found = left.map(({ table, health, reason }) => `${table} is ${health}: ${reason}`)
       assert.ok(Date.now() < deadline, `not whole: ${[...reasons, ...found].join('; ')}; ${tables.length} tables`)
       await new Promise((resolve) => setTimeout(resolve, 20))
@@ -245,12 +285,13 @@ class DifferentialRun {
     return { columns: answer.columns, rows: JSON.parse(Buffer.from(answer.body).toString()) as unknown[][] }
   }
 
-  async #open(): Promise<Engine> {
+  async #open(lake = 'lake'): Promise<Engine> {
+    const slot = lake === 'lake' ? this.#name : `${this.#name}_${lake}`
     const events = new EventBus()
     if (trace) logEvents(createLog({ level: 'debug', format: 'text', write: (line) => process.stderr.write(line) }), events)
     const config: ConfigInput = {
-      warehouse: join(this.#folder, 'lake'),
-      local: join(this.#folder, 'local'),
+      warehouse: join(this.#folder, lake),
+      local: join(this.#folder, `${lake}-local`),
       // With little memory rows are staged before they can be committed.
       memory: this.#options.seed % 2 === 0 ? '24MB' : '64MB',
       commit: { every: ['100ms', '500ms', '5s'][this.#options.seed % 3], bytes: '4MB' },
@@ -262,9 +303,9 @@ class DifferentialRun {
         shop: {
           type: 'postgres',
           url: this.#databaseUrl(),
-          tables: this.#tables.map((table) => table.sqlName),
-          slot: this.#name,
-          publication: this.#name,
+          tables: [...this.#tables.map((table) => table.sqlName), ...RoamingTables.sqlNames],
+          slot,
+          publication: slot,
           // One such column has the whole stream in text form.
           columns: this.#options.seed % 4 < 2 ? { 'public.orders.note': 'text' } : {},
         },
@@ -305,7 +346,7 @@ class DifferentialRun {
     await admin.end()
     this.#closing.push(() => this.#dropDatabase())
     await this.#connected(async (client) => {
-      for (const statement of workloadSchema()) await client.query(statement)
+      for (const statement of [...workloadSchema(), ...RoamingTables.ddl]) await client.query(statement)
       const first = new Workload({ seed: this.#options.seed })
       for (const transaction of first.initial(this.#random.below(1000))) await runTransaction(client, transaction)
     })
@@ -313,7 +354,7 @@ class DifferentialRun {
 
   async #dropDatabase(): Promise<void> {
     const admin = await connect(this.#options.url)
-    await admin.query('SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1', [this.#name])
+    await admin.query('SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = $1', [this.#name])
     await admin.query(`DROP DATABASE ${this.#name} WITH (FORCE)`)
     await admin.end()
   }

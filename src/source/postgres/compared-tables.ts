@@ -41,11 +41,10 @@ export function compareTables(catalogue: Catalogue, state: SourceState | null, s
       })
     }
     const again = catalogue.plans.some(({ source: other }) => other.sourceName === table.sourceName && other.id !== table.id)
-    if (again) {
-      fail(
-        'table-recreated',
-        `table ${table.sourceName} was dropped or renamed at the source, and its name belongs to another one`,
-      )
+    if (again && plan) {
+      fail('table-renamed', `table ${table.sourceName} was renamed at the source, and its name belongs to another one`)
+    } else if (again) {
+      fail('table-recreated', `table ${table.sourceName} was dropped at the source, and its name belongs to another one`)
     } else if (!plan) {
       if (catalogue.leftOut.some(({ id }) => id === table.id)) continue
       fail(

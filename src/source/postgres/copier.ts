@@ -1,12 +1,13 @@
 import type { Client } from 'pg'
 import { FrazilError } from '../../base/index.ts'
-import type { SourceEvent } from '../../data/index.ts'
+import type { SourceEvent, SourceTable } from '../../data/index.ts'
 import type { EventListener } from '../../observe/index.ts'
 import type { SourceParts } from '../source.ts'
 import type { TablePlan } from './catalogue.ts'
 import type { ChangeDecoder } from './change-decoder.ts'
 import type { Endpoint } from './connection.ts'
 import { planCopies } from './copy-ranges.ts'
+import type { PlannedCopy } from './copy-ranges.ts'
 import { InitialCopy, takeSnapshot } from './initial-copy.ts'
 import type { Snapshot } from './initial-copy.ts'
 import { parseLsn } from './lsn.ts'
@@ -128,7 +129,10 @@ export class Copier {
     while (left.length > 0 && !this.#closed) {
       let copy: InitialCopy | null = null
       try {
-        copy = yield* this.#begin(left)
+        const copies = yield* this.#announce(left)
+        left = copies.map(({ plan }) => plan)
+        if (left.length === 0) return
+        copy = await this.#begin(copies)
         this.#current = copy
         // Who stopped it meanwhile found nothing to stop.
         if (this.#closed) return
@@ -159,14 +163,24 @@ export class Copier {
     }
   }
 
-  /** Publishes the tables, has the stream give out their changes, and takes a snapshot. */
-  async *#begin(plans: readonly TablePlan[]): AsyncGenerator<readonly SourceEvent[], InitialCopy> {
-    const { asking, control, decoder, names, endpoint, parts, maxFrameBytes, connections, version, waitMs } = this.#options
-    const copies = await asking(async (client) => {
-      await publish(client, names, plans)
-      return planCopies(client, plans)
+  /** Publishes the tables and tells of them. Those that are gone have failed; the others are to be copied. */
+  async *#announce(plans: readonly TablePlan[]): AsyncGenerator<readonly SourceEvent[], PlannedCopy[]> {
+    const { asking, names, decoder } = this.#options
+    const { copies, gone } = await asking(async (client) => {
+      const gone = await publish(client, names, plans)
+      return { gone, copies: await planCopies(client, plans) }
     })
     yield copies.map(({ plan, estimatedRows }) => ({ type: 'table', table: plan.source, copying: { estimatedRows } }))
+    for (const { source } of gone) if (this.#fresh.delete(source.id)) decoder.forget(source.id)
+    if (gone.length > 0)
+      yield gone.map(({ source }) => ({ type: 'failed', table: source.id, error: recreated(source), copying: true }))
+    return copies.filter(({ plan }) => !gone.includes(plan))
+  }
+
+  /** Has the stream give out the tables' changes, and takes a snapshot. */
+  async #begin(copies: readonly PlannedCopy[]): Promise<InitialCopy> {
+    const { asking, control, decoder, names, endpoint, parts, maxFrameBytes, connections, version, waitMs } = this.#options
+    const plans = copies.map(({ plan }) => plan)
     // From here on whoever takes the events keeps changes of these tables.
     const fresh = plans.filter(({ source }) => !decoder.reads(source.id))
     for (const { source } of fresh) this.#fresh.add(source.id)
@@ -189,4 +203,10 @@ export class Copier {
       await snapshot?.close()
     }
   }
+}
+
+function recreated({ namespace, name, sourceName }: SourceTable): FrazilError {
+  const message = `table ${sourceName} was dropped, renamed or made anew just before it was copied`
+  const hint = `frazil resync ${namespace}.${name}`
+  return new FrazilError('unsupported', 'table-recreated', message, { hint, table: `${namespace}.${name}` })
 }

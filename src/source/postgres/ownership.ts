@@ -162,10 +162,20 @@ export async function arrangePublication(
     }
     if (added.length > 0) statements.push(`ALTER PUBLICATION ${name} ADD TABLE ${added.map(published).join(', ')}`)
   }
+  await alter(client, statements, plans)
+}
+
+/** Changes the publication, if all tables are still those of their plans. */
+async function alter(client: Client, statements: readonly string[], plans: readonly TablePlan[]): Promise<void> {
   if (statements.length === 0) return
   await client.query('BEGIN')
   try {
     for (const statement of statements) await client.query(statement)
+    const [other] = await notThere(client, plans)
+    if (other) {
+      const message = `table ${other.source.sourceName} was dropped or renamed while it was being published`
+      throw new FrazilError('unavailable', 'table-recreated', message)
+    }
     await client.query('COMMIT')
   } catch (error) {
     await client.query('ROLLBACK').catch(() => {})
@@ -173,18 +183,32 @@ export async function arrangePublication(
   }
 }
 
-/** Adds tables to our publication, where they are not in it. */
-export async function publish(client: Client, names: Names, plans: readonly TablePlan[]): Promise<void> {
+/** Plans of tables that do not exist any more under their names. */
+async function notThere(client: Client, plans: readonly TablePlan[]): Promise<TablePlan[]> {
+  const { rows } = await client.query<{ is: boolean }>(
+    `select coalesce(pg_catalog.to_regclass(t.name)::oid::int8 = t.oid, false) as is
+     from unnest($1::text[], $2::int8[]) with ordinality t(name, oid, nth) order by t.nth`,
+    [plans.map(({ schema, table }) => `${quoteName(schema)}.${quoteName(table)}`), plans.map(({ oid }) => oid)],
+  )
+  return plans.filter((_, i) => !rows[i].is)
+}
+
+/** Adds tables to our publication, where they are not in it. Returns those that do not exist any more. */
+export async function publish(client: Client, names: Names, plans: readonly TablePlan[]): Promise<readonly TablePlan[]> {
   const publication = await readPublication(client, names.publication)
   if (publication === null) {
     throw new FrazilError('corrupt', 'publication-missing', `publication ${names.publication} is gone`, {
       hint: `frazil resync ${names.source}, and start again: its tables are copied anew`,
     })
   }
-  if (isBorrowed(names, publication)) return
-  const missing = plans.filter(({ oid }) => !publication.everything && !publication.tables.includes(oid))
-  if (missing.length === 0) return
-  await client.query(`ALTER PUBLICATION ${quoteName(names.publication)} ADD TABLE ${missing.map(published).join(', ')}`)
+  const gone = await notThere(client, plans)
+  if (isBorrowed(names, publication) || publication.everything) return gone
+  const missing = plans.filter((plan) => !publication.tables.includes(plan.oid) && !gone.includes(plan))
+  if (missing.length > 0) {
+    const add = `ALTER PUBLICATION ${quoteName(names.publication)} ADD TABLE ${missing.map(published).join(', ')}`
+    await alter(client, [add], missing)
+  }
+  return gone
 }
 
 /** Without its inheritance children, which are tables of their own. */
