@@ -219,6 +219,9 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
   'whole-needed': [
     'A large transaction changes a table’s shape, or cannot be read, before it is known whether it happened: the stream is opened again so that it comes when it has ended. That happens by itself.',
   ],
+  'streaming-again': [
+    'The transaction because of which large ones came when they had ended is over: the stream is opened again so that they come before. That happens by itself.',
+  ],
   'text-needed': [
     'The stream has to be opened again in text form for a type of which only the text is read; that happens by itself.',
   ],

@@ -429,6 +429,86 @@ test('what the stream does not tell is copied anew, beside the table', { timeout
   }
 })
 
+test(
+  'a composite type that gets another attribute has its table copied anew, and later changes are understood',
+  { timeout: 60_000 },
+  async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'frazil-schema-'))
+    const one = new Case('pairs', folder)
+    const rows = async (columns: string): Promise<unknown> =>
+      (await one.engine.query(`SELECT ${columns} FROM shop.pairs ORDER BY 1`, { wait: { shop: await walPosition(client) } })).rows
+    const whole = async (): Promise<void> => {
+      for (;;) {
+        await one.engine.query('SELECT 1', { wait: { shop: await walPosition(client) } })
+        const [{ health, copy }] = (await one.engine.status()).tables
+        if (health === 'streaming' && copy === null) return
+        await new Promise((resolve) => setTimeout(resolve, 20))
+      }
+    }
+    try {
+      await client.query('CREATE TYPE pair_type AS (a int, b text)')
+      await one.run(
+        "CREATE TABLE T (id int PRIMARY KEY, v pair_type, w pair_type[]); INSERT INTO T VALUES (1, (1, 'x'), ARRAY[(2, 'y')::pair_type])",
+      )
+      await one.start()
+      await client.query('ALTER TYPE pair_type ADD ATTRIBUTE c int')
+      await one.run("INSERT INTO T VALUES (2, (3, 'z', 4), ARRAY[(5, 'q', 6)::pair_type])")
+      await whole()
+      const expected = [
+        [1, 'x', null, null],
+        [2, 'z', 4, 6],
+      ]
+      assert.deepEqual(await rows('id, v.b, v.c, w[1].c'), expected)
+      await one.run("ALTER TABLE T ADD n int DEFAULT 5; INSERT INTO T VALUES (3, (7, 'n', 8), NULL, 6)")
+      const later = [...expected.map((row) => [...row, 5]), [3, 'n', 8, null, 6]]
+      assert.deepEqual(await rows('id, v.b, v.c, w[1].c, n'), later)
+      assert.equal((await one.engine.status()).tables[0].health, 'streaming')
+      await one.engine.flush()
+      await one.stop()
+      // While away: another one, and it is noticed at the start.
+      await client.query('ALTER TYPE pair_type DROP ATTRIBUTE a')
+      await one.start()
+      await whole()
+      assert.deepEqual(await rows('id, v.b, v.c, w[1].c, n'), later)
+    } finally {
+      await one.stop()
+      await one.run('DROP TABLE T')
+      await dropSlot('pairs')
+      await client.query('DROP TYPE pair_type; DROP PUBLICATION IF EXISTS pairs')
+      await rm(folder, { recursive: true, force: true })
+    }
+  },
+)
+
+test('a column of which only the text is read comes to a stream in binary form', { timeout: 60_000 }, async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'frazil-schema-'))
+  const one = new Case('texts', folder)
+  const rows = async (): Promise<unknown> =>
+    (await one.engine.query('SELECT * FROM shop.texts ORDER BY id', { wait: { shop: await walPosition(client) } })).rows
+  try {
+    await one.run('CREATE TABLE T (id int PRIMARY KEY, f float8); INSERT INTO T VALUES (1, 0.1)')
+    await one.start()
+    await one.run("ALTER TABLE T ADD r regtype; INSERT INTO T VALUES (2, 0.2, 'int8')")
+    assert.deepEqual(await rows(), [
+      [1, 0.1, null],
+      [2, 0.2, 'bigint'],
+    ])
+    await one.run("BEGIN; ALTER TABLE T ADD s regtype; UPDATE T SET s = 'text' WHERE id = 1; DELETE FROM T WHERE id = 2; COMMIT")
+    assert.deepEqual(await rows(), [[1, 0.1, null, 'text']])
+    await one.stop()
+    await one.start()
+    await one.run('UPDATE T SET f = 0.3')
+    assert.deepEqual(await rows(), [[1, 0.3, null, 'text']])
+    assert.equal((await one.engine.status()).tables[0].health, 'streaming')
+  } finally {
+    await one.stop()
+    await one.run('DROP TABLE T')
+    await dropSlot('texts')
+    await client.query('DROP PUBLICATION IF EXISTS texts')
+    await rm(folder, { recursive: true, force: true })
+  }
+})
+
 test('a table that gets another name or schema is the same one in the lake', { timeout: 60_000 }, async () => {
   const folder = await mkdtemp(join(tmpdir(), 'frazil-schema-'))
   await client.query("CREATE SCHEMA other; CREATE TABLE moving (id int PRIMARY KEY, a text); INSERT INTO moving VALUES (1, '1')")

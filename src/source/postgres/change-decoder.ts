@@ -3,11 +3,11 @@ import { FrazilError } from '../../base/index.ts'
 import type { SourceEvent, SourceTable } from '../../data/index.ts'
 import type { CodecOf, ColumnSetting } from './catalogue.ts'
 import { ChangeRuns } from './change-runs.ts'
-import { readServerMessage, serverError } from './errors.ts'
+import { checkNotice, serverError } from './errors.ts'
 import type { FrameDecoder } from './event-pump.ts'
 import { lsnToText, readLsn } from './lsn.ts'
 import type { Lsn } from './lsn.ts'
-import { corrupt, keyTuple, newTuple, oldTuple, tag } from './messages.ts'
+import { corrupt, keyTuple, newTuple, oldTuple, tag, timeMs, unknownKind } from './messages.ts'
 import { refusal } from './refusals.ts'
 import { readRelation } from './relation.ts'
 import type { SegmentWriter } from './segment-writer.ts'
@@ -15,7 +15,7 @@ import { StreamedTransactions } from './streamed-transactions.ts'
 import type { Relation } from './relation.ts'
 import { isAsKnown, settleShape } from './shape-change.ts'
 import type { KnownTable } from './shape-change.ts'
-import { boundTable, makeShape, refusedColumn, refusedError } from './stream-table.ts'
+import { boundTable, makeShape, needsText, refusedColumn, refusedError, textNeeded } from './stream-table.ts'
 import type { Answer, BoundTable, ShapeOptions, StreamTable } from './stream-table.ts'
 import type { TableDescription } from './table-description.ts'
 import { sameKey, skipTuple } from './stream-tuple.ts'
@@ -31,7 +31,6 @@ export interface ChangeDecoderOptions extends ShapeOptions {
   describe(relation: Relation, transaction: number): Promise<TableDescription | null>
 }
 
-const epochMs = 946_684_800_000
 /** Bytes of the number that messages in a segment of a streamed transaction have after their first byte. */
 const streamedBytes = 4
 
@@ -64,8 +63,10 @@ export class ChangeDecoder implements FrameDecoder {
   readonly #relations = new Map<number, Relation>()
   readonly #runs = new ChangeRuns()
   readonly #streamed = new StreamedTransactions(this.#runs)
-  /** The next connection is to give out whole transactions only. */
-  #wantsWhole = false
+  /** The transaction because of which the next connection is to give out whole ones only. */
+  #wantsWhole: number | null = null
+  /** The one because of which this connection does: behind it, they may come before they end again. */
+  #wholeUntil: number | null = null
   #inTransaction = false
   /** Whether the open transaction has told anything. */
   #changed = false
@@ -131,8 +132,9 @@ export class ChangeDecoder implements FrameDecoder {
     events.push({ type: 'abort' })
     this.#inTransaction = false
     this.#streamed.clear()
-    this.streaming = !this.#wantsWhole
-    this.#wantsWhole = false
+    this.streaming = this.#wantsWhole === null
+    this.#wholeUntil = this.#wantsWhole
+    this.#wantsWhole = null
     this.started = false
     this.received = this.position
     this.waitsFor = null
@@ -183,7 +185,7 @@ export class ChangeDecoder implements FrameDecoder {
       case 0x45: // ErrorResponse
         throw serverError(bytes, from, to)
       case 0x4e: // NoticeResponse
-        this.#notice(bytes, from, to)
+        checkNotice(bytes, from, to)
         return true
       case 0x63: // CopyDone
         throw new FrazilError('unavailable', 'stream-ended', 'Postgres ended the replication stream')
@@ -208,16 +210,6 @@ export class ChangeDecoder implements FrameDecoder {
     if (end <= this.position) return
     this.position = end
     this.#runs.progress({ type: 'progress', position: lsnToText(end) })
-  }
-
-  #notice(bytes: Buffer, from: number, to: number): void {
-    const { code, message } = readServerMessage(bytes, from, to)
-    // From 18 on the server goes on without a publication that it cannot load, which would lose its changes.
-    if (code === '55000' && message.includes('publication')) {
-      throw new FrazilError('corrupt', 'publication-missing', `Postgres skips changes: ${message}`, {
-        hint: 'the publication was dropped after the slot was made: stop frazil, run frazil resync with the name of the source, and start it again',
-      })
-    }
   }
 
   /** One message of pgoutput, bytes [at, to). False: it cannot go on now, and wants to be asked again with the same message. */
@@ -315,6 +307,10 @@ export class ChangeDecoder implements FrameDecoder {
       this.#progress(end)
     }
     this.#skip = false
+    if (this.#transaction !== this.#wholeUntil) return
+    this.#wholeUntil = null
+    const message = 'the stream is opened again, for large transactions before they end'
+    throw new FrazilError('unavailable', 'streaming-again', message)
   }
 
   #streamCommit(bytes: Buffer, at: number, to: number): boolean {
@@ -459,7 +455,7 @@ export class ChangeDecoder implements FrameDecoder {
 
   #failWith(table: BoundTable, error: FrazilError): boolean {
     // It may never have happened: only whole transactions make a table fail, or change its shape.
-    if (this.#streamed.inSegment) throw this.#wholeNeeded(error)
+    if (this.#streamed.inSegment) throw this.#wholeNeeded(this.#streamed.xid, error)
     table.failed = true
     table.news = null
     this.#dropShape(table)
@@ -468,8 +464,8 @@ export class ChangeDecoder implements FrameDecoder {
     return true
   }
 
-  #wholeNeeded(cause: FrazilError): FrazilError {
-    this.#wantsWhole = true
+  #wholeNeeded(transaction: number, cause: FrazilError): FrazilError {
+    this.#wantsWhole = transaction
     const message = 'the stream is opened again for whole transactions, because an open one changes more than rows'
     return new FrazilError('unavailable', 'whole-needed', message, { cause })
   }
@@ -490,15 +486,15 @@ export class ChangeDecoder implements FrameDecoder {
 
   /** The catalogue does not show yet what an open transaction did: {@link #checkStreamed} asks when it has ended. */
   #streamedRelation(table: BoundTable, relation: Relation): void {
-    if (!isAsKnown(table.known, relation)) throw this.#reshapedWhileOpen(table)
+    if (!isAsKnown(table.known, relation)) throw this.#reshapedWhileOpen(this.#streamed.xid, table)
     this.#streamed.relation(table, relation)
     if (this.binary && needsText(table)) throw textNeeded(table)
     this.#makeShape(table, relation, false)
   }
 
-  #reshapedWhileOpen({ known: { table } }: BoundTable): FrazilError {
+  #reshapedWhileOpen(transaction: number, { known: { table } }: BoundTable): FrazilError {
     const message = `table ${table.sourceName} is changed by a large transaction`
-    return this.#wholeNeeded(new FrazilError('unsupported', 'schema-changed', message))
+    return this.#wholeNeeded(transaction, new FrazilError('unsupported', 'schema-changed', message))
   }
 
   /** Whether the tables of a streamed transaction are what its rows were read as. False: the catalogue has not answered yet. */
@@ -527,7 +523,7 @@ export class ChangeDecoder implements FrameDecoder {
       } catch (error) {
         if (!(error instanceof FrazilError) || error.kind !== 'unsupported') throw error
       }
-      if (settled?.table !== table.known.table) throw this.#reshapedWhileOpen(table)
+      if (settled?.table !== table.known.table) throw this.#reshapedWhileOpen(transaction, table)
     }
     return true
   }
@@ -574,26 +570,4 @@ export class ChangeDecoder implements FrameDecoder {
     this.#dropShape(table)
     table.shape = makeShape(table, relation, signature, this.#options)
   }
-}
-
-function unknownKind(kind: number): FrazilError {
-  return new FrazilError('corrupt', 'bad-message', `the replication stream has a message of unknown kind ${kind}`)
-}
-
-/** Microseconds since 2000 as milliseconds since 1970. */
-function timeMs(bytes: Buffer, at: number): number {
-  return Math.floor((bytes.readInt32BE(at) * 4294967296 + bytes.readUInt32BE(at + 4)) / 1000) + epochMs
-}
-
-function needsText({ known }: BoundTable): boolean {
-  return known.columns.some((column) => column.codec.textOnly)
-}
-
-/** Binary or text is agreed on when a stream is opened: this one is opened again. */
-function textNeeded({ known: { table } }: BoundTable): FrazilError {
-  return new FrazilError(
-    'unavailable',
-    'text-needed',
-    `the stream is opened again in text form, because table ${table.sourceName} has a type of which only the text is read`,
-  )
 }

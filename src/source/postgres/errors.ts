@@ -156,3 +156,14 @@ export function serverError(bytes: Buffer, from: number, to: number): Error {
   const { code, message } = readServerMessage(bytes, from, to)
   return Object.assign(new Error(message), { code })
 }
+
+/** Throws what a notice of the replication stream says that must not be passed over. */
+export function checkNotice(bytes: Buffer, from: number, to: number): void {
+  const { code, message } = readServerMessage(bytes, from, to)
+  // From 18 on the server goes on without a publication that it cannot load, which would lose its changes.
+  if (code === '55000' && message.includes('publication')) {
+    throw new FrazilError('corrupt', 'publication-missing', `Postgres skips changes: ${message}`, {
+      hint: 'the publication was dropped after the slot was made: stop frazil, run frazil resync with the name of the source, and start it again',
+    })
+  }
+}

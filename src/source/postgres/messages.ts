@@ -27,3 +27,14 @@ export const oldTuple = 0x4f // O
 export function corrupt(what: string, from: number, to: number): FrazilError {
   return new FrazilError('corrupt', 'bad-message', `the replication stream has a malformed ${what} of ${to - from} bytes`)
 }
+
+export function unknownKind(kind: number): FrazilError {
+  return new FrazilError('corrupt', 'bad-message', `the replication stream has a message of unknown kind ${kind}`)
+}
+
+const epochMs = 946_684_800_000
+
+/** Microseconds since 2000 as milliseconds since 1970. */
+export function timeMs(bytes: Buffer, at: number): number {
+  return Math.floor((bytes.readInt32BE(at) * 4294967296 + bytes.readUInt32BE(at + 4)) / 1000) + epochMs
+}

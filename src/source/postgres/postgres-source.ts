@@ -46,6 +46,8 @@ export interface PostgresParts extends SourceParts {
 /** How long a server that does not answer at all is asked when the source starts. */
 const firstContactMs = 3_000
 const defaultCopyConnections = 4
+/** Errors that mean a stream of another form. */
+const reopenings: ReadonlySet<string> = new Set(['text-needed', 'whole-needed', 'streaming-again'])
 
 /** A Postgres database's changes by logical replication, after a copy of what is there (`Source`). */
 export function createPostgresSource(config: PostgresConfig, parts: PostgresParts): Source {
@@ -414,7 +416,7 @@ class PostgresSource implements Source {
         this.#retired.handOut()
         yield events
         this.#retired.release()
-        if (failure.code === 'text-needed' || failure.code === 'whole-needed') this.#notice('info', failure.message)
+        if (reopenings.has(failure.code)) this.#notice('info', failure.message)
         else await retry.after(failure, this.#closing.signal)
       }
     }

@@ -124,8 +124,23 @@ export function refusedError(table: SourceTable, column: string, code: number): 
   const corruptBytes = code === refusal.malformed || code === refusal.asBinary
   return new FrazilError(
     corruptBytes ? 'corrupt' : 'unsupported',
-    code === refusal.unchanged ? 'unchanged-value' : 'value-refused',
+    // A composite type has changed, of which nothing else tells.
+    code === refusal.unchanged ? 'unchanged-value' : code === refusal.otherShape ? 'schema-changed' : 'value-refused',
     `table ${table.sourceName}: ${column === '' ? 'a row' : `column "${column}"`} ${refusalText(code)}`,
     { table: `${table.namespace}.${table.name}`, hint: refusalHint(code, table.sourceName, column) },
+  )
+}
+
+/** Whether a table has a type of which only the text is read. */
+export function needsText({ known }: BoundTable): boolean {
+  return known.columns.some((column) => column.codec.textOnly)
+}
+
+/** Binary or text is agreed on when a stream is opened: this one is opened again. */
+export function textNeeded({ known: { table } }: BoundTable): FrazilError {
+  return new FrazilError(
+    'unavailable',
+    'text-needed',
+    `the stream is opened again in text form, because table ${table.sourceName} has a type of which only the text is read`,
   )
 }

@@ -46,6 +46,11 @@ export class StreamedTransactions {
     return this.#segment !== null
   }
 
+  /** The transaction of that segment. */
+  get xid(): number {
+    return this.#segment?.xid ?? 0
+  }
+
   /** Forgets all: the next connection begins them again. */
   clear(): void {
     this.#open.clear()

@@ -69,5 +69,26 @@ export async function readTypeContext(
   const [{ encoding, scale }] = rows
   const { outOfRange, replaced } = request
   const context = { types, checkText: encoding === 'SQL_ASCII', moneyScale: scale, outOfRange, replaced }
-  return { context, learn: (asked, wanted) => readTypes(asked, types, wanted) }
+  return { context, learn: (asked, wanted) => learn(asked, types, wanted) }
+}
+
+/** Reads types that are not known, and composites anew: they may have other attributes by now. */
+async function learn(client: Client, types: Map<number, TypeRow>, wanted: readonly number[]): Promise<void> {
+  const composites = partsOf(types, wanted).filter((oid) => types.get(oid)?.kind === 'c')
+  const fresh = new Map(types)
+  for (const oid of composites) fresh.delete(oid)
+  await readTypes(client, fresh, [...wanted, ...composites])
+  for (const [oid, row] of fresh) types.set(oid, row)
+}
+
+/** These types and those that they are made of, as far as they are known. */
+function partsOf(types: ReadonlyMap<number, TypeRow>, wanted: readonly number[]): number[] {
+  const found = new Set(wanted)
+  for (const oid of found) {
+    const row = types.get(oid)
+    if (!row) continue
+    for (const part of [row.baseOid, row.elementOid, row.boundOid]) found.add(part)
+    for (const { typeOid } of row.attributes) found.add(typeOid)
+  }
+  return [...found]
 }

@@ -140,6 +140,21 @@ test('a change of a table in a large transaction: the stream is opened again for
   await other.end()
 })
 
+test('behind a change of a table in a large transaction, large transactions come before they end again', async () => {
+  await using lake = await schema('again')
+  const told = (what: string): boolean => lake.observed.some((event) => event.type === 'notice' && event.message.includes(what))
+  await client.query(
+    `begin; ${fill('again.a', 1, 3000)}; alter table again.b add column w int; ${fill('again.b', 1, 3000)}; commit`,
+  )
+  await lake.until(() => told('whole transactions'), 'the stream of whole transactions')
+  await lake.until(() => told('before they end'), 'the stream of transactions before they end')
+  await same(lake, 'again', ['a'])
+  assert.ok(!lake.log.includes('streamed commit'))
+  await client.query(fill('again.a', 3001, 6000))
+  await same(lake, 'again', ['a'])
+  assert.ok(lake.log.includes('streamed commit'))
+})
+
 test('prepared transactions come when they are committed, also after a restart of the server', async () => {
   await using lake = await schema('two')
   await client.query(`begin; ${fill('two.a', 1, 3000)}; prepare transaction 'large'`)
