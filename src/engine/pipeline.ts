@@ -470,10 +470,9 @@ export class Pipeline implements PipelineHandle {
   async resync(namespace: string, name: string): Promise<void> {
     this.#check()
     const table = { namespace, name }
-    if (![...this.#mirror.tables].some(({ source }) => fullName(source) === fullName(table))) {
-      throw new FrazilError('request', 'unknown-table', `there is no table ${fullName(table)}`)
-    }
-    await this.#recopies.ask(table)
+    const known = [...this.#mirror.tables].find(({ source }) => fullName(source) === fullName(table))
+    if (!known) throw new FrazilError('request', 'unknown-table', `there is no table ${fullName(table)}`)
+    await this.#recopies.ask(known.source.id, table)
   }
 
   async optimize(namespace: string, name: string): Promise<void> {

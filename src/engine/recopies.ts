@@ -39,15 +39,21 @@ export class Recopies {
     this.#parts = parts
   }
 
-  /** Somebody asks. Resolves when the source will copy the table; rejects with why it cannot. */
-  async ask(table: TableName): Promise<void> {
-    const { again } = this.#parts
+  /** Somebody asks. Resolves when the source will copy the table, or as soon as it can be reached; rejects with why it cannot. */
+  async ask(id: string, table: TableName): Promise<void> {
+    const { again, remember } = this.#parts
     const name = fullName(table)
     if (again.has(name)) return
     again.add(name)
     try {
       await this.#begin(table)
     } catch (error) {
+      if (error instanceof FrazilError && error.kind === 'unavailable') {
+        await remember()
+        this.#attempts.set(name, 1)
+        void this.#insist(id, table)
+        return
+      }
       again.delete(name)
       throw error
     }

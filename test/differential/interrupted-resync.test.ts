@@ -242,3 +242,23 @@ test(
     }
   },
 )
+
+test('a table that was dropped and made anew is copied in the place of the old one', { timeout: 120_000 }, async () => {
+  const lake = new Lake('anew')
+  const make = "drop table anew; create table anew (id int primary key, a text, b int); insert into anew values (5, 'new', 5)"
+  try {
+    await lake.begin()
+    await lake.unblock()
+    // What was changed before can be read by nobody any more.
+    await client.query(`begin; alter table anew add b int; insert into anew values (2, '2', 2); ${make}; commit`)
+    await until('it was copied', async () => lake.copies === 2)
+    await lake.whole(['5|new|5'])
+    await lake.close()
+    await client.query(`${make.replace("5, 'new', 5", "6, 'newer', 6")}`)
+    await lake.open()
+    await until('it was copied', async () => lake.copies === 3)
+    await lake.whole(['6|newer|6'])
+  } finally {
+    await lake.end()
+  }
+})

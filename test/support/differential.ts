@@ -213,8 +213,11 @@ class DifferentialRun {
       await this.#healthy(client)
       const tables = await this.#now(client, roaming)
       await agree(client, tables, 'a fresh copy', (table) => answeredRows(this.#sql, table))
-      for (const table of tables)
-        assert.deepEqual(await columns(evolved, table), await columns(this.#engine, table), table.lakeName)
+      for (const table of tables) {
+        // Of an empty table the stream does not tell.
+        const { rows } = await client.query(`SELECT FROM ${table.sqlName} LIMIT 1`)
+        if (rows.length > 0) assert.deepEqual(await columns(evolved, table), await columns(this.#engine, table), table.lakeName)
+      }
     } finally {
       await this.#engine.close()
       this.#engine = evolved

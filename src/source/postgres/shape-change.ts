@@ -43,8 +43,8 @@ export function settleShape(
     throw new FrazilError('unsupported', code, `table ${sourceName} ${why}`, { table: `${namespace}.${name}`, hint })
   }
   if (description === null) {
-    // Dropped at the source by now: rows from before are read as long as they look as they did.
-    return looksAsBefore(known, relation) ? known : cannot('was changed and then dropped at the source', 'table-gone')
+    // Dropped at the source by now, and perhaps made anew: rows from before are read as long as they look as they did.
+    return looksAsBefore(known, relation) ? known : cannot('was changed and then dropped at the source')
   }
   const ids = matchColumns(
     { columns: known.columns, highest: known.memo.highest, ignored: known.memo.ignored },
