@@ -254,7 +254,7 @@ test('a table that was dropped and made anew is copied in the place of the old o
     await until('it was copied', async () => lake.copies === 2)
     await lake.whole(['5|new|5'])
     await lake.close()
-    await client.query(`${make.replace("5, 'new', 5", "6, 'newer', 6")}`)
+    await client.query(make.replace("5, 'new', 5", "6, 'newer', 6"))
     await lake.open()
     await until('it was copied', async () => lake.copies === 3)
     await lake.whole(['6|newer|6'])
