@@ -538,6 +538,8 @@ export class Pipeline implements PipelineHandle {
       const error = new FrazilError('unavailable', 'closed', 'the engine is closing')
       this.#committer.fail(error)
       this.#visible.end(error)
+      // What it writes is pinned until it is written.
+      await this.#room.rest()
       this.#views.releaseAll()
       this.#mirror.close()
       this.#spill.close()

@@ -32,7 +32,8 @@ export class Room {
   readonly #parts: RoomParts
   /** Set by a source commit that waits for memory: lets it exceed the budget. */
   #exceed: (() => void) | null = null
-  #making = false
+  /** The round that is under way. */
+  #round: Promise<void> | null = null
   /** An allocation was refused since the last round began. */
   #pressed = false
 
@@ -45,13 +46,17 @@ export class Room {
   press(): void {
     this.#parts.mirror.arrivals.handOver()
     this.#pressed = true
-    if (this.#making || this.#parts.ending.aborted) return
-    this.#making = true
-    this.#make()
+    if (this.#round || this.#parts.ending.aborted) return
+    this.#round = this.#make()
       .catch((error: unknown) => this.#parts.fail(error))
       .finally(() => {
-        this.#making = false
+        this.#round = null
       })
+  }
+
+  /** For the end, when the committer has failed or finished: resolves when nothing is written any more to make room. */
+  async rest(): Promise<void> {
+    await this.#round
   }
 
   /** For the source commit that is being applied: resolves when memory may be asked for again, with true when there will be none. */
@@ -87,7 +92,7 @@ export class Room {
         await clock.sleep(roomRetryMs, ending)
         continue
       }
-      if (!pool.waiting || pool.used < used) continue
+      if (ending.aborted || !pool.waiting || pool.used < used) continue
       if (freed > 0 || committer.busy || mirror.arrivals.copying || views > 0) {
         // Something is on its way that will free memory, or may: look again.
         await clock.sleep(roomCheckMs, ending)
