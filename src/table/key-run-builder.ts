@@ -6,12 +6,12 @@ import { bloomAdd, bloomBytes } from './bloom.ts'
 import { compareKeys, sortedOrder } from './key-order.ts'
 import { blockEntries, formatVersion, magic, trailerBytes } from './key-run.ts'
 
-/** Rows sorted in memory at one time: 16 to 24 MB. */
-const sortedRows = 1 << 20
+/** Rows sorted in memory at one time: 12 to 20 MB. */
+const sortedRows = 1 << 19
 /** Blocks written at a time. */
 const chunkBlocks = 64
 /** Entries of a piece in memory while pieces are merged. */
-const mergeEntries = 8192
+const mergeEntries = 4096
 
 /** Sorted rows that wait on disk, from a row number on. */
 interface Piece {

@@ -11,7 +11,7 @@ import type { EmbeddedPostgres } from '../../support/postgres.ts'
 /** FRAZIL_LARGE_ROWS: for a try with fewer. */
 const rows = Number(process.env['FRAZIL_LARGE_ROWS'] ?? 20_000_000)
 /** MB: `memory`, `query.memory`, and what the process takes beside both, as docs/operations.md says. */
-const most = { memory: 128, query: 128, beside: 300 + 50 * Math.min(3, Math.max(0, availableParallelism() - 2)) }
+const most = { memory: 128, query: 128, beside: 420 + 50 * Math.min(3, Math.max(0, availableParallelism() - 2)) }
 
 const folder = mkdtempSync(join(tmpdir(), 'frazil-large-'))
 let server: EmbeddedPostgres
