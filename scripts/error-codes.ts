@@ -8,6 +8,7 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
   'bad-body': ['The body of a request has wrong or unknown keys.', 'The message names them.'],
   'bad-column-name': ['An entry of `columns` is not `schema.table.column`.'],
   'bad-copy': ['The initial copy of a table delivered malformed data.'],
+  'bad-csv': ['A body is no CSV.', 'The message names the row.'],
   'bad-deletion-vector': ['A deletion vector is malformed or does not fit its manifest.'],
   'bad-encoding': ['A body is not UTF-8, or is not what its Content-Encoding says.'],
   'bad-frame': ['Postgres sent a message that cannot be one.'],
@@ -33,7 +34,7 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
     'A transaction that is open at the source keeps the replication slot from being made.',
     'End it: the message has its pid and the statement.',
   ],
-  'body-too-large': ['A body is larger than 64 MiB when it is unpacked.', 'Send several requests.'],
+  'body-too-large': ['A body is larger than 64 MiB when it is unpacked, or one of CSV than 16 MiB.', 'Send several requests.'],
   'catalog-busy': ['Another process is writing the catalog.'],
   'catalog-corrupt': [
     '`catalog.db` is damaged or is no catalog.',

@@ -46,7 +46,7 @@ const libraryErrors: Readonly<Record<string, ErrorAnswer['body']>> = {
   FST_ERR_CTP_BODY_TOO_LARGE: { code: 'body-too-large', message: 'the body is larger than this route takes' },
   FST_ERR_CTP_INVALID_MEDIA_TYPE: {
     code: 'wrong-content-type',
-    message: 'the body must be sent as Content-Type: application/json (rows also as application/x-ndjson)',
+    message: 'the body must be sent as Content-Type: application/json (rows also as application/x-ndjson or text/csv)',
   },
 }
 

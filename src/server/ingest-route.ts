@@ -10,6 +10,7 @@ const maxBytesUnderWay = 256 << 20
 const unknownLength = 8 << 20
 const longestKey = 255
 
+const csvType = 'text/csv'
 const lineTypes = ['application/x-ndjson', 'application/ndjson', 'application/jsonl', 'application/x-jsonlines']
 
 /** Parameters of the URL, or of the envelope of a single row. */
@@ -25,7 +26,7 @@ export function ingestRoute(app: FastifyInstance, engine: () => Engine): void {
   void app.register(async (scope) => {
     scope.removeAllContentTypeParsers()
     scope.addContentTypeParser<Buffer>(
-      ['application/json', ...lineTypes],
+      ['application/json', csvType, ...lineTypes],
       { parseAs: 'buffer', bodyLimit: maxIngestBytes },
       async (_request: FastifyRequest, body: Buffer) => body,
     )
@@ -58,11 +59,13 @@ function readRequest(
 ): { push: Pick<PushRequest, 'operation' | 'form' | 'body'>; wishes: Wishes } {
   const query = request.query as Record<string, unknown>
   const [media] = (request.headers['content-type'] ?? '').split(';')
-  const isLines = lineTypes.includes(media.trim().toLowerCase())
-  const isArray = !isLines && body[skipSpace(body, 0, body.length)] === 0x5b
-  if (isLines || isArray) {
+  const type = media.trim().toLowerCase()
+  const isLines = lineTypes.includes(type)
+  const isCsv = type === csvType
+  const isArray = !isLines && !isCsv && body[skipSpace(body, 0, body.length)] === 0x5b
+  if (isLines || isArray || isCsv) {
     const wishes = readWishes(query, 'insert', null)
-    return { push: { operation: wishes.operation, form: isLines ? 'lines' : 'array', body }, wishes }
+    return { push: { operation: wishes.operation, form: isCsv ? 'csv' : isLines ? 'lines' : 'array', body }, wishes }
   }
   const { operation, mode, data } = parseEnvelope(body)
   const wishes = readWishes(query, operation, mode)

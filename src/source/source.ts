@@ -106,8 +106,8 @@ export interface PushRequest {
   /** The table: its namespace and name, or the name by which rows are sent to it. */
   readonly table: TableName | { readonly ingest: string }
   readonly operation: 'insert' | 'upsert' | 'delete'
-  /** JSON in UTF-8. `lines`: one object a line; `array`: an array of objects; `row`: one object. */
-  readonly form: 'lines' | 'array' | 'row'
+  /** In UTF-8. JSON as `lines`: one object a line; `array`: an array of objects; `row`: one object. `csv`: with a line of names. */
+  readonly form: 'lines' | 'array' | 'row' | 'csv'
   readonly body: Uint8Array
   /** Keeps the good rows of a request that has bad ones; else it is refused as a whole. */
   readonly partial: boolean

@@ -254,6 +254,38 @@ suite('rows over HTTP', () => {
     assert.equal(look.status, 404)
   })
 
+  test('CSV', async () => {
+    await makeTable('sheet', [
+      id,
+      note,
+      { name: 'price', data_type: 'decimal(9,2)' },
+      { name: 'ok', data_type: 'bool' },
+      { name: 'tags', data_type: 'list', item: { data_type: 'int32' } },
+    ])
+    const csv = { 'content-type': 'text/csv; charset=utf-8' }
+    const good = '\ufeffid,note,price,ok,tags\r\n1,"a ""b"",\n c",1.50,TRUE,"[1,\n2]"\r\n2,,,,\n\n3,"",7,false,[]'
+    const sent = await send('/ingest/sheet', good, csv)
+    assert.deepEqual([sent.status, sent.body['rows']], [200, 3], JSON.stringify(sent.body))
+    assert.deepEqual(await rows('select id, note, price::varchar, ok, tags from app.sheet order by id'), [
+      [1, 'a "b",\n c', '1.50', true, [1, 2]],
+      [2, null, null, null, null],
+      [3, '', '7.00', false, []],
+    ])
+    const refused = await send('/ingest/sheet', 'id,note\n4,x\n5.5,y\n,z\n', csv)
+    assert.deepEqual(
+      (refused.body['rows'] as { row: number; code: string }[]).map(({ row, code }) => [row, code]),
+      [
+        [2, 'wrong-type'],
+        [3, 'missing-value'],
+      ],
+    )
+    assert.equal((await send('/ingest/sheet', 'id,color\n4,x\n', csv)).status, 422)
+    for (const wrong of ['', 'id,note\n1\n', 'id\n"1', 'id\n"1"2\n', 'id\n1"2\n']) {
+      const answer = await send('/ingest/sheet', wrong, csv)
+      assert.deepEqual([answer.status, answer.body['code']], [400, 'bad-csv'], wrong)
+    }
+  })
+
   test('a table by an Avro schema', async () => {
     const avro = {
       type: 'record',

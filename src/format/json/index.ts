@@ -2,4 +2,4 @@ export { JsonText, encodeJson, isJsonArray, isJsonObject, parseJson } from './js
 export type { JsonObject, JsonValue } from './json.ts'
 export { JsonRowDecoder, outcomes } from './row-decoder.ts'
 export type { RowProblem } from './row-decoder.ts'
-export { skipSpace, skipValue } from './scan.ts'
+export { numberEnd, skipSpace, skipValue } from './scan.ts'

@@ -1,5 +1,7 @@
 import { Buffer, isUtf8 } from 'node:buffer'
 import { FrazilError } from '../../base/index.ts'
+import type { SourceTable } from '../../data/index.ts'
+import { csvToJsonLines } from '../../format/csv/index.ts'
 import { skipSpace, skipValue } from '../../format/json/index.ts'
 import type { PushRequest, RefusedRow } from '../source.ts'
 import { laneOutcomes, letGo } from './lane.ts'
@@ -9,6 +11,8 @@ import type { Lane, Rows } from './lane.ts'
 const mostRows = 1_000_000
 /** Largest row, as JSON text in bytes. */
 const mostRowBytes = 16 << 20
+/** Largest body of CSV, in bytes: it is taken apart as text, which takes several times as much. */
+const mostCsvBytes = 16 << 20
 /** Refused rows that are told one by one; the others are only counted. */
 const mostRefusals = 100
 /** A request may take this share of the memory for rows; what is larger would keep all others out. */
@@ -30,8 +34,17 @@ const newline = Buffer.from('\n')
  * Decodes the rows of a request. Throws `request` for a body that cannot be taken apart into rows and for one that is too large, and
  * `unavailable` (`overloaded`) when there is no memory for it now; nothing of it is kept then.
  */
-export function decodeBatch({ body, form, partial }: PushRequest, lane: Lane, memoryBytes: number): Batch {
-  if (!isUtf8(body)) throw new FrazilError('request', 'bad-encoding', 'the body is not UTF-8')
+export function decodeBatch(
+  { body: sent, form, partial }: PushRequest,
+  { fields }: SourceTable,
+  lane: Lane,
+  memoryBytes: number,
+): Batch {
+  if (!isUtf8(sent)) throw new FrazilError('request', 'bad-encoding', 'the body is not UTF-8')
+  if (form === 'csv' && sent.length > mostCsvBytes) {
+    throw new FrazilError('request', 'body-too-large', `a body of CSV has at most ${mostCsvBytes >> 20} MiB`)
+  }
+  const body = form === 'csv' ? csvToJsonLines(sent, fields) : sent
   const rows: Rows[] = []
   const refusals: RefusedRow[] = []
   const kept: Uint8Array[] = []
@@ -44,7 +57,7 @@ export function decodeBatch({ body, form, partial }: PushRequest, lane: Lane, me
   let runTo = -1
   const isArray = form === 'array'
   try {
-    for (const { from, to } of isArray ? items(body) : form === 'lines' ? lines(body) : [{ from: 0, to: body.length }]) {
+    for (const { from, to } of isArray ? items(body) : form !== 'row' ? lines(body) : [{ from: 0, to: body.length }]) {
       number++
       if (number > mostRows) throw new FrazilError('request', 'too-many-rows', `a request has at most ${mostRows} rows`)
       let problem: Omit<RefusedRow, 'row'> | null = null

@@ -233,7 +233,12 @@ export class HttpSource implements PushSource {
       throw new FrazilError('unavailable', 'overloaded', 'more rows come than can be stored', { hint: 'Send it again later.' })
     }
     const { operation } = request
-    const { rows, count, refused, refusals, body } = decodeBatch(request, table.lane(operation), this.#parts.pool.budget)
+    const { rows, count, refused, refusals, body } = decodeBatch(
+      request,
+      table.table,
+      table.lane(operation),
+      this.#parts.pool.budget,
+    )
     if (count === 0) return { position: refused > 0 ? null : String(this.#durable), rows: 0, refused, refusals, replayed: false }
     const sequence = ++this.#last
     const record: SpoolRecord = {

@@ -1,0 +1,1 @@
+export { csvToJsonLines } from './csv.ts'
