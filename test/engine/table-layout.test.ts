@@ -120,6 +120,23 @@ describe('partition-by and sort-by of a table', () => {
     }
   })
 
+  it('is kept by compaction: files of one partition become one', async () => {
+    const engine = await start(byDay)
+    try {
+      await engine.table('s.orders').optimize()
+      await agrees(engine)
+      const { files } = await lake()
+      const days = files.map(({ partition }) => int(partition.values[0]))
+      assert.equal(new Set(days).size, days.length)
+      for (const [i, file] of files.entries()) {
+        assert.equal(file.deletionVector, null)
+        assert.deepEqual(new Set((await rowsOf(file)).map(({ day }) => day)), new Set([days[i]]))
+      }
+    } finally {
+      await engine.close()
+    }
+  })
+
   it('is changed by the configuration: files that are there stay, deletes reach them', async () => {
     const before = await lake()
     const engine = await start({ 's.orders': { 'partition-by': ['bucket(4, id)', 'truncate(100, price)'], 'sort-by': [] } })

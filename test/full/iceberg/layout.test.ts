@@ -6,11 +6,15 @@ import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { seededRandom } from '../../../src/base/index.ts'
 import { columnOf } from '../../../src/data/index.ts'
-import type { PrimitiveType, Value } from '../../../src/data/index.ts'
-import { resultType } from '../../../src/iceberg/index.ts'
+import type { Field, PrimitiveType, Value } from '../../../src/data/index.ts'
+import { parsePartition, parseSort, resultType, withLayout } from '../../../src/iceberg/index.ts'
+import type { DataFile } from '../../../src/iceberg/index.ts'
 import { singleValueAt, transformColumn } from '../../../src/iceberg/layout/index.ts'
 import { parseTransform } from '../../../src/iceberg/layout/transform.ts'
-import { python } from './readers.ts'
+import { LocalStore } from '../../../src/storage/index.ts'
+import { Lab } from '../../iceberg/lab.ts'
+import { ParquetFiles } from '../../iceberg/parquet.ts'
+import { Spark, python, readDuckDb, readPyIceberg } from './readers.ts'
 
 /** Values of a type, edge cases among them. */
 function someValues(type: PrimitiveType): Value[] {
@@ -130,5 +134,61 @@ describe('partition transforms and partitioned tables, by other implementations'
     const theirs = output.trim().split('\n')
     assert.equal(theirs.length, cases.length)
     for (const [i, { type, text }] of cases.entries()) assert.deepEqual(ours[i], JSON.parse(theirs[i]), `${text} of ${type.kind}`)
+  })
+
+  test('iceberg check 36: Spark finds every row by a filter on the columns of the partition', { timeout: 300_000 }, async () => {
+    const fields: Field[] = [
+      { id: 0, name: 'id', type: { kind: 'long' }, required: true },
+      { id: 0, name: 'at', type: { kind: 'timestamptz' }, required: false },
+      { id: 0, name: 'price', type: { kind: 'decimal', precision: 9, scale: 2 }, required: false },
+      { id: 0, name: 'name', type: { kind: 'string' }, required: false },
+    ]
+    const to = new Lab({ store: new LocalStore(join(folder, 'lake')), fields })
+    const partitionBy = ['day(at)', 'bucket(7, id)', 'truncate(50, price)', 'truncate(2, name)', 'bucket(3, name)']
+    to.table = withLayout(to.table, { partitionBy: partitionBy.map(parsePartition), sortBy: [parseSort('id desc')] })
+    const layout = to.table.layoutFor(to.table.schema.fields)
+    const parquet = await ParquetFiles.open()
+    const spark = await Spark.start(`file://${folder}/spark`)
+    try {
+      const day = 86_400_000_000n
+      const rows = Array.from({ length: 12 }, (_, i): Value[] =>
+        i === 11
+          ? [11n, null, null, null]
+          : [BigInt(i * i) - 20n, BigInt(i - 5) * day + BigInt(i), BigInt(i - 6) * 33n, `${'größe'.slice(i % 4)}${i}`],
+      )
+      const added: DataFile[] = []
+      for (const [i, row] of rows.entries()) {
+        const columns = to.table.schema.fields.map((field, k) => columnOf({ ...field, required: false }, [row[k]]))
+        const values = layout.partition.map(({ column, transform }) =>
+          singleValueAt(transformColumn(transform, columns[column], Int32Array.of(0)), 0),
+        )
+        const [id, at, price, name] = row
+        const select =
+          i === 11
+            ? `SELECT ${id}::BIGINT AS id, NULL::TIMESTAMPTZ AS at, NULL::DECIMAL(9,2) AS price, NULL::VARCHAR AS name`
+            : `SELECT ${id}::BIGINT AS id, make_timestamptz(${at}) AS at, (${price} / 100.0)::DECIMAL(9,2) AS price, '${name}' AS name`
+        const file = await parquet.write(to, select, { id: 1, at: 2, price: 3, name: 4 })
+        added.push({ ...file, partition: { specId: layout.specId, values }, sortOrderId: layout.sortOrderId })
+      }
+      await to.commit({ added })
+      const { metadataLocation: metadata } = to.pointer
+      const found = async (where: string): Promise<unknown[]> =>
+        (await spark.sql(`SELECT id FROM {table} WHERE ${where}`, { metadata })).map((row) => Number(row.id))
+      for (const [id, at, price, name] of rows.slice(0, 11)) {
+        assert.deepEqual(await found(`id = ${id}`), [Number(id)])
+        assert.deepEqual(await found(`at = timestamp_micros(${at})`), [Number(id)])
+        assert.deepEqual(await found(`price = ${price}BD / 100`), [Number(id)])
+        assert.deepEqual(await found(`name = '${name}'`), [Number(id)])
+      }
+      assert.deepEqual(await found('at IS NULL'), [11])
+      assert.equal((await found("at < timestamp '1970-01-01 00:00:00Z'")).length, 5)
+      const [{ n }] = await spark.sql('SELECT count(DISTINCT partition) AS n FROM {table}.files', { metadata })
+      assert.equal(Number(n), 12)
+      assert.equal((await readPyIceberg(metadata)).length, 12)
+      assert.equal((await readDuckDb(metadata, ['id'])).length, 12)
+    } finally {
+      await spark[Symbol.asyncDispose]()
+      await parquet.close()
+    }
   })
 })

@@ -34,6 +34,7 @@ test('Spark reads every value, deletion vectors and _row_id included', { timeout
     transactions: 80,
     writers: 1,
     mostRows: 10_000,
+    layouts: true,
     async after(warehouse, client) {
       const spark = await Spark.start()
       try {
