@@ -162,7 +162,7 @@ describe('partition transforms and partitioned tables, by other implementations'
         const values = layout.partition.map(({ column, transform }) =>
           singleValueAt(transformColumn(transform, columns[column], Int32Array.of(0)), 0),
         )
-        const [id, at, price, name] = row
+        const [id, at, price, name] = row.map(String)
         const select =
           i === 11
             ? `SELECT ${id}::BIGINT AS id, NULL::TIMESTAMPTZ AS at, NULL::DECIMAL(9,2) AS price, NULL::VARCHAR AS name`
@@ -174,7 +174,7 @@ describe('partition transforms and partitioned tables, by other implementations'
       const { metadataLocation: metadata } = to.pointer
       const found = async (where: string): Promise<unknown[]> =>
         (await spark.sql(`SELECT id FROM {table} WHERE ${where}`, { metadata })).map((row) => Number(row.id))
-      for (const [id, at, price, name] of rows.slice(0, 11)) {
+      for (const [id, at, price, name] of rows.slice(0, 11).map((row) => row.map(String))) {
         assert.deepEqual(await found(`id = ${id}`), [Number(id)])
         assert.deepEqual(await found(`at = timestamp_micros(${at})`), [Number(id)])
         assert.deepEqual(await found(`price = ${price}BD / 100`), [Number(id)])
