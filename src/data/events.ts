@@ -87,6 +87,25 @@ export type Change = { readonly streamed?: StreamedPart } & (
   | { readonly type: 'truncate'; readonly table: string }
 )
 
+/** A part of a table's copy that is complete. */
+export interface CopiedPart {
+  readonly part: number
+  /** What was committed up to here is in the part. */
+  readonly floor: Position
+  /** What the source wants to find again about the part. */
+  readonly memo: string
+}
+
+/** How the copy of a table begins. */
+export interface CopyStart {
+  /** About how many rows there will be in all; null where nobody knows. */
+  readonly estimatedRows: number | null
+  /** What the source wants to find again about a copy in parts, which may go on after an interruption; absent for any other. */
+  readonly plan?: string
+  /** The parts that are complete stay as they are; absent: none are, or they are worth nothing. */
+  readonly resumes?: boolean
+}
+
 /** What a source tells the engine. Asking for the next array of events is the global backpressure. */
 export type SourceEvent =
   | Change
@@ -109,14 +128,29 @@ export type SourceEvent =
       readonly type: 'table'
       readonly table: SourceTable
       readonly streamed?: StreamedPart
-      /** `estimatedRows`: about how many rows will be copied, null where nobody knows. */
-      readonly copying?: { readonly estimatedRows: number | null }
+      readonly copying?: CopyStart
     }
-  /** Rows of an initial copy, outside transactions: no look-ups, not visible before `copied`. */
-  | { readonly type: 'copy'; readonly table: string; readonly segment: Segment; readonly from: number; readonly to: number }
+  /**
+   * Rows of an initial copy, outside transactions: no look-ups, not visible before `copied`. `part`: of a copy in parts; without it, rows
+   * that take the place of those with the same key in parts of an earlier moment.
+   */
+  | {
+      readonly type: 'copy'
+      readonly table: string
+      readonly segment: Segment
+      readonly from: number
+      readonly to: number
+      readonly part?: number
+    }
+  /** All rows of a part were given out. */
+  | ({ readonly type: 'copied-part'; readonly table: string; readonly rows: number } & CopiedPart)
   /**
    * The copy is complete, with all that was committed up to `floor`: changes of transactions at or before it are forgotten. The table
-   * joins the views with the first commit at or past `floor`.
+   * joins the views with the first commit at or past `floor`. `rows`: those given out since its `table` event.
+   *
+   * Parts of an earlier moment have what was committed up to their own `floor`. What was changed between that and `floor` has come anew,
+   * as rows of a later part or of none: of their rows those whose keys came again, and those whose keys a transaction between the two
+   * floors names, are gone.
    */
   | { readonly type: 'copied'; readonly table: string; readonly floor: Position; readonly rows: number }
   /** This table cannot go on; the others do. `copying`: only its copy cannot; rows that the lake has from before are not affected. */

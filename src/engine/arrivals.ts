@@ -1,20 +1,24 @@
 import { assert } from '../base/index.ts'
 import type { Clock, Random } from '../base/index.ts'
-import type { Position, Segment, SourceTable } from '../data/index.ts'
+import type { CopyStart, Position, SourceEvent, SourceTable } from '../data/index.ts'
 import { createTable } from '../iceberg/index.ts'
-import type { IcebergTable } from '../iceberg/index.ts'
+import type { DataFile, IcebergTable } from '../iceberg/index.ts'
 import type { EngineEvent } from '../observe/index.ts'
+import type { InterruptedCopy } from '../source/index.ts'
 import { locationSegment } from '../storage/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
 import { ColdFile, KeyRun, Table, keyWords, replacedShape } from '../table/index.ts'
-import type { ChangeLog, ChangeLogParts, FileWriter, LoggedChange, TableShape } from '../table/index.ts'
+import type { ChangeLog, ChangeLogParts, FileWriter, KeySpec, LoggedChange, TableShape } from '../table/index.ts'
 import { ArrivingTable } from './arriving-table.ts'
 import type { Reached } from './arriving-table.ts'
 import type { TableStatus } from './contract.ts'
+import { CopyJournal } from './copy-journal.ts'
+import type { CopyPlan, StagedPart } from './copy-journal.ts'
 import { fullName, shapeOf } from './mirrored-table.ts'
 import type { MirroredTable } from './mirrored-table.ts'
 import { OpenTransactions } from './open-transactions.ts'
 import { TableCopy } from './table-copy.ts'
+import type { CopiedFiles } from './table-copy.ts'
 import { withSettings } from './table-settings.ts'
 import type { TableSettings } from './table-settings.ts'
 
@@ -28,7 +32,15 @@ export interface ArrivalsParts {
   readonly memory: ChangeLogParts
   readonly tables: TableSettings
   readonly emit: (event: EngineEvent) => void
+  /** Opens the key run of a data file, which is made anew where local disk does not have it. */
+  readonly openRun: (iceberg: IcebergTable, shape: TableShape, file: DataFile) => Promise<KeyRun>
   readonly openFile: (iceberg: IcebergTable, shape: TableShape, folder: string) => FileWriter
+}
+
+interface Interrupted {
+  readonly journal: CopyJournal
+  readonly plan: CopyPlan
+  readonly parts: readonly StagedPart[]
 }
 
 /** Rows of a copy between two events that tell of it. */
@@ -41,6 +53,8 @@ export class Arrivals {
   readonly #arriving = new Map<string, ArrivingTable>()
   /** What open transactions have changed in them. */
   readonly #open: OpenTransactions
+  /** By the source's id: copies that an earlier process has left. */
+  readonly #interrupted = new Map<string, Interrupted>()
   /** Names of tables that were asked to be copied again and are not yet. */
   readonly again = new Set<string>()
 
@@ -60,7 +74,13 @@ export class Arrivals {
 
   /** Folders with files that no snapshot has. */
   get folders(): string[] {
-    return [...this.#arriving.values()].map(({ folder }) => folder)
+    const interrupted = [...this.#interrupted.values()].map(({ journal }) => journal.folder)
+    return [...[...this.#arriving.values()].map(({ folder }) => folder), ...interrupted]
+  }
+
+  /** Whether there are copies that could go on after an interruption, from the position that the lake has now. */
+  get canResume(): boolean {
+    return [...this.#arriving.values()].some(({ journal }) => journal !== null)
   }
 
   /** Logs of changes that are kept. */
@@ -69,41 +89,27 @@ export class Arrivals {
   }
 
   /**
-   * Starts the copy of a table, or starts it again. One that has a `former` table in the lake keeps its rows until the copy is
-   * complete.
+   * Starts the copy of a table, or starts it again, or goes on with it. One that has a `former` table in the lake keeps its rows until
+   * the copy is complete.
    */
-  async begin(source: SourceTable, former: MirroredTable | null, estimatedRows: number | null): Promise<ArrivingTable> {
-    const { store, clock, random, tables } = this.#parts
+  async begin(source: SourceTable, former: MirroredTable | null, start: CopyStart): Promise<ArrivingTable> {
     const begun = this.#arriving.get(source.id)
-    if (begun) await this.#giveUp(begun)
-    const id = random.uuid().slice(0, 8)
-    let iceberg: IcebergTable
-    let shape: TableShape
-    let folder: string
-    let files: string
-    if (former && former.iceberg.metadataLocation !== null) {
-      folder = `${former.iceberg.location}/data/${id}`
-      files = folder
-      const before = former.table?.shape ?? shapeOf(former.source, former.iceberg)
-      shape = sameFields(before.source, source) ? { ...before, source } : replacedShape(before, source)
-      iceberg = withSettings(tables, former.iceberg, shape.fields)
-    } else {
-      folder = `${store.root}/${locationSegment(source.namespace)}/${locationSegment(source.name)}-${id}`
-      files = `${folder}/data`
-      const created = createTable(
-        { store, clock, random },
-        {
-          namespace: source.namespace,
-          name: source.name,
-          location: folder,
-          fields: source.fields,
-          key: source.key.kind === 'columns' ? source.key.columns : [],
-          properties: { 'frazil.source': this.#parts.source },
-        },
-      )
-      iceberg = withSettings(tables, created, created.schema.fields)
-      shape = shapeOf(source, iceberg)
+    if (begun?.copy && start.resumes) {
+      await begun.copy.resume()
+      return begun
     }
+    if (begun) await this.#giveUp(begun)
+    const interrupted = this.#interrupted.get(source.id) ?? null
+    this.#interrupted.delete(source.id)
+    if (interrupted && start.resumes) return this.#start(source, former, start, interrupted)
+    if (interrupted) await deleteAll(this.#parts.store, interrupted.journal.folder)
+    return this.#start(source, former, start, null)
+  }
+
+  #start(source: SourceTable, former: MirroredTable | null, start: CopyStart, interrupted: Interrupted | null): ArrivingTable {
+    const { store, clock } = this.#parts
+    const { estimatedRows, plan } = start
+    const { iceberg, shape, folder, files } = this.#layOut(source, former, interrupted)
     const next: MirroredTable = {
       source,
       iceberg,
@@ -114,20 +120,113 @@ export class Arrivals {
       joined: false,
       committed: null,
     }
-    const about = { estimatedRows, startedAt: clock.monotonic() }
-    const copy = new TableCopy(source, about, () => this.#parts.openFile(iceberg, shape, files))
-    const arriving = new ArrivingTable({ next, shape, folder, replaces: former !== null, copy }, this.#parts.memory)
+    const journal =
+      plan === undefined
+        ? null
+        : {
+            journal: interrupted?.journal ?? new CopyJournal(store, folder),
+            plan: { table: source, plan, tableUuid: iceberg.uuid, layout: layoutText(iceberg, shape) },
+          }
+    const copy = new TableCopy(
+      source,
+      { estimatedRows, startedAt: clock.monotonic() },
+      () => this.#parts.openFile(iceberg, shape, files),
+      journal && { journal: journal.journal, complete: interrupted?.parts ?? [] },
+    )
+    const arriving = new ArrivingTable({ next, shape, folder, replaces: former !== null, copy, journal }, this.#parts.memory)
     this.#arriving.set(source.id, arriving)
     return arriving
   }
 
+  /** The table that a copy is for, and where its files go. */
+  #layOut(
+    source: SourceTable,
+    former: MirroredTable | null,
+    interrupted: Interrupted | null,
+  ): { readonly iceberg: IcebergTable; readonly shape: TableShape; readonly folder: string; readonly files: string } {
+    const { store, clock, random, tables } = this.#parts
+    const id = random.uuid().slice(0, 8)
+    if (former && former.iceberg.metadataLocation !== null) {
+      const folder = interrupted?.journal.folder ?? `${copiesBeside(former)}${id}`
+      const before = former.table?.shape ?? shapeOf(former.source, former.iceberg)
+      const shape = sameFields(before.source, source) ? { ...before, source } : replacedShape(before, source)
+      return { iceberg: withSettings(tables, former.iceberg, shape.fields), shape, folder, files: folder }
+    }
+    const folder = interrupted?.journal.folder ?? `${copiesOf(store, source)}${id}`
+    const created = createTable(
+      { store, clock, random },
+      {
+        namespace: source.namespace,
+        name: source.name,
+        location: folder,
+        fields: source.fields,
+        key: source.key.kind === 'columns' ? source.key.columns : [],
+        properties: { 'frazil.source': this.#parts.source },
+        uuid: interrupted?.plan.tableUuid,
+      },
+    )
+    const iceberg = withSettings(tables, created, created.schema.fields)
+    return { iceberg, shape: shapeOf(source, iceberg), folder, files: `${folder}/data` }
+  }
+
+  /** Whether parts that were written earlier fit what the table would be now. */
+  #isUsable(interrupted: Interrupted, former: MirroredTable | null): boolean {
+    const { plan, journal } = interrupted
+    const beside =
+      former && former.iceberg.metadataLocation !== null ? copiesBeside(former) : copiesOf(this.#parts.store, plan.table)
+    if (!journal.folder.startsWith(beside) || interrupted.parts.length === 0) return false
+    const { iceberg, shape } = this.#layOut(plan.table, former, interrupted)
+    return layoutText(iceberg, shape) === plan.layout
+  }
+
+  /**
+   * Looks for copies in parts that an earlier process has left in `folders` and that can go on from `position`; the others' files are
+   * deleted. The source decides what becomes of them.
+   */
+  async recover(
+    folders: readonly string[],
+    formerOf: (source: SourceTable) => MirroredTable | null,
+    isInTime: (parts: readonly StagedPart[]) => boolean,
+  ): Promise<readonly InterruptedCopy[]> {
+    const { store } = this.#parts
+    for (const folder of folders) {
+      const journal = new CopyJournal(store, folder)
+      const found = await journal.read()
+      const interrupted = found && { journal, ...found }
+      if (interrupted && this.#isUsable(interrupted, formerOf(found.plan.table)) && isInTime(found.parts)) {
+        this.#interrupted.set(found.plan.table.id, interrupted)
+      } else {
+        await deleteAll(store, folder)
+      }
+    }
+    const again = folders.length - this.#interrupted.size
+    if (again > 0) {
+      const what = again === 1 ? 'one interrupted copy of a table begins' : `${again} interrupted copies of tables begin`
+      this.#parts.emit({ type: 'notice', level: 'info', message: `source ${this.#parts.source}: ${what} again`, hint: null })
+    }
+    return [...this.#interrupted.values()].map(({ plan, parts }) => ({ table: plan.table, plan: plan.plan, parts }))
+  }
+
+  /** Copies that were left by an earlier process and that the source did not go on with are given up. */
+  async forgetInterrupted(): Promise<void> {
+    for (const [id, { journal }] of this.#interrupted) {
+      this.#interrupted.delete(id)
+      await deleteAll(this.#parts.store, journal.folder)
+    }
+  }
+
   /** Takes rows [from, to) of a segment. */
-  copyRows(id: string, segment: Segment, from: number, to: number): void {
-    const copy = this.#arriving.get(id)?.copy
+  copyRows({ table, segment, from, to, part }: Extract<SourceEvent, { type: 'copy' }>): void {
+    const copy = this.#arriving.get(table)?.copy
     if (!copy) return
-    const before = copy.rows
-    copy.add(segment, from, to)
-    if (Math.floor(copy.rows / toldRows) > Math.floor(before / toldRows)) this.#tellCopying(copy, toldRows)
+    const before = copy.taken
+    copy.add(segment, from, to, part)
+    if (Math.floor(copy.taken / toldRows) > Math.floor(before / toldRows)) this.#tellCopying(copy, toldRows)
+  }
+
+  /** A part of a table's copy is complete. */
+  endPart({ table, part, floor, memo, rows }: Extract<SourceEvent, { type: 'copied-part' }>): void {
+    this.#arriving.get(table)?.copy?.complete({ part, floor, memo }, rows)
   }
 
   #tellCopying({ source }: TableCopy, rows: number): void {
@@ -139,20 +238,30 @@ export class Arrivals {
     const arriving = this.#arriving.get(id)
     const copy = arriving?.copy
     if (!arriving || !copy) return
-    const files = await copy.finish()
-    assert(copy.rows === rows, `the copy of ${copy.source.sourceName} has all its rows`)
+    const copied = await copy.finish()
+    assert(copy.taken === rows, `the copy of ${copy.source.sourceName} has all its rows`)
+    const moments = [...new Set([...copy.floors, floor])].sort((a, b) => (a === b ? 0 : reached(a, b) ? 1 : -1))
     const table = new Table(arriving.shape, this.#parts.memory)
-    for (const { file, runPath } of files) {
-      const run =
-        runPath !== null && table.keySpec ? KeyRun.open(runPath, keyWords(table.keySpec), file.recordCount, false) : null
-      table.adopt(new ColdFile(file, run, { since: 0 }))
+    const momentOf = (files: CopiedFiles): number => moments.indexOf(files.floor ?? floor)
+    for (const group of copied.toSorted((a, b) => momentOf(a) - momentOf(b))) {
+      for (const { file, runPath } of group.files) {
+        const run = await this.#runOf(arriving, table.keySpec, file, runPath)
+        table.adopt(new ColdFile(file, run, { since: 0, moment: momentOf(group) }), group.floor === null && moments.length > 1)
+      }
     }
     arriving.next.table = table
     arriving.next.floor = floor
+    arriving.next.journal = arriving.journal?.journal ?? null
     arriving.copy = null
-    arriving.copied(floor, reached)
+    arriving.copied(moments, reached)
     this.#tellCopying(copy, rows % toldRows)
-    this.#parts.emit({ type: 'copied', source: this.#parts.source, table: fullName(copy.source), rows })
+    this.#parts.emit({ type: 'copied', source: this.#parts.source, table: fullName(copy.source), rows: copy.rows })
+  }
+
+  #runOf(arriving: ArrivingTable, key: KeySpec | null, file: DataFile, runPath: string | null): Promise<KeyRun> | KeyRun | null {
+    if (key === null) return null
+    if (runPath !== null) return KeyRun.open(runPath, keyWords(key), file.recordCount, false)
+    return this.#parts.openRun(arriving.next.iceberg, arriving.shape, file)
   }
 
   /** Copied tables that can enter when everything up to `position` has been kept. */
@@ -243,11 +352,25 @@ export class Arrivals {
   progressOf(name: string): TableStatus['copy'] {
     const arriving = [...this.#arriving.values()].find(({ next }) => fullName(next.source) === name)
     if (!arriving) return null
-    const { rows, bytes, estimatedRows, startedAt } = arriving.progress
+    const { rows, taken, bytes, estimatedRows, startedAt } = arriving.progress
     const elapsed = this.#parts.clock.monotonic() - startedAt
-    const left = estimatedRows === null || rows === 0 ? null : (elapsed * Math.max(0, estimatedRows - rows)) / rows
+    const left = estimatedRows === null || taken === 0 ? null : (elapsed * Math.max(0, estimatedRows - rows)) / taken
     return { rows, bytes, estimated: estimatedRows, leftMs: left === null ? null : Math.round(left) }
   }
+}
+
+/** Text that changes with how files of a table are written. */
+function layoutText(iceberg: IcebergTable, { fields }: TableShape): string {
+  return JSON.stringify([fields, iceberg.layoutFor(fields)])
+}
+
+/** What the folders of a new table's copies begin with, and of those that take the place of a table. */
+function copiesOf(store: ObjectStore, { namespace, name }: SourceTable): string {
+  return `${store.root}/${locationSegment(namespace)}/${locationSegment(name)}-`
+}
+
+function copiesBeside({ iceberg }: MirroredTable): string {
+  return `${iceberg.location}/data/`
 }
 
 /** Removes everything under a location that no table has. */

@@ -1,4 +1,5 @@
 import { assert } from '../base/index.ts'
+import type { CopyJournal, CopyPlan } from './copy-journal.ts'
 import type { Position } from '../data/index.ts'
 import { ChangeLog } from '../table/index.ts'
 import type { ChangeLogParts, TableShape } from '../table/index.ts'
@@ -24,50 +25,74 @@ export class ArrivingTable {
   /** Null when it is complete. */
   copy: TableCopy | null
   /** How far it is, also when it is complete and the table waits for its turn. */
-  readonly progress: Pick<TableCopy, 'rows' | 'bytes' | 'estimatedRows' | 'startedAt'>
-  /** What was committed up to here is in the copy. */
-  floor: Position | null = null
+  readonly progress: Pick<TableCopy, 'rows' | 'taken' | 'bytes' | 'estimatedRows' | 'startedAt'>
+  /** Of a copy in parts. */
+  readonly journal: { readonly journal: CopyJournal; readonly plan: CopyPlan } | null
+  /**
+   * What was committed up to here is in the copy, in ascending order: one position, or several where the copy went on after
+   * interruptions. Empty while it is not complete.
+   */
+  #moments: readonly Position[] = []
   readonly #held: ChangeLog
   /** Parts of the log that belong to transactions before the copy's position was known. */
   #early: { readonly part: number; readonly position: Position }[] = []
   #nextPart = 1
 
   constructor(
-    of: { next: MirroredTable; shape: TableShape; folder: string; replaces: boolean; copy: TableCopy },
+    of: Pick<ArrivingTable, 'next' | 'shape' | 'folder' | 'replaces' | 'journal'> & { copy: TableCopy },
     logs: ChangeLogParts,
   ) {
     this.next = of.next
     this.shape = of.shape
     this.folder = of.folder
     this.replaces = of.replaces
+    this.journal = of.journal
     this.copy = of.copy
     this.progress = of.copy
     this.#held = new ChangeLog(of.next.source.id, logs)
   }
 
+  /** Has a later process know of a copy in parts. If that fails, an interruption has the whole copied again, no more. */
+  async remember(): Promise<void> {
+    await this.journal?.journal.begin(this.journal.plan).catch(() => undefined)
+  }
+
   /** Keeps what a transaction that ended at `position` has changed. Yields what has to be waited for. */
   *keep(log: ChangeLog, position: Position, reached: Reached): Generator<Promise<void>, void> {
-    if (this.floor !== null) {
-      if (reached(this.floor, position)) log.clear()
-      else yield* this.#held.take(log)
-      return
+    if (this.#moments.length > 0) {
+      const before = this.#momentsBefore(position, reached)
+      if (before === 0) return log.clear()
+      if (before === this.#moments.length) return yield* this.#held.take(log)
+      // Parts from here on have numbers above 0.
+      this.#held.outdate(-before, before)
+      return yield* this.#held.take(log, -before)
     }
     const part = this.#nextPart++
     this.#early.push({ part, position })
     yield* this.#held.take(log, part)
   }
 
-  /** The copy is complete. */
-  copied(floor: Position, reached: Reached): void {
-    assert(this.floor === null, 'a copy ends once')
-    this.floor = floor
-    for (const { part, position } of this.#early) if (reached(floor, position)) this.#held.drop(part)
+  /** The copy is complete, and has what was committed up to the positions of `moments`, in ascending order. */
+  copied(moments: readonly Position[], reached: Reached): void {
+    assert(this.#moments.length === 0 && moments.length > 0, 'a copy ends once')
+    this.#moments = moments
+    for (const { part, position } of this.#early) {
+      const before = this.#momentsBefore(position, reached)
+      if (before === 0) this.#held.drop(part)
+      else if (before < moments.length) this.#held.outdate(part, before)
+    }
     this.#early = []
+  }
+
+  /** How many moments of the copy a transaction that ended at `position` is not in. */
+  #momentsBefore(position: Position, reached: Reached): number {
+    return this.#moments.filter((moment) => !reached(moment, position)).length
   }
 
   /** Whether it can enter when everything up to `position` has been kept. */
   isDue(position: Position, reached: Reached): boolean {
-    return this.next.table !== null && this.floor !== null && reached(position, this.floor)
+    const last = this.#moments.at(-1)
+    return this.next.table !== null && last !== undefined && reached(position, last)
   }
 
   /** What has to be applied to the copied rows. */

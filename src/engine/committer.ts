@@ -174,11 +174,21 @@ export class Committer {
     for (const waiter of this.#waiters.splice(0)) waiter.reject(error)
   }
 
-  /** Remembers that a table is being copied to `location`, so that a later start can remove what a crash leaves there. */
-  async rememberCopy(location: string): Promise<void> {
-    await this.exclusively(() =>
-      this.#land({ ...this.#record, copying: [...this.#record.copying, location] }, (states) => swap(this.#parts, [], states)),
-    )
+  /**
+   * Remembers that a table is being copied to `location`, so that a later start can remove what a crash leaves there, or go on with
+   * it: the first copies of a source are then as of positions that only its memo leads to.
+   */
+  async rememberCopy(location: string, mayGoOn: boolean): Promise<void> {
+    await this.exclusively(async () => {
+      const { position, memo, copying } = this.#record
+      if (copying.includes(location)) return
+      const record = {
+        ...this.#record,
+        copying: [...copying, location],
+        memo: mayGoOn && position === null ? this.#parts.source.memo() : memo,
+      }
+      await this.#land(record, (states) => swap(this.#parts, [], states))
+    })
   }
 
   /** Remembers which tables were asked to be copied again, so that a later start goes on with it. */
@@ -268,6 +278,8 @@ export class Committer {
     const { live } = mirror
     const fresh = live.filter(({ iceberg }) => iceberg.metadataLocation === null)
     const dirty = live.filter(({ table }) => table.dirty)
+    // Before the first table is in the lake, its position is that of the copies which could go on.
+    if (this.#record.position === null && dirty.length + fresh.length === 0 && mirror.arrivals.canResume) return
     const same =
       mirror.detached.length === this.#record.detached.length && mirror.arrivals.again.size === (this.#record.again ?? []).length
     const overdue = new Set(live.filter(({ iceberg }) => iceberg.metadataLocation !== null && iceberg.isOverdue(this.#retention)))
@@ -318,6 +330,8 @@ export class Committer {
       mirrored.iceberg = result.tables[i]
       mirrored.committed = position
       mirrored.copiedTo = null
+      await mirrored.journal?.end().catch(() => undefined)
+      mirrored.journal = null
       files += plan.added.length
       rows += plan.added.reduce((sum, file) => sum + file.recordCount, 0)
       deletes += plan.vectors.reduce((sum, vector) => sum + vector.cardinality, 0)

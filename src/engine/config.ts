@@ -27,6 +27,10 @@ export interface PostgresSourceConfig {
   readonly backlog: 'sql' | 'stream'
   /** The slot is kept on standbys too, so that a promoted one can go on (Postgres 17 and newer). */
   readonly failover: boolean
+  /** Connections that copy tables at the same time, and the bytes of a part of a large table's copy. */
+  readonly copy: { readonly connections: number; readonly part: number }
+  /** How often to look for tables that were made since and match a pattern, in milliseconds. */
+  readonly findTables: number
   readonly outOfRange: OutOfRange
   /** Columns by `schema.table.column`, as written. */
   readonly columns: Readonly<Record<string, ColumnSetting>>
@@ -169,6 +173,12 @@ const replicationName = (description: string) =>
     .regex(/^[a-z0-9_]{1,63}$/, 'must be 1 to 63 characters a-z, 0-9 and _')
     .optional()
 
+const section = <T extends z.core.$ZodLooseShape>(description: string, shape: T) =>
+  z
+    .strictObject(shape, { error: 'must have settings under it' })
+    .prefault({} as never)
+    .meta({ description })
+
 const postgres = z
   .strictObject(
     {
@@ -217,6 +227,21 @@ const postgres = z
             'Postgres 17 and newer: standbys that synchronize slots keep this one too, so that a promoted standby can go on.',
         })
         .prefault(true),
+      copy: section('How tables are copied, at first and by `frazil resync`.', {
+        connections: z
+          .int({ error: 'must be a whole number from 1 to 16' })
+          .min(1, 'must be a whole number from 1 to 16')
+          .max(16, 'must be a whole number from 1 to 16')
+          .meta({ description: 'Connections at the same time, beside one for changes and two for questions.' })
+          .prefault(4),
+        part: size(
+          'Tables with a key that are larger are copied in parts of this size: complete parts are not copied again after an interruption.',
+          1e6,
+        ).prefault('128MiB'),
+      }),
+      'find-tables': duration('How often to look for tables that were made since and match a pattern of `tables`.', 100).prefault(
+        '10s',
+      ),
       'out-of-range': quotedChoice(
         ['error', 'null', 'clamp'],
         'Values that Iceberg cannot hold ([list](postgres-types.md)): `error` stops their table, `null` makes them null, `clamp` makes them the nearest of the years 1 to 9999 (all dates and timestamps outside of them) or 23:59:59.999999.',
@@ -246,12 +271,6 @@ const tags = (periods: string, example: string, most: number) =>
       description: `How many older states are kept by tags like \`${example}\`: the last ones of ${periods} (UTC) in which a table changed. Each keeps its data files: beside many updates, up to a copy of the table.`,
     })
     .prefault(0)
-
-const section = <T extends z.core.$ZodLooseShape>(description: string, shape: T) =>
-  z
-    .strictObject(shape, { error: 'must have settings under it' })
-    .prefault({} as never)
-    .meta({ description })
 
 /** The whole configuration; descriptions, defaults and forms are what `docs/configuration.md` is made of. */
 export const schema = z.strictObject(
@@ -397,6 +416,7 @@ export function resolveConfig(input: unknown, parts: ConfigParts): Config {
       into: source.into ?? null,
       slot: source.slot ?? own,
       publication: source.publication ?? own,
+      findTables: source['find-tables'],
       outOfRange: source['out-of-range'],
     }
     const twin = Object.keys(sources).find(

@@ -1,11 +1,12 @@
 import { FrazilError, assert } from '../base/index.ts'
 import type { Clock, Random } from '../base/index.ts'
-import type { Position, SourceEvent, SourceTable } from '../data/index.ts'
+import type { CopyStart, Position, SourceEvent, SourceTable } from '../data/index.ts'
 import { encodeJson } from '../format/json/index.ts'
 import type { Catalog } from '../iceberg/catalog/index.ts'
 import { loadTable, schemaToJson } from '../iceberg/index.ts'
 import type { DataFile, IcebergTable } from '../iceberg/index.ts'
 import type { EngineEvent } from '../observe/index.ts'
+import type { InterruptedCopy } from '../source/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
 import { KeyRun, Table, isPartial, keySpecOf, keyTag, keyWords } from '../table/index.ts'
 import type { ChangeLog, ChangeLogParts, FilePool, FileWriter, LoggedChange, TableShape, TableWork } from '../table/index.ts'
@@ -15,7 +16,7 @@ import type { TableStatus } from './contract.ts'
 import { fullName, shapeOf } from './mirrored-table.ts'
 import type { MirroredTable } from './mirrored-table.ts'
 import { OpenTransactions } from './open-transactions.ts'
-import { recoverTable, runPathOf } from './recovery.ts'
+import { checkNotRolledBack, openRun, recoverTable, runPathOf } from './recovery.ts'
 import type { DetachedTable, SourceRecord } from './state-record.ts'
 import { withSettings } from './table-settings.ts'
 import type { TableSettings } from './table-settings.ts'
@@ -77,6 +78,7 @@ export class Mirror {
     this.arrivals = new Arrivals({
       ...parts,
       openFile: (iceberg, shape, folder) => this.openFile(iceberg, shape, { folder, atOnce: false }),
+      openRun: (iceberg, shape, file) => openRun(parts, iceberg.uuid, shape, file),
     })
   }
 
@@ -148,19 +150,28 @@ export class Mirror {
   }
 
   /**
-   * Starts the copy of a table, or starts it again. A table that was asked to be copied again keeps its rows until the copy is complete.
-   * Returns the folder of the copy's files, or null when the table is here and nobody has asked.
+   * Starts the copy of a table, starts it again, or goes on with it. A table that was asked to be copied again keeps its rows until the
+   * copy is complete. Null when the table is here and nobody has asked.
    */
-  async beginCopy(source: SourceTable, estimatedRows: number | null): Promise<string | null> {
+  async beginCopy(source: SourceTable, start: CopyStart): Promise<ArrivingTable | null> {
     const begun = this.arrivals.get(source.id)
     const former = begun?.replaces === false ? null : this.#formerOf(source)
     if (!begun && (former ? !this.arrivals.again.has(fullName(source)) : this.#tables.has(source.id))) return null
-    const { next, folder } = await this.arrivals.begin(source, former, estimatedRows)
-    if (!former) {
-      this.#tables.set(source.id, next)
-      this.#setHealth(next, 'copying', null)
+    const arriving = await this.arrivals.begin(source, former, start)
+    if (!former && arriving !== begun) {
+      this.#tables.set(source.id, arriving.next)
+      this.#setHealth(arriving.next, 'copying', null)
     }
-    return folder
+    return arriving
+  }
+
+  /** Looks for copies that an earlier process has left and that can go on from the lake's position; see {@link Arrivals.recover}. */
+  async recoverCopies({ position, copying }: SourceRecord, reached: Reached): Promise<readonly InterruptedCopy[]> {
+    return this.arrivals.recover(
+      copying,
+      (source) => this.#formerOf(source),
+      (parts) => position === null || parts.every(({ floor }) => reached(floor, position)),
+    )
   }
 
   /** The table of the same name that is in the lake, healthy or not. */
@@ -566,21 +577,6 @@ export class Mirror {
 
 function isLive(mirrored: MirroredTable): mirrored is MirroredTable & { table: Table } {
   return mirrored.joined && mirrored.table !== null && mirrored.health === 'streaming'
-}
-
-/** A rollback by another program leaves the position property ahead of the snapshot that is current. */
-function checkNotRolledBack(name: string, source: SourceTable, iceberg: IcebergTable): void {
-  const property = iceberg.properties[`frazil.position.${name}`]
-  const summary = iceberg.summary?.['frazil.positions']
-  if (property === undefined || summary === undefined) return
-  // Both are ours: written in the same commit.
-  const { to } = JSON.parse(property) as { to?: string }
-  const own = (JSON.parse(summary) as Record<string, { to?: string } | undefined>)[name]?.to
-  if (own === undefined || own === to) return
-  throw new FrazilError('config', 'rolled-back', `the table ${fullName(source)} was rolled back by another program`, {
-    table: fullName(source),
-    hint: 'Make its newest snapshot current again, or drop the source with frazil drop and copy it anew.',
-  })
 }
 
 /** Whether an error is a table's own: not one that hits everything, such as a disk, another process, the end of the pipeline, a fault of ours. */

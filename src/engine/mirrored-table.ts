@@ -3,6 +3,7 @@ import type { Position, SourceTable } from '../data/index.ts'
 import type { IcebergTable } from '../iceberg/index.ts'
 import type { Table, TableShape } from '../table/index.ts'
 import type { TableHealth } from './contract.ts'
+import type { CopyJournal } from './copy-journal.ts'
 
 /** One table of a source as the pipeline keeps it, from the first row of its copy to its end. */
 export interface MirroredTable {
@@ -20,6 +21,8 @@ export interface MirroredTable {
   joined: boolean
   /** Folder of its copy's files, when no snapshot has them yet and it is not the table's own. */
   copiedTo?: string | null
+  /** Of its copy in parts, until the table is in a snapshot. */
+  journal?: CopyJournal | null
   /** The last position in the lake that contains changes of this table. */
   committed: Position | null
 }

@@ -22,6 +22,8 @@ export interface PostgresPipelineSource {
   readonly publication: string
   readonly backlog: 'sql' | 'stream'
   readonly failover: boolean
+  readonly copy: { readonly connections: number; readonly part: number }
+  readonly findTables: number
   readonly outOfRange: OutOfRange
   readonly columns: Readonly<Record<string, ColumnSetting>>
 }

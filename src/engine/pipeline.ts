@@ -13,7 +13,6 @@ import { Compactor } from './compactor.ts'
 import { Freshness } from './freshness.ts'
 import { FileReaper } from './file-reaper.ts'
 import { readKeyedRow } from './lookup.ts'
-import { deleteAll } from './arrivals.ts'
 import { Mirror } from './mirror.ts'
 import { fullName, nameTakenError } from './mirrored-table.ts'
 import type { MirroredTable } from './mirrored-table.ts'
@@ -200,11 +199,10 @@ export class Pipeline implements PipelineHandle {
     const known = await this.#committer.recover()
     if (!known) return null
     const { record } = this.#committer
-    for (const location of record.copying) await deleteAll(this.#parts.store, location)
     await this.#mirror.recover(record)
     if (record.position !== null) this.#visible.advance(0, record.position)
     for (const name of record.again ?? []) this.#mirror.arrivals.again.add(name)
-    return sourceState(record)
+    return sourceState(record, await this.#mirror.recoverCopies(record, this.#reached))
   }
 
   // ---- intake --------------------------------------------------------------------------------------------------------------
@@ -261,14 +259,18 @@ export class Pipeline implements PipelineHandle {
           this.#committer.want()
           return
         }
-        const location = await this.#mirror.beginCopy(event.table, event.copying?.estimatedRows ?? null)
-        if (location === null) return
+        const arriving = await this.#mirror.beginCopy(event.table, event.copying ?? { estimatedRows: null })
+        if (arriving === null) return
         if (this.#state === 'starting') this.#setState('copying')
-        await this.#committer.rememberCopy(location)
+        await this.#committer.rememberCopy(arriving.folder, arriving.journal !== null)
+        await arriving.remember()
         return
       }
       case 'copy':
-        this.#mirror.arrivals.copyRows(event.table, event.segment, event.from, event.to)
+        this.#mirror.arrivals.copyRows(event)
+        return
+      case 'copied-part':
+        this.#mirror.arrivals.endPart(event)
         return
       case 'copied':
         await this.#mirror.arrivals.end(event.table, event.floor, event.rows, this.#reached)
@@ -283,6 +285,7 @@ export class Pipeline implements PipelineHandle {
         return
       }
       case 'streaming':
+        await this.#mirror.arrivals.forgetInterrupted()
         this.#setState('streaming')
         return
       default:

@@ -1,12 +1,13 @@
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
-import { FrazilError } from '../base/index.ts'
+import { FrazilError, assert } from '../base/index.ts'
 import type { SourceTable } from '../data/index.ts'
 import { readDeletionVector } from '../iceberg/index.ts'
-import type { IcebergTable, LiveDataFile } from '../iceberg/index.ts'
+import type { DataFile, IcebergTable, LiveDataFile } from '../iceberg/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
-import { ColdFile, KeyRun, Table, keyTag, keyWords } from '../table/index.ts'
-import type { FilePool, TableParts } from '../table/index.ts'
+import { fullName } from './mirrored-table.ts'
+import { ColdFile, KeyRun, Table, keySpecOf, keyTag, keyWords } from '../table/index.ts'
+import type { FilePool, TableParts, TableShape } from '../table/index.ts'
 
 /** Key runs that may be rebuilt at one time: the workers serve one file each. */
 const parallelRebuilds = 4
@@ -46,6 +47,21 @@ export async function recoverTable(parts: RecoveryParts, source: SourceTable, ic
   return table
 }
 
+/** A rollback by another program leaves the position property ahead of the snapshot that is current. */
+export function checkNotRolledBack(name: string, source: SourceTable, iceberg: IcebergTable): void {
+  const property = iceberg.properties[`frazil.position.${name}`]
+  const summary = iceberg.summary?.['frazil.positions']
+  if (property === undefined || summary === undefined) return
+  // Both are ours: written in the same commit.
+  const { to } = JSON.parse(property) as { to?: string }
+  const own = (JSON.parse(summary) as Record<string, { to?: string } | undefined>)[name]?.to
+  if (own === undefined || own === to) return
+  throw new FrazilError('config', 'rolled-back', `the table ${fullName(source)} was rolled back by another program`, {
+    table: fullName(source),
+    hint: 'Make its newest snapshot current again, or drop the source with frazil drop and copy it anew.',
+  })
+}
+
 async function vectorOf(store: ObjectStore, file: LiveDataFile): Promise<{ bits: Uint8Array; cardinality: number } | null> {
   const vector = file.deletionVector
   if (!vector) return null
@@ -58,34 +74,32 @@ async function openRuns(
   iceberg: IcebergTable,
   live: readonly LiveDataFile[],
 ): Promise<KeyRun[]> {
-  const key = table.keySpec
-  if (!key) return []
   const runs: KeyRun[] = []
   let next = 0
   const lane = async (): Promise<void> => {
-    for (let i = next++; i < live.length; i = next++) {
-      const file = live[i]
-      const runPath = runPathOf(parts.local, iceberg.uuid, file.path, keyTag(key, table.fields))
-      let run: KeyRun | null = null
-      try {
-        run = KeyRun.open(runPath, keyWords(key), file.recordCount, true)
-      } catch {
-        // Missing, torn or of an older format: it is only a cache.
-        await parts.files.rebuildRun({
-          warehouse: parts.warehouse,
-          uri: file.path,
-          fileSize: file.fileSize,
-          fields: table.fields,
-          key,
-          runPath,
-        })
-        run = KeyRun.open(runPath, keyWords(key), file.recordCount, false)
-      }
-      runs[i] = run
-    }
+    for (let i = next++; i < live.length; i = next++) runs[i] = await openRun(parts, iceberg.uuid, table.shape, live[i])
   }
   await Promise.all(Array.from({ length: Math.min(parallelRebuilds, live.length) }, lane))
   return runs
+}
+
+/** Opens the key run of a data file that was written by an earlier process; makes it anew where local disk does not have it. */
+export async function openRun(
+  parts: Pick<RecoveryParts, 'files' | 'warehouse' | 'local'>,
+  tableUuid: string,
+  { source, fields }: TableShape,
+  { path: uri, fileSize, recordCount }: DataFile,
+): Promise<KeyRun> {
+  const key = keySpecOf(fields, source.key)
+  assert(key, 'a table with a key has key runs')
+  const runPath = runPathOf(parts.local, tableUuid, uri, keyTag(key, fields))
+  try {
+    return KeyRun.open(runPath, keyWords(key), recordCount, true)
+  } catch {
+    // Missing, torn or of an older format: it is only a cache.
+    await parts.files.rebuildRun({ warehouse: parts.warehouse, uri, fileSize, fields, key, runPath })
+    return KeyRun.open(runPath, keyWords(key), recordCount, false)
+  }
 }
 
 /** Runs of files that no snapshot has: left by a process that died. */

@@ -1,6 +1,6 @@
 import { FrazilError } from '../base/index.ts'
 import type { Position, SourceTable } from '../data/index.ts'
-import type { SourceState } from '../source/index.ts'
+import type { InterruptedCopy, SourceState } from '../source/index.ts'
 import { fullName } from './mirrored-table.ts'
 
 /**
@@ -43,10 +43,15 @@ export function emptyRecord(source: string, type: string): SourceRecord {
 }
 
 /** What a source is told of it. A detached table that is to be copied again is no longer held back. */
-export function sourceState({ position, memo, tables, detached, again = [] }: SourceRecord): SourceState {
+export function sourceState(
+  { position, memo, tables, detached, again = [] }: SourceRecord,
+  copies: readonly InterruptedCopy[],
+): SourceState {
   return {
     position,
-    memo,
+    // Without a position it is of use only to copies that go on.
+    memo: position === null && copies.length === 0 ? null : memo,
+    copies,
     tables,
     detached: detached.filter((table) => !again.includes(fullName(table))).map(({ id }) => id),
     again: [...tables.map(({ table }) => table), ...detached]

@@ -1,21 +1,31 @@
-import type { Segment, SourceTable } from '../data/index.ts'
-import type { FileWriter, WrittenFile } from '../table/index.ts'
+import { assert } from '../base/index.ts'
+import type { CopiedPart, Position, Segment, SourceTable } from '../data/index.ts'
+import { CopyFiles } from './copy-files.ts'
+import type { OpenFile, StagedFile } from './copy-files.ts'
+import type { CopyJournal, StagedPart } from './copy-journal.ts'
 
-/** A copied file is closed at either bound; both keep the key run that is sorted in memory small. */
-const maxFileRows = 2 << 20
-const maxFileBytes = 256 << 20
-/** Segments of which rows are held back for a fuller part: one for each connection that a source may copy by. */
-const maxOpenParts = 16
+/** Segments of which rows are held back for a fuller file: one for each connection that a source may copy by. */
+const maxOpenRuns = 16
 
-interface Part {
+/** Consecutive rows of a segment that came but were not handed to a worker; pinned. */
+interface Run {
   readonly segment: Segment
   readonly from: number
   to: number
+  readonly files: CopyFiles
+}
+
+/** Files of one moment of the source. */
+export interface CopiedFiles {
+  /** Null: of the last moment. */
+  readonly floor: Position | null
+  readonly files: readonly StagedFile[]
 }
 
 /**
  * An initial copy on its way to staged files. Rows go straight from the source's segments (several at a time) to a file worker;
- * nothing is indexed or visible before the copy is complete.
+ * nothing is indexed or visible before the copy is complete. A copy in parts has files of its own for each part; those that are complete
+ * outlive an interruption.
  */
 export class TableCopy {
   readonly source: SourceTable
@@ -23,99 +33,150 @@ export class TableCopy {
   readonly estimatedRows: number | null
   /** By the monotonic clock, in milliseconds. */
   readonly startedAt: number
-  readonly #openFile: () => FileWriter
-  #current: { writer: FileWriter; rows: number; bytes: number } | null = null
-  /** Rows that came but were not handed to a worker: consecutive rows of a segment, pinned. */
-  readonly #parts = new Map<Segment, Part>()
-  #work: Promise<void> = Promise.resolve()
-  #failed: Error | null = null
-  readonly #files: WrittenFile[] = []
-  #closedBytes = 0
-  rows = 0
+  readonly #openFile: OpenFile
+  readonly #journal: CopyJournal | null
+  readonly #runs = new Map<Segment, Run>()
+  /** Of rows of no part. */
+  #rest: CopyFiles
+  /** By number: parts on their way. */
+  readonly #open = new Map<number, CopyFiles>()
+  readonly #complete = new Map<number, { readonly floor: Position; readonly files: Promise<readonly StagedFile[]> }>()
+  #completeRows = 0
+  #completeBytes = 0
+  #failure: Error | null = null
+  /** Rows that came since the copy began, or went on. */
+  taken = 0
 
   constructor(
     source: SourceTable,
     about: { readonly estimatedRows: number | null; readonly startedAt: number },
-    openFile: () => FileWriter,
+    openFile: OpenFile,
+    parts: { readonly journal: CopyJournal; readonly complete: readonly StagedPart[] } | null,
   ) {
     this.source = source
     this.estimatedRows = about.estimatedRows
     this.startedAt = about.startedAt
     this.#openFile = openFile
+    this.#journal = parts?.journal ?? null
+    this.#rest = new CopyFiles(openFile)
+    for (const { part, floor, rows, files } of parts?.complete ?? []) {
+      this.#complete.set(part, { floor, files: Promise.resolve(files.map((file) => ({ file, runPath: null }))) })
+      this.#completeRows += rows
+      this.#completeBytes += files.reduce((sum, { fileSize }) => sum + fileSize, 0)
+    }
+  }
+
+  /** Rows so far, those of complete parts included. */
+  get rows(): number {
+    return [this.#rest, ...this.#open.values()].reduce((sum, { rows }) => sum + rows, this.#completeRows)
   }
 
   /** Bytes of data files so far. */
   get bytes(): number {
-    return this.#closedBytes + (this.#current?.bytes ?? 0)
+    return [this.#rest, ...this.#open.values()].reduce((sum, { bytes }) => sum + bytes, this.#completeBytes)
   }
 
-  /** Takes rows [from, to) of a segment. */
-  add(segment: Segment, from: number, to: number): void {
-    if (this.#failed) throw this.#failed
-    this.rows += to - from
-    const part = this.#parts.get(segment)
-    if (part && part.to === from) {
-      part.to = to
+  /** Where the complete parts are as of, each once; the whole is never as of an earlier position than the last. */
+  get floors(): readonly Position[] {
+    return [...new Set([...this.#complete.values()].map(({ floor }) => floor))]
+  }
+
+  /** Whether it may go on after an interruption. */
+  get isInParts(): boolean {
+    return this.#journal !== null
+  }
+
+  /** Takes rows [from, to) of a segment, of a part or of none. */
+  add(segment: Segment, from: number, to: number, part?: number): void {
+    const files = part === undefined ? this.#rest : this.#filesOf(part)
+    this.#failure ??= files.failure
+    if (this.#failure) throw this.#failure
+    this.taken += to - from
+    files.rows += to - from
+    const run = this.#runs.get(segment)
+    if (run && run.to === from && run.files === files) {
+      run.to = to
     } else {
-      if (part) this.#handOver(part)
+      if (run) this.#handOver(run)
       // Whoever has gone on to another segment does not come back to one that he filled.
-      for (const other of this.#parts.values()) {
-        if (other.segment.sealed || this.#parts.size >= maxOpenParts) this.#handOver(other)
-      }
+      for (const other of this.#runs.values()) if (other.segment.sealed || this.#runs.size >= maxOpenRuns) this.#handOver(other)
       segment.pin()
-      this.#parts.set(segment, { segment, from, to })
+      this.#runs.set(segment, { segment, from, to, files })
     }
-    if (to === segment.capacity) this.#handOver(this.#parts.get(segment))
+    if (to === segment.capacity) this.#handOver(this.#runs.get(segment))
+  }
+
+  /** All rows of a part came. It is remembered as soon as its files are durable. */
+  complete(part: CopiedPart, rows: number): void {
+    const files = this.#filesOf(part.part)
+    assert(files.rows === rows, `part ${part.part} of the copy of ${this.source.sourceName} has all its rows`)
+    this.#open.delete(part.part)
+    this.#completeRows += rows
+    for (const run of this.#runs.values()) if (run.files === files) this.#handOver(run)
+    const staged = this.#remember(part, rows, files)
+    // Whoever finishes the copy is told; it may be given up before.
+    staged.catch(() => undefined)
+    this.#complete.set(part.part, { floor: part.floor, files: staged })
+  }
+
+  async #remember(part: CopiedPart, rows: number, files: CopyFiles): Promise<readonly StagedFile[]> {
+    let staged: readonly StagedFile[]
+    try {
+      staged = await files.finish()
+    } catch (error) {
+      this.#failure ??= files.failure
+      throw error
+    }
+    this.#completeBytes += files.bytes
+    // Not remembered: an interruption has it copied again, no more.
+    await this.#journal?.add({ ...part, rows, files: staged.map(({ file }) => file) }).catch(() => undefined)
+    return staged
+  }
+
+  /** Goes on after an interruption: what is of no complete part comes again. */
+  async resume(): Promise<void> {
+    this.handOver()
+    const left = [this.#rest, ...this.#open.values()]
+    this.#rest = new CopyFiles(this.#openFile)
+    this.#open.clear()
+    this.taken = 0
+    for (const files of left) await files.abort()
   }
 
   /** Sends what came to a file worker, so that its memory can be freed. */
   handOver(): void {
-    for (const part of this.#parts.values()) this.#handOver(part)
+    for (const run of this.#runs.values()) this.#handOver(run)
   }
 
-  #handOver(part: Part | undefined): void {
-    if (!part) return
-    this.#parts.delete(part.segment)
-    part.segment.seal()
-    this.#work = this.#work
-      .then(async () => {
-        if (this.#failed) return
-        const current = this.#current ?? { writer: this.#openFile(), rows: 0, bytes: 0 }
-        this.#current = current
-        const { rows, bytes } = await current.writer.append([{ segment: part.segment.share(), from: part.from, to: part.to }], 0)
-        current.rows = rows
-        current.bytes = bytes
-        if (rows >= maxFileRows || bytes >= maxFileBytes) await this.#closeFile()
-      })
-      .catch((error: unknown) => {
-        this.#failed ??= error instanceof Error ? error : new Error(String(error))
-      })
-      .finally(() => part.segment.unpin())
+  #handOver(run: Run | undefined): void {
+    if (!run) return
+    const { segment, from, to, files } = run
+    this.#runs.delete(segment)
+    segment.seal()
+    files.append(segment, from, to)
   }
 
-  /** Resolves with the staged files when every row that came is in one. */
-  async finish(): Promise<readonly WrittenFile[]> {
+  #filesOf(part: number): CopyFiles {
+    assert(!this.#complete.has(part), 'a part is copied once')
+    let files = this.#open.get(part)
+    if (!files) this.#open.set(part, (files = new CopyFiles(this.#openFile)))
+    return files
+  }
+
+  /** Resolves with the staged files when every row that came is in one; earlier moments may come in any order. */
+  async finish(): Promise<readonly CopiedFiles[]> {
     this.handOver()
-    await this.#work
-    if (!this.#failed) await this.#closeFile()
-    if (this.#failed) throw this.#failed
-    return this.#files
+    assert(this.#open.size === 0, 'all parts are complete')
+    const copied: CopiedFiles[] = []
+    for (const { floor, files } of this.#complete.values()) copied.push({ floor, files: await files })
+    copied.push({ floor: null, files: await this.#rest.finish() })
+    return copied
   }
 
   /** Throws away what was not finished. */
   async abort(): Promise<void> {
-    this.#failed ??= new Error('the copy was given up')
-    this.handOver()
-    await this.#work
-    await this.#current?.writer.abort()
-  }
-
-  async #closeFile(): Promise<void> {
-    const current = this.#current
-    this.#current = null
-    if (!current) return
-    this.#closedBytes += current.bytes
-    const { files } = await current.writer.finish()
-    this.#files.push(...files)
+    this.#failure ??= new Error('the copy was given up')
+    await this.resume()
+    await Promise.allSettled([...this.#complete.values()].map(({ files }) => files))
   }
 }

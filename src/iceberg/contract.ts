@@ -114,6 +114,8 @@ export interface TableDefinition {
   /** Positions in `fields` of the key columns (all required), empty for none. */
   readonly key: readonly number[]
   readonly properties: Readonly<Record<string, string>>
+  /** Default: a new one. */
+  readonly uuid?: string
 }
 
 /** A commit written to storage but not yet visible: it needs the catalog's compare-and-set. */

@@ -126,7 +126,7 @@ export function createTable(parts: TableParts, definition: TableDefinition): Ice
   })
   const metadata: TableMetadata = {
     formatVersion: 3,
-    uuid: parts.random.uuid(),
+    uuid: definition.uuid ?? parts.random.uuid(),
     location: definition.location,
     lastSequenceNumber: 0n,
     lastUpdatedMs: parts.clock.now(),

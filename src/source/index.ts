@@ -1,5 +1,15 @@
 export { HttpSource } from './http/index.ts'
-export type { PushReceipt, PushRequest, PushSource, RefusedRow, Source, SourceLag, SourceParts, SourceState } from './source.ts'
+export type {
+  InterruptedCopy,
+  PushReceipt,
+  PushRequest,
+  PushSource,
+  RefusedRow,
+  Source,
+  SourceLag,
+  SourceParts,
+  SourceState,
+} from './source.ts'
 export {
   checkPostgresSource,
   createPostgresSource,

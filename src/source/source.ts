@@ -1,5 +1,5 @@
 import type { Clock, SlabPool } from '../base/index.ts'
-import type { Position, SourceEvent, SourceTable } from '../data/index.ts'
+import type { CopiedPart, Position, SourceEvent, SourceTable } from '../data/index.ts'
 
 /** What the lake remembers of a source: the last committed state record, or null for a source that the lake has never seen. */
 export interface SourceState {
@@ -13,6 +13,15 @@ export interface SourceState {
   readonly detached: readonly string[]
   /** Iceberg names of tables to be copied again, healthy or detached; see {@link Source.recopy}. */
   readonly again?: readonly TableName[]
+  /** Copies that were interrupted and can go on, see `CopyStart`. */
+  readonly copies?: readonly InterruptedCopy[]
+}
+
+/** A copy in parts that was interrupted: what its `table` event said, and the parts that are complete. */
+export interface InterruptedCopy {
+  readonly table: SourceTable
+  readonly plan: string
+  readonly parts: readonly (CopiedPart & { readonly rows: number })[]
 }
 
 /** What a table is called in the lake. */

@@ -8,6 +8,16 @@ import type { SpilledRows } from './spilled-rows.ts'
 /** A change of rows, or the shape that the table has from here on. */
 export type LoggedChange = Change | Extract<SourceEvent, { type: 'table' }>
 
+/**
+ * A change that is not applied, because what it made of the rows was copied after it: rows with keys that it names are outdated in what
+ * was copied before it, that is in files of a moment below `before`.
+ */
+export interface OutdatingChange {
+  readonly type: 'outdates'
+  readonly change: LoggedChange
+  readonly before: number
+}
+
 /** What change logs of one owner share. */
 export interface ChangeLogParts {
   readonly pool: SlabPool
@@ -83,6 +93,8 @@ export class ChangeLog {
   /** The entry that was given out last. */
   #drained = -1
   readonly #dropped = new Set<number>()
+  /** By part: what its changes outdate. */
+  readonly #outdating = new Map<number, number>()
   /** The chunk that is being drained. */
   #draining: Chunk | null = null
   #rows = 0
@@ -144,6 +156,11 @@ export class ChangeLog {
     if (this.#count > 0) this.#dropped.add(part)
   }
 
+  /** What was added with this part, and is from here on, only outdates what was copied before moment `before`. */
+  outdate(part: number, before: number): void {
+    this.#outdating.set(part, before)
+  }
+
   /** Moves all changes of another log to the end of this one. Yields what has to be waited for. */
   *take(other: ChangeLog, part = 0): Generator<Promise<void>, void> {
     const firstPiece = this.#pieces.length
@@ -186,7 +203,7 @@ export class ChangeLog {
    * Gives out the changes in order and forgets them; each is good until the next is asked for. `baseCommit` is that of segments
    * that are read back. Yields a promise when there is something to wait for first.
    */
-  *drain(baseCommit: number): Generator<LoggedChange | Promise<void>, void> {
+  *drain(baseCommit: number): Generator<LoggedChange | OutdatingChange | Promise<void>, void> {
     try {
       for (let entry = 0; entry < this.#count; entry++) {
         const chunk = this.#chunkOf(entry)
@@ -204,7 +221,9 @@ export class ChangeLog {
           if (rows) yield* this.#load(rows, baseCommit)
           if (keys) yield* this.#load(keys, baseCommit)
           this.#drained = entry
-          yield how === op.note ? this.#notes[words[at + rowsWord]] : this.#change(words, at, rows, keys)
+          const change = how === op.note ? this.#notes[words[at + rowsWord]] : this.#change(words, at, rows, keys)
+          const before = this.#outdating.get(words[at + partWord])
+          yield before === undefined ? change : { type: 'outdates', change, before }
         }
         if (rows) this.#passed(rows, entry)
         if (keys) this.#passed(keys, entry)
@@ -221,7 +240,7 @@ export class ChangeLog {
       if (chunk && !chunk.words) return
       const words = chunk?.words ?? this.#headWords()
       const at = placeOf(entry)
-      if (this.#dropped.has(words[at + partWord])) continue
+      if (this.#dropped.has(words[at + partWord]) || this.#outdating.has(words[at + partWord])) continue
       if (words[at + opWord] === op.note) {
         const note = this.#notes[words[at + rowsWord]]
         if (note.type === 'table') return
@@ -246,6 +265,7 @@ export class ChangeLog {
     this.#drained = -1
     this.#open.clear()
     this.#dropped.clear()
+    this.#outdating.clear()
     this.#draining = null
     this.#count = 0
     this.#rows = 0

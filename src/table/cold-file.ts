@@ -15,6 +15,8 @@ export class ColdFile {
   committed: boolean
   /** First source commit that may be committed with the file; 0 for files from the lake. */
   readonly since: number
+  /** Copied files: number of the moment, in ascending order, as of which they have a part of the table. */
+  readonly moment: number
   /** Source commit that removed the whole file (truncate), 0 for none. */
   removedAt = 0
   /** Bit a row, set when deleted at all; null while none is. Copied before a change when a view has it. */
@@ -29,13 +31,14 @@ export class ColdFile {
   constructor(
     file: DataFile,
     run: KeyRun | null,
-    from: { since: number } | { vector: { bits: Uint8Array; cardinality: number } | null },
+    from: { since: number; moment?: number } | { vector: { bits: Uint8Array; cardinality: number } | null },
   ) {
     this.file = file
     this.run = run
     this.#pending = new PendingDeletes(file.recordCount)
     this.committed = 'vector' in from
     this.since = 'since' in from ? from.since : 0
+    this.moment = 'since' in from ? (from.moment ?? 0) : 0
     const vector = 'vector' in from ? from.vector : null
     this.#bits = vector ? vector.bits : null
     this.#deleted = vector ? vector.cardinality : 0

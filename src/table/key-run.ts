@@ -132,6 +132,13 @@ export class KeyRun {
     return false
   }
 
+  /** All entries in ascending order, each its key's words and the position; an array is good until the next one is asked for. */
+  *blocks(): Generator<{ readonly entries: Int32Array; readonly count: number }, void> {
+    for (let block = 0; block * blockEntries < this.rows; block++) {
+      yield { entries: this.#load(block), count: Math.min(blockEntries, this.rows - block * blockEntries) }
+    }
+  }
+
   /** Number of the first entry whose key is not below the given one. */
   #groupStart(words: Int32Array, at: number): number {
     const { width } = this

@@ -13,6 +13,7 @@ import { sortKeys } from './key-order.ts'
 import { KeyRun } from './key-run.ts'
 import { isPartial } from './old-values.ts'
 import type { PartialChange, ReadCells } from './old-values.ts'
+import { killNamed, killReplaced } from './outdated-rows.ts'
 import { missingRow } from './refusals.ts'
 import { RowCompletion } from './row-completion.ts'
 import type { TableCommit } from './table-commit.ts'
@@ -90,6 +91,8 @@ export class Table {
   readonly #parts: TableParts
   /** Made with the first partial change, for the shape of that time. */
   #completion: RowCompletion | null = null
+  /** See {@link adopt}. */
+  readonly #replacing: ColdFile[] = []
   /** See {@link foresee}. */
   #foreseen: readonly PartialChange[] = []
 
@@ -175,9 +178,10 @@ export class Table {
     this.#changedAt = commit
   }
 
-  /** Takes over a file found in the lake, or a copied one. Oldest first. */
-  adopt(file: ColdFile): void {
+  /** Takes over a file found in the lake, or a copied one. Oldest first. `replaces`: see {@link killReplaced}, done by {@link apply}. */
+  adopt(file: ColdFile, replaces = false): void {
     this.#files.push(file)
+    if (replaces) this.#replacing.push(file)
   }
 
   /**
@@ -195,9 +199,12 @@ export class Table {
    */
   *apply(commit: number, log: ChangeLog, work: TableWork): SlicedWork {
     if (!log.isEmpty) this.#changedAt = commit
+    for (const file of this.#replacing.splice(0)) yield* killReplaced(this.#files, file, commit)
     for (const change of log.drain(commit - 1)) {
       if (change instanceof Promise) {
         yield change
+      } else if (change.type === 'outdates') {
+        if (this.keySpec) yield* killNamed(this.#files, this.keySpec, change, commit)
       } else if (change.type === 'table') {
         yield* this.#reshape(change.table, commit, work)
       } else if (change.type === 'truncate') {

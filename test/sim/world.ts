@@ -338,6 +338,8 @@ export class Process {
         publication: '',
         backlog: 'stream',
         failover: false,
+        copy: { connections: 1, part: 1 << 20 },
+        findTables: 10_000,
         outOfRange: 'error',
         columns: {},
       },

@@ -89,6 +89,7 @@ async function drained(log: ChangeLog, between: () => void | Promise<void> = () 
   const did: string[] = []
   for (const step of log.drain(0)) {
     if (step instanceof Promise) await step
+    else if (step.type === 'outdates') did.push(...textOf(step.change).map((text) => `outdates before ${step.before}: ${text}`))
     else did.push(...textOf(step))
     await between()
   }

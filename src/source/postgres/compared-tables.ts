@@ -5,6 +5,8 @@ import type { SourceState } from '../source.ts'
 import { publishedSignature } from './borrowed-publication.ts'
 import type { BorrowedPublication } from './borrowed-publication.ts'
 import type { Catalogue, PlannedColumn, TablePlan } from './catalogue.ts'
+import { completePart } from './copy-parts.ts'
+import type { PartialCopy } from './copy-parts.ts'
 import type { Memo } from './memo.ts'
 import type { PublicationFacts } from './preflight.ts'
 import type { KnownTable } from './shape-change.ts'
@@ -112,6 +114,22 @@ export function notPublished<T extends { readonly table: SourceTable; readonly p
     failed.set(entry, { type: 'failed', table: table.id, error })
   }
   return failed
+}
+
+/** What a lake has of copies that were interrupted, by the table's id: of tables that are as they were, and were published all the time. */
+export function interruptedCopies(
+  state: SourceState | null,
+  plans: readonly TablePlan[],
+  now: Parameters<typeof notPublished>[1],
+): Map<string, PartialCopy> {
+  if (now.memo === null) return new Map()
+  const same = (state?.copies ?? []).flatMap(({ table, plan: text, parts }) => {
+    const plan = plans.find(({ source }) => source.id === table.id)
+    if (!plan || JSON.stringify(plan.source) !== JSON.stringify(table)) return []
+    return { table, plan, partial: { plan: text, complete: new Map(parts.map((part) => [part.part, completePart(part)])) } }
+  })
+  const missed = notPublished(same, now)
+  return new Map(same.filter((copy) => !missed.has(copy)).map(({ table, partial }) => [table.id, partial]))
 }
 
 /**

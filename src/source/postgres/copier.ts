@@ -6,11 +6,13 @@ import type { SourceParts } from '../source.ts'
 import type { TablePlan } from './catalogue.ts'
 import type { ChangeDecoder } from './change-decoder.ts'
 import type { Endpoint } from './connection.ts'
+import { completePart } from './copy-parts.ts'
+import type { PartialCopy } from './copy-parts.ts'
 import { planCopies } from './copy-ranges.ts'
 import type { PlannedCopy } from './copy-ranges.ts'
 import { InitialCopy, takeSnapshot } from './initial-copy.ts'
 import type { Snapshot } from './initial-copy.ts'
-import { parseLsn } from './lsn.ts'
+import { lsnToText, parseLsn } from './lsn.ts'
 import type { Lsn } from './lsn.ts'
 import { publish } from './ownership.ts'
 import type { Names } from './ownership.ts'
@@ -25,6 +27,12 @@ export interface CopierOptions {
   readonly waitMs: number
   readonly retryForMs?: number
   readonly connections: number
+  /** Tables of more pages are copied in parts of so many. */
+  readonly partPages: number
+  /** Where the permanent slot began. */
+  readonly start: Lsn
+  /** Copies that an earlier process has left and that may go on, by the table's id. */
+  readonly partial: Map<string, PartialCopy>
   readonly maxFrameBytes: number
   readonly parts: SourceParts & { readonly observe?: EventListener }
   readonly decoder: ChangeDecoder
@@ -55,6 +63,8 @@ export class Copier {
   #wake: () => void = () => {}
   #current: InitialCopy | null = null
   #paused = false
+  /** Whether a copy that was asked for is a new one. */
+  #begun = false
   /** Tables whose changes are wanted for their copy alone; the others' go on to be applied to the rows that the lake has. */
   #fresh = new Set<string>()
 
@@ -65,6 +75,7 @@ export class Copier {
 
   request(plans: readonly TablePlan[]): void {
     const ids = new Set(plans.map(({ source }) => source.id))
+    if (this.#begun) for (const id of ids) this.#options.partial.delete(id)
     this.#waiting = [...this.#waiting.filter(({ source }) => !ids.has(source.id)), ...plans]
     this.#wake()
   }
@@ -122,7 +133,8 @@ export class Copier {
   }
 
   async *#batch(plans: readonly TablePlan[]): AsyncGenerator<readonly SourceEvent[], void> {
-    const { parts, closing, retryForMs, decoder } = this.#options
+    const { parts, closing, retryForMs, decoder, partial } = this.#options
+    this.#begun = true
     let left = plans
     let attempts = 0
     let retry = new Retry(parts, retryForMs)
@@ -139,7 +151,9 @@ export class Copier {
         if (this.#paused) copy.pause()
         for await (const events of copy.flow()) {
           for (const event of events) {
-            if (event.type === 'copied') attempts = 0
+            if (event.type === 'copied' || event.type === 'copied-part') attempts = 0
+            if (event.type === 'copied-part') partial.get(event.table)?.complete.set(event.part, completePart(event))
+            if (event.type === 'copied' || event.type === 'failed') partial.delete(event.table)
             if (event.type === 'failed' && this.#fresh.has(event.table)) decoder.forget(event.table)
           }
           this.#options.replaced.tell()
@@ -150,7 +164,7 @@ export class Copier {
       } catch (error) {
         const failure = this.#options.unavailable(error)
         if (copy) {
-          // What was cut off begins again, in a new snapshot: its `table` event says so.
+          // What was cut off begins again or goes on, in a new snapshot: its `table` event says so.
           left = copy.unfinished
           if (++attempts >= maxAttempts) throw failure
           retry = new Retry(parts, retryForMs)
@@ -163,14 +177,36 @@ export class Copier {
     }
   }
 
+  /** Remembers what is done of a copy, and says whether it goes on. */
+  #tell({ plan, parts, again }: PlannedCopy): void {
+    const { partial } = this.#options
+    const { id, sourceName } = plan.source
+    const done = parts?.complete.size ?? 0
+    if (parts) partial.set(id, parts)
+    else partial.delete(id)
+    if (done === 0 && again === null) return
+    const message =
+      again === null
+        ? `the copy of table ${sourceName} goes on: ${done} of its parts are complete`
+        : `the copy of table ${sourceName} begins again: ${again}`
+    this.#options.parts.observe?.({ type: 'notice', level: 'info', message, hint: null })
+  }
+
   /** Publishes the tables and tells of them. Those that are gone have failed; the others are to be copied. */
   async *#announce(plans: readonly TablePlan[]): AsyncGenerator<readonly SourceEvent[], PlannedCopy[]> {
-    const { asking, names, decoder } = this.#options
+    const { asking, names, decoder, partial, partPages } = this.#options
+    const start = lsnToText(this.#options.start)
     const { copies, gone } = await asking(async (client) => {
       const gone = await publish(client, names, plans)
-      return { gone, copies: await planCopies(client, plans) }
+      return { gone, copies: await planCopies(client, plans, { partial, start, partPages }) }
     })
-    yield copies.map(({ plan, estimatedRows }) => ({ type: 'table', table: plan.source, copying: { estimatedRows } }))
+    for (const copy of copies) this.#tell(copy)
+    yield copies.map(({ plan, estimatedRows, parts: inParts }) => {
+      const resumes = inParts !== null && inParts.complete.size > 0
+      const copying = { estimatedRows, ...(inParts && { plan: inParts.plan, resumes }) }
+      return { type: 'table', table: plan.source, copying }
+    })
+    for (const { source } of gone) partial.delete(source.id)
     for (const { source } of gone) if (this.#fresh.delete(source.id)) decoder.forget(source.id)
     if (gone.length > 0)
       yield gone.map(({ source }) => ({ type: 'failed', table: source.id, error: recreated(source), copying: true }))
@@ -179,7 +215,8 @@ export class Copier {
 
   /** Has the stream give out the tables' changes, and takes a snapshot. */
   async #begin(copies: readonly PlannedCopy[]): Promise<InitialCopy> {
-    const { asking, control, decoder, names, endpoint, parts, maxFrameBytes, connections, version, waitMs } = this.#options
+    const { asking, control, decoder, names, endpoint, parts, maxFrameBytes, connections, version, waitMs, partial } =
+      this.#options
     const plans = copies.map(({ plan }) => plan)
     // From here on whoever takes the events keeps changes of these tables.
     const fresh = plans.filter(({ source }) => !decoder.reads(source.id))
@@ -191,12 +228,17 @@ export class Copier {
       const { rows } = await client.query<{ at: string }>('select pg_catalog.pg_current_wal_insert_lsn()::text as at')
       return parseLsn(rows[0].at)
     })
-    for (const { source } of fresh) decoder.setFloor(source.id, begun)
+    const setFloors = (floor: Lsn): void => {
+      // Of copies that go on, also what has changed since their first part.
+      const floors = ({ id }: SourceTable): Lsn[] => [...(partial.get(id)?.complete.values() ?? [])].map((part) => part.floor)
+      for (const { source } of fresh) decoder.setFloor(source.id, Math.min(floor, ...floors(source)))
+    }
+    setFloors(begun)
     let snapshot: Snapshot | null = null
     try {
       snapshot = await takeSnapshot(endpoint, await control(), { slot: names.slot, version, waitMs })
       const { floor } = snapshot
-      for (const { source } of fresh) decoder.setFloor(source.id, floor)
+      setFloors(floor)
       this.#options.reach(floor)
       return await InitialCopy.open(copies, { endpoint, snapshot, parts, maxFrameBytes, connections })
     } finally {

@@ -17,6 +17,7 @@ export class CopyDecoder {
   /** Rows decoded. */
   rows = 0
   readonly #table: SourceTable
+  readonly #part: number | null
   readonly #writer: SegmentWriter
   #events: SourceEvent[] = []
   #runFrom = -1
@@ -27,8 +28,9 @@ export class CopyDecoder {
   /** Where to go on in the message at hand, after waiting for memory. */
   #continueAt = 0
 
-  constructor(table: SourceTable, writer: SegmentWriter) {
+  constructor(table: SourceTable, writer: SegmentWriter, part: number | null = null) {
     this.#table = table
+    this.#part = part
     this.#writer = writer
   }
 
@@ -104,7 +106,8 @@ export class CopyDecoder {
 
   #closeRun(): void {
     if (this.#runFrom < 0 || this.#segment === null) return
-    this.#events.push({ type: 'copy', table: this.#table.id, segment: this.#segment, from: this.#runFrom, to: this.#runTo })
+    const run = { table: this.#table.id, segment: this.#segment, from: this.#runFrom, to: this.#runTo }
+    this.#events.push({ type: 'copy', ...run, ...(this.#part !== null && { part: this.#part }) })
     this.#runFrom = -1
     this.#segment = null
   }

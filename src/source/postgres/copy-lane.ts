@@ -32,11 +32,13 @@ const message = { copyOut: 0x48, copyData: 0x64, copyDone: 0x63, error: 0x45, re
 const snapshotUnknown = ['42704', '22023']
 
 /**
- * One connection that copies range after range in one snapshot. At the end of each range it says `copied` with the rows of the
- * range; a table that cannot be copied is `failed`, and the lane goes on with the next range.
+ * One connection that copies range after range in one snapshot. At the end of each range it says `copied`, or `copied-part`, with the
+ * rows of the range and nothing else; a table that cannot be copied is `failed`, and the lane goes on with the next range.
  */
 export class CopyLane implements FrameDecoder {
   finished = false
+  /** Transactions below this id had ended when the snapshot was taken; 64 bits. */
+  readonly xmin: bigint
   readonly #options: CopyLaneOptions
   readonly #retired = new RetiredSegments()
   readonly #pump: EventPump
@@ -47,8 +49,9 @@ export class CopyLane implements FrameDecoder {
   #copying = false
   #events: SourceEvent[] = []
 
-  private constructor(connection: RawConnection, options: CopyLaneOptions) {
+  private constructor(connection: RawConnection, options: CopyLaneOptions, xmin: bigint) {
     this.#options = options
+    this.xmin = xmin
     const { parts, maxFrameBytes } = options
     this.#pump = new EventPump(connection, this, {
       pool: parts.pool,
@@ -65,7 +68,10 @@ export class CopyLane implements FrameDecoder {
     try {
       await connection.client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY')
       await connection.client.query(`SET TRANSACTION SNAPSHOT ${quoteText(options.snapshot)}`)
-      return new CopyLane(connection, options)
+      const { rows } = await connection.client.query<{ xmin: string }>(
+        'SELECT pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::text AS xmin',
+      )
+      return new CopyLane(connection, options, BigInt(rows[0].xmin))
     } catch (error) {
       await connection.close()
       if (!snapshotUnknown.includes(errorCode(error))) throw error
@@ -184,7 +190,7 @@ export class CopyLane implements FrameDecoder {
       this.#writer?.release()
       this.#writer = newWriter(range.plan, this.#options.parts, this.#retired)
     }
-    if (this.#writer) this.#decoder = new CopyDecoder(range.plan.source, this.#writer)
+    if (this.#writer) this.#decoder = new CopyDecoder(range.plan.source, this.#writer, range.part)
     this.#pump.write(query(copyStatement(range)))
   }
 
@@ -192,7 +198,9 @@ export class CopyLane implements FrameDecoder {
     const decoder = this.#decoder
     if (decoder && this.#range) {
       this.#flush()
-      this.#events.push({ type: 'copied', table: this.#range.plan.source.id, floor: '', rows: decoder.rows })
+      const { plan, part } = this.#range
+      const end = { table: plan.source.id, floor: '', rows: decoder.rows }
+      this.#events.push(part === null ? { type: 'copied', ...end } : { type: 'copied-part', ...end, part, memo: '' })
     }
     this.#decoder = null
     this.#begin()

@@ -94,8 +94,8 @@ export class InitialCopy {
   }
 
   /**
-   * The rows; `copied` after all rows of a table, `failed` where a table cannot be copied, which ends it. Throws what ended a
-   * connection: the tables that are {@link unfinished} have to begin again.
+   * The rows; `copied-part` after all rows of a part, `copied` after all of a table, `failed` where a table cannot be copied, which ends it. Throws what ended a
+   * connection: the tables that are {@link unfinished} have to begin again, or go on.
    */
   async *flow(): AsyncGenerator<readonly SourceEvent[], void> {
     const lanes = new Confluence()
@@ -136,16 +136,24 @@ export class InitialCopy {
 
   /** What the whole says when one lane says this. */
   #pass(event: SourceEvent): SourceEvent[] {
-    if (event.type !== 'copy' && event.type !== 'copied' && event.type !== 'failed') return [event]
-    const progress = this.#tables.get(event.table)
+    if (event.type !== 'copy' && event.type !== 'copied-part' && event.type !== 'copied' && event.type !== 'failed')
+      return [event]
+    const { table } = event
+    const progress = this.#tables.get(table)
     if (!progress) return []
+    if (event.type === 'failed') {
+      this.#tables.delete(table)
+      return [event]
+    }
     if (event.type === 'copy') {
       progress.rows += event.to - event.from
       return [event]
     }
-    if (event.type === 'copied' && --progress.left > 0) return []
-    this.#tables.delete(event.table)
-    return [event.type === 'failed' ? event : { ...event, floor: lsnToText(this.#floor), rows: progress.rows }]
+    const floor = lsnToText(this.#floor)
+    const part: SourceEvent[] = event.type === 'copied-part' ? [{ ...event, floor, memo: String(this.#lanes[0].xmin) }] : []
+    if (--progress.left > 0) return part
+    this.#tables.delete(table)
+    return [...part, { type: 'copied', table, floor, rows: progress.rows }]
   }
 }
 

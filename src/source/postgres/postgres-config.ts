@@ -32,6 +32,8 @@ export interface PostgresConfig extends ValueSettings {
   readonly backlogRoundBytes?: number
   /** Connections that copy tables at the same time. Default 4. */
   readonly copyConnections?: number
+  /** Larger tables with a key are copied in parts of this size, which outlive an interruption. Default 128 MiB. */
+  readonly copyPartBytes?: number
   /** How often a source with patterns looks for tables that were made since, in milliseconds. Default 10 seconds. */
   readonly newTablesEveryMs?: number
   /** Largest message taken from the server. Default 1 GiB and 64 MiB, which is what Postgres can send. */

@@ -9,11 +9,13 @@ import { readCatalogue } from './catalogue.ts'
 import type { Catalogue, TablePlan } from './catalogue.ts'
 import { ChangeDecoder } from './change-decoder.ts'
 import type { StreamTable } from './stream-table.ts'
-import { askedAgain, compareTables, notPublished } from './compared-tables.ts'
+import { askedAgain, compareTables, interruptedCopies, notPublished } from './compared-tables.ts'
 import { Confluence } from './confluence.ts'
 import { RawConnection, connectControl, disconnect, placeOf } from './connection.ts'
 import type { Endpoint } from './connection.ts'
 import { Copier } from './copier.ts'
+import { partPages } from './copy-parts.ts'
+import type { PartialCopy } from './copy-parts.ts'
 import { errorCode, isRefusal, postgresError } from './errors.ts'
 import { parseTablePattern } from './identifiers.ts'
 import { describeTable, whenVisible } from './table-description.ts'
@@ -36,7 +38,7 @@ import { Retry } from './retry.ts'
 import { TableFinder, catalogueSettings } from './table-finder.ts'
 import { RetiredSegments } from './segment-writer.ts'
 import { SlotWatch } from './slot-watch.ts'
-import { checkServer } from './timeline.ts'
+import { checkServer, whatChanged } from './timeline.ts'
 
 export interface PostgresParts extends SourceParts {
   /** Told of retries, and of tables that are left out. */
@@ -62,6 +64,8 @@ interface Plan {
   /** Tables that the lake has. */
   readonly known: readonly StreamTable[]
   readonly toCopy: readonly TablePlan[]
+  /** Copies of those that may go on, by the table's id. */
+  readonly partial: Map<string, PartialCopy>
   readonly detached: readonly string[]
   /** Tables that cannot go on, or not begin. */
   readonly failed: readonly SourceEvent[]
@@ -250,8 +254,8 @@ class PostgresSource implements Source {
   async #prepare(state: SourceState | null): Promise<Plan> {
     const control = await this.#control()
     const names = this.#names
-    const memo = state?.memo ? readMemo(state.memo) : null
-    const position = state?.position ? parseLsn(state.position) : (memo?.start ?? null)
+    let memo = state?.memo ? readMemo(state.memo) : null
+    const slotKnown = memo?.slot === names.slot
     const [slot, publication] = [await readSlot(control, names.slot), await readPublication(control, names.publication)]
     const newSlots = (slot ? 0 : 1) + (state === null || state.tables.length === 0 ? 1 : 0)
     const facts = await preflight(control, {
@@ -259,9 +263,15 @@ class PostgresSource implements Source {
       newSlots,
       newPublication: publication === null,
     })
+    if (memo && state?.position == null) {
+      const changed = await whatChanged(this.#endpoint, names, { memo, facts, slot })
+      if (changed !== null) this.#notice('warn', `source ${this.name}: its copies begin again: ${changed}`)
+      if (changed !== null) memo = null
+    }
+    const position = state?.position ? parseLsn(state.position) : (memo?.start ?? null)
     if (memo) await checkServer(this.#endpoint, this.#names, { memo, facts, position, committed: position })
     if (memo?.published && !isBorrowed(names, publication)) throw publicationGone(names)
-    refuseForeign(names, slot, publication, facts, memo?.slot === names.slot)
+    refuseForeign(names, slot, publication, facts, slotKnown)
     if (position !== null) checkSlot(names, slot, position, facts)
     const borrowed = isBorrowed(names, publication) ? await readBorrowed(control, names.publication, facts.version) : null
     const catalogue = await readCatalogue(control, {
@@ -306,6 +316,8 @@ class PostgresSource implements Source {
         loose: plan.loose,
       })),
       toCopy,
+      // Beside tables that go on, the stream begins where they are: behind what the parts need.
+      partial: interruptedCopies(known.length > 0 ? null : state, toCopy, { source: this.name, publication, borrowed, memo }),
       detached: state?.detached ?? [],
       failed,
       head: facts.flushed,
@@ -330,7 +342,7 @@ class PostgresSource implements Source {
 
   // ---- copies -------------------------------------------------------------------------------------------------------------
 
-  #makeCopier({ facts }: Plan, decoder: ChangeDecoder): Copier {
+  #makeCopier({ facts, start, partial }: Plan, decoder: ChangeDecoder): Copier {
     return new Copier({
       endpoint: this.#endpoint,
       names: this.#names,
@@ -338,6 +350,9 @@ class PostgresSource implements Source {
       waitMs: this.#config.slotWaitMs ?? 10_000,
       retryForMs: this.#config.retryForMs,
       connections: this.#config.copyConnections ?? defaultCopyConnections,
+      partPages: partPages(this.#config.copyPartBytes),
+      start: this.#memo?.start ?? start,
+      partial,
       maxFrameBytes: this.#maxFrameBytes,
       parts: this.#parts,
       decoder,

@@ -4,8 +4,9 @@ import type { Endpoint } from './connection.ts'
 import { lsnToText, parseLsn } from './lsn.ts'
 import type { Lsn } from './lsn.ts'
 import type { Memo } from './memo.ts'
+import { checkSlot } from './ownership.ts'
 import type { Names } from './ownership.ts'
-import type { ServerFacts } from './preflight.ts'
+import type { ServerFacts, SlotFacts } from './preflight.ts'
 
 export interface ServerCheck {
   /** What the lake remembers. */
@@ -50,6 +51,26 @@ export async function checkServer(endpoint: Endpoint, names: Names, check: Serve
   if (memo.timeline === facts.timeline || position === null) return
   const left = facts.timeline > memo.timeline ? await leftAt(endpoint, memo.timeline, facts.timeline) : null
   checkTimeline(check, left)
+}
+
+/**
+ * What keeps the first copies of a source from going on: another server or slot, or a failover, since parts may have what the promoted
+ * standby does not. Null when nothing does. They then begin again, with a new slot, and nobody has to do anything.
+ */
+export async function whatChanged(
+  endpoint: Endpoint,
+  names: Names,
+  { memo, facts, slot }: { readonly memo: Memo; readonly facts: ServerFacts; readonly slot: SlotFacts | null },
+): Promise<string | null> {
+  const position = memo.start
+  try {
+    await checkServer(endpoint, names, { memo, facts, position, committed: position })
+    checkSlot(names, slot, position, facts)
+  } catch (error) {
+    if (!(error instanceof FrazilError) || error.kind === 'unavailable') throw error
+    return error.message
+  }
+  return memo.timeline === facts.timeline ? null : 'a standby was promoted'
 }
 
 /**
