@@ -4,7 +4,7 @@ import type { OutdatingChange } from './change-log.ts'
 import type { ColdFile } from './cold-file.ts'
 import { keyReader, keyWords } from './key-codec.ts'
 import type { KeySpec } from './key-codec.ts'
-import { sortKeys } from './key-run.ts'
+import { sortKeys } from './key-order.ts'
 
 // A copy that went on after an interruption has files of several moments. What was changed in between came again with the later ones,
 // so rows of the earlier ones may be outdated (docs/decisions, "Interrupted copies go on").
