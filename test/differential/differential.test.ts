@@ -17,7 +17,7 @@ after(() => server.stop())
 
 for (const pipelines of ['inline', 'worker'] as const) {
   for (const seed of seeds) {
-    test(`seed ${seed}, ${pipelines}: our SQL agrees with Postgres while everything happens`, { timeout: 180_000 }, () =>
+    test(`seed ${seed}, ${pipelines}: our SQL agrees with Postgres while everything happens`, { timeout: 280_000 }, () =>
       runDifferential({
         seed,
         url: server.url,

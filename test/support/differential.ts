@@ -236,8 +236,8 @@ class DifferentialRun {
   /** Waits for everything that is written, and for all copies; no table may have stopped. */
   async #healthy(client: pg.Client): Promise<void> {
     const wait = { shop: await walPosition(client) }
-    await this.#current().execute('SELECT 1', { wait, waitTimeoutMs: 60_000 })
-    const deadline = Date.now() + 60_000
+    await this.#current().execute('SELECT 1', { wait, waitTimeoutMs: 120_000 })
+    const deadline = Date.now() + 120_000
     for (;;) {
       const { ready, reasons, tables } = await this.#current().status()
       const left = tables.filter(({ health, copy }) => health !== 'streaming' || copy !== null)
