@@ -254,22 +254,27 @@ export async function createSlot(replication: Client, control: Client, request: 
   }
 }
 
+/** Processes that are named as being waited for, the oldest transactions first. */
+const mostNamed = 10
+
 async function blocked(control: Client, cause: unknown): Promise<FrazilError> {
   const { rows } = await control.query<{ pid: number; seconds: number; user: string | null; app: string | null }>(
     `select pid, extract(epoch from now() - xact_start)::int as seconds, usename::text as user, application_name as app
      from pg_catalog.pg_stat_activity where backend_xid is not null and pid <> pg_catalog.pg_backend_pid()
-     order by xact_start limit 1`,
+     order by xact_start limit ${mostNamed}`,
   )
   if (rows.length === 0) {
     return new FrazilError('unavailable', 'blocked-by-transaction', 'a transaction at the source blocks the replication slot', {
       cause,
     })
   }
-  const [{ pid, seconds, user, app }] = rows
-  return new FrazilError(
-    'unavailable',
-    'blocked-by-transaction',
-    `process ${pid} (${[user, app].filter(Boolean).join(', ')}) has had a transaction open for ${seconds} s; a replication slot can be made only when it ends`,
-    { cause, hint: `end that transaction, or: SELECT pg_terminate_backend(${pid})` },
-  )
+  const [oldest, ...others] = rows.map(({ pid, seconds, user, app }) => {
+    return `process ${pid} (${[user, app].filter(Boolean).join(', ')}) has had a transaction open for ${seconds} s`
+  })
+  const message = `${[oldest, ...others].join('; ')}; a replication slot can be made only when ${others.length > 0 ? 'those end that are older' : 'it ends'}`
+  const hint =
+    others.length > 0
+      ? `end these transactions, or: ${rows.map(({ pid }) => `SELECT pg_terminate_backend(${pid})`).join('; ')}`
+      : `end that transaction, or: SELECT pg_terminate_backend(${rows[0].pid})`
+  return new FrazilError('unavailable', 'blocked-by-transaction', message, { cause, hint })
 }

@@ -193,18 +193,25 @@ test('settings of the server that would make it fail, or harm it', async () => {
   await few.stop()
 })
 
-test('a transaction that blocks the slot is named; when it ends the source goes on', async () => {
+test('transactions that block the slot are named, all of them; when they end the source goes on', async () => {
   await client.query('create table blocked (id int primary key)')
   const blocker = new Client(server.url)
   await blocker.connect()
   const { rows } = await blocker
     .query<{ pid: number }>('begin; create table half_made (a int); select pg_backend_pid() as pid')
     .then((results) => (Array.isArray(results) ? results.at(-1) : results))
+  const younger = new Client(server.url)
+  await younger.connect()
+  await younger.query('begin; create table half_made_too (a int)')
+  const second = await younger.query<{ pid: number }>('select pg_backend_pid() as pid')
   const lake = new MapLake({ name: 'blocked', url: server.url, tables: ['blocked'], slotWaitMs: 300 })
   await lake.until(() => lake.observed.length > 0)
   const [event] = lake.observed
   assert.ok(event.type === 'retry' && event.code === 'blocked-by-transaction')
-  assert.match(event.message, new RegExp(`process ${rows[0].pid} .*pg_terminate_backend\\(${rows[0].pid}\\)`))
+  for (const { pid } of [rows[0], second.rows[0]]) {
+    assert.match(event.message, new RegExp(`process ${pid} .*pg_terminate_backend\\(${pid}\\)`))
+  }
+  await younger.end()
   await blocker.query('rollback')
   await blocker.end()
   await lake.until(() => lake.streaming)
