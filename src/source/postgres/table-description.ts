@@ -32,38 +32,56 @@ export interface TableDescription {
 }
 
 interface AttributeRow {
-  id: number
-  name: string
-  type: string
-  modifier: number
-  dropped: boolean
-  length: number
-  generated: boolean
-  required: boolean
+  readonly id: number
+  readonly name: string
+  readonly type: number
+  readonly modifier: number
+  readonly dropped: boolean
+  /** Length of the type, also of a type that does not exist any more. */
+  readonly length: number
+  readonly generated: boolean
+  readonly required: boolean
   /** Has a default of now, or is an identity: values that are made row by row. */
-  filled: boolean
+  readonly filled: boolean
 }
 
-const attributesSql = `
-select a.attnum::int4 as id, a.attname as name, a.atttypid::int8::text as type, a.atttypmod as modifier,
-  a.attisdropped as dropped, a.attlen::int4 as length, a.attgenerated <> '' as generated, a.attnotnull as required,
-  (a.atthasdef or a.attidentity <> '') as filled
-from pg_catalog.pg_attribute a where a.attrelid = $1::oid and a.attnum > 0 order by a.attnum`
-
-const tableSql = `
-select c.relnatts::int4 as highest, ${storageSql} as storage,
-  (select i.indkey[0:i.indnkeyatts - 1]::int2[] from pg_catalog.pg_index i
-   where i.indrelid = c.oid and i.indisprimary and i.indimmediate and i.indisvalid) as key
-from pg_catalog.pg_class c where c.oid = $1::oid`
+interface TableRow {
+  readonly highest: number
+  readonly storage: string
+  /** Whether older rows may have a value in a column that came later. */
+  readonly missing: boolean
+  readonly key: readonly number[] | null
+  readonly attributes: readonly AttributeRow[] | null
+  readonly types: readonly { readonly oid: number; readonly length: number }[] | null
+}
 
 // The stream has the lower half of a transaction's number; it lies less than 2^31 from the next one.
 const visibleSql = `
-select pg_catalog.pg_visible_in_snapshot((n.id + case when n.id > n.next + 2147483648 then -4294967296 when n.id < n.next - 2147483648 then 4294967296 else 0 end)::text::xid8, n.now) as visible
+select pg_catalog.pg_visible_in_snapshot((n.id + case when n.id > n.next + 2147483648 then -4294967296 when n.id < n.next - 2147483648 then 4294967296 else 0 end)::text::xid8, n.now)
 from (select s.now, s.next, (s.next >> 32 << 32) + $1::int8 as id
       from (select pg_catalog.pg_current_snapshot() as now,
                    pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::int8 as next) s) n`
 
-const typesSql = 'select oid::int8::text as oid, typlen::int4 as length from pg_catalog.pg_type where oid::int8 = any($1::int8[])'
+const attributesSql = `
+select json_agg(json_build_object('id', a.attnum, 'name', a.attname, 'type', a.atttypid::int8, 'modifier', a.atttypmod,
+  'dropped', a.attisdropped, 'length', a.attlen, 'generated', a.attgenerated <> '', 'required', a.attnotnull,
+  'filled', a.atthasdef or a.attidentity <> '') order by a.attnum)
+from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0`
+
+const keySql = `
+select array_to_json(i.indkey[0:i.indnkeyatts - 1]::int2[]) from pg_catalog.pg_index i
+where i.indrelid = c.oid and i.indisprimary and i.indimmediate and i.indisvalid`
+
+const typesSql = `
+select json_agg(json_build_object('oid', t.oid::int8, 'length', t.typlen)) from pg_catalog.pg_type t where t.oid::int8 = any($3::int8[])`
+
+// One question, because a server with many tables is asked often: the stream sends a Relation anew after each TRUNCATE or ANALYZE.
+const descriptionSql = `
+select (${visibleSql}) as visible, (
+  select json_build_object('highest', c.relnatts, 'storage', ${storageSql}, 'key', (${keySql}), 'attributes', (${attributesSql}),
+    'types', (${typesSql}), 'missing', c.relkind = 'p' or exists (
+      select from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and a.atthasmissing and not a.attisdropped))
+  from pg_catalog.pg_class c where c.oid = $2::oid) as description`
 
 // Of the table, or of its partitions: those have the rows, and the columns under the same names.
 const missingSql = (value: string): string => `
@@ -75,50 +93,68 @@ join pg_catalog.pg_attribute a on a.attrelid = $1::oid and a.attnum > 0 and a.at
 // The array of one element in its binary form.
 const missingValue = 'pg_catalog.array_send(m.attmissingval)'
 
+interface Question {
+  readonly oid: number
+  readonly types: readonly number[]
+  /** Number of the transaction whose Relation message it was. */
+  readonly transaction: number
+}
+
 /**
  * Asks the catalogue for a table, and for what it knows of some types; null when the table does not exist any more. Too early: the
- * catalogue does not show yet what `transaction` did.
+ * catalogue does not show yet what the transaction did.
  */
-export async function describeTable(
-  client: Client,
-  { oid, types: typeOids, transaction }: { oid: number; types: readonly number[]; transaction: number },
-): Promise<TableDescription | 'too early' | null> {
-  // One moment for all of it.
+export async function describeTable(client: Client, question: Question): Promise<TableDescription | 'too early' | null> {
+  const found = await readTable(client, question)
+  if (found === null || found === 'too early') return found
+  if (!found.missing) return description(found, new Map())
+  // One moment for both answers.
   await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY')
   try {
-    const seen = await client.query<{ visible: boolean }>(visibleSql, [transaction])
-    if (!seen.rows[0].visible) return 'too early'
-    const tables = await client.query<{ highest: number; storage: string; key: number[] | null }>(tableSql, [oid])
-    if (tables.rows.length === 0) return null
-    const { rows } = await client.query<AttributeRow>(attributesSql, [oid])
-    const missing = await readMissing(client, oid)
-    const [{ highest, storage, key }] = tables.rows
-    const types = await client.query<{ oid: string; length: number }>(typesSql, [typeOids])
-    const lengths = new Map(types.rows.map((row) => [Number(row.oid), row.length]))
-    const byId = new Map(rows.map((row) => [row.id, row]))
-    return {
-      attributes: rows.map(({ id, name, type, modifier, dropped, generated, length }): Attribute =>
-        dropped ? { id, dropped, modifier, length } : { id, dropped, generated, name, typeOid: Number(type), modifier },
-      ),
-      highest,
-      storage,
-      primaryKey: key,
-      lengthOf: (typeOid) => lengths.get(typeOid) ?? null,
-      oldRows(id, before) {
-        const row = byId.get(id)
-        if (!row || row.dropped) return { kind: 'unknown' }
-        const known = new Set(before.split(','))
-        const each = storage.split(',').map((file): OldRows => {
-          const bytes = missing.get(`${file} ${id}`)
-          if (bytes !== undefined) return bytes === null ? { kind: 'unknown' } : { kind: 'value', bytes }
-          // Without a value for older rows either they have none, or all rows were written anew, each with one of its own.
-          return known.has(file) || (!row.filled && !row.required) ? { kind: 'null' } : { kind: 'unknown' }
-        })
-        return each.every((old) => isDeepStrictEqual(old, each[0])) ? each[0] : { kind: 'unknown' }
-      },
-    }
+    const again = await readTable(client, question)
+    if (again === null || again === 'too early') return again
+    return description(again, await readMissing(client, question.oid))
   } finally {
     await client.query('ROLLBACK')
+  }
+}
+
+async function readTable(client: Client, { oid, types, transaction }: Question): Promise<TableRow | 'too early' | null> {
+  const { rows } = await client.query<{ visible: boolean; description: TableRow | null }>(descriptionSql, [
+    transaction,
+    oid,
+    types,
+  ])
+  return rows[0].visible ? rows[0].description : 'too early'
+}
+
+function description(
+  { highest, storage, key, attributes, types }: TableRow,
+  missing: ReadonlyMap<string, Buffer | null>,
+): TableDescription {
+  const lengths = new Map(types?.map((type) => [type.oid, type.length]))
+  const rows = attributes ?? []
+  const byId = new Map(rows.map((row) => [row.id, row]))
+  return {
+    attributes: rows.map(({ id, name, type, modifier, dropped, generated, length }): Attribute =>
+      dropped ? { id, dropped, modifier, length } : { id, dropped, generated, name, typeOid: type, modifier },
+    ),
+    highest,
+    storage,
+    primaryKey: key,
+    lengthOf: (typeOid) => lengths.get(typeOid) ?? null,
+    oldRows(id, before) {
+      const row = byId.get(id)
+      if (!row || row.dropped) return { kind: 'unknown' }
+      const known = new Set(before.split(','))
+      const each = storage.split(',').map((file): OldRows => {
+        const bytes = missing.get(`${file} ${id}`)
+        if (bytes !== undefined) return bytes === null ? { kind: 'unknown' } : { kind: 'value', bytes }
+        // Without a value for older rows either they have none, or all rows were written anew, each with one of its own.
+        return known.has(file) || (!row.filled && !row.required) ? { kind: 'null' } : { kind: 'unknown' }
+      })
+      return each.every((old) => isDeepStrictEqual(old, each[0])) ? each[0] : { kind: 'unknown' }
+    },
   }
 }
 
