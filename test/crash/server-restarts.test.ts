@@ -21,7 +21,7 @@ test('connections that are cut under load come back', { timeout: 120_000 }, asyn
     for (let i = 0; i < 3; i++) {
       const cut = await mirror.client.query("SELECT pg_terminate_backend(pid) FROM pg_stat_replication WHERE state <> ''")
       await daemon.until('it streams again', async () => {
-        const streams = await mirror.client.query("SELECT 1 FROM pg_stat_replication WHERE state = 'streaming'")
+        const streams = await mirror.client.query("SELECT 1 FROM pg_stat_replication WHERE state IN ('catchup', 'streaming')")
         return (cut.rowCount ?? 0) === 0 || (streams.rowCount ?? 0) > 0
       })
     }
