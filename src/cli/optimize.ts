@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import { FrazilError } from '../base/index.ts'
 import type { EngineStatus } from '../engine/index.ts'
 import { callDaemon, findDaemon } from './daemon.ts'
-import { readSettings } from './settings.ts'
+import { readSettingsOrDefaults } from './settings.ts'
 
 export function addOptimizeCommand(program: Command): void {
   program
@@ -11,7 +11,7 @@ export function addOptimizeCommand(program: Command): void {
     .argument('[tables...]', 'namespace.table; all tables unless given')
     .option('-c, --config <file>', 'configuration file (default: ./frazil.yaml)')
     .action(async (targets: readonly string[], options: { config?: string }) => {
-      const { config } = readSettings(options.config)
+      const config = readSettingsOrDefaults(options.config)
       const daemon = await findDaemon(config)
       if (!daemon) {
         throw new FrazilError('unavailable', 'no-daemon', `no daemon runs over the lake in ${config.warehouse}`, {

@@ -57,6 +57,9 @@ suite('the command line', () => {
     const { code, err } = await frazil(['check'], { cwd: folder })
     assert.equal(code, 3)
     assert.match(err, /^frazil: there is no frazil\.yaml in .*\n {2}name one with --config/)
+    // These go on with the defaults, as run does.
+    const optimized = await frazil(['optimize'], { cwd: folder })
+    assert.deepEqual([optimized.code, /no daemon runs/.test(optimized.err)], [4, true], optimized.err)
     const named = await frazil(['run', 'nowhere.yaml'], { cwd: folder })
     assert.equal(named.code, 3)
     assert.match(named.err, /cannot read the configuration file .*nowhere\.yaml/)
