@@ -26,6 +26,7 @@ export class RoamingTables {
   readonly #client: pg.Client
   readonly #random: ReturnType<typeof seededRandom>
   #roaming = 'roaming'
+  #type: 'int' | 'text' = 'text'
   #next = 1
 
   private constructor(client: pg.Client, seed: number) {
@@ -113,8 +114,13 @@ export class RoamingTables {
       const other = this.#rename(`roaming_${random.below(1_000_000)}`)
       return this.mayRoam ? other : `${other}; ${this.#insert(name)}; ${this.#rename('roaming')}`
     }
-    if (chance < 93) return `ALTER TABLE ${at} ALTER v TYPE ${random.below(2) === 0 ? 'text' : 'int'} USING length(v::text)`
+    if (chance < 93) {
+      // To the other type, and a row tells of it before the next change: values that are others under the same type are told by nothing.
+      this.#type = this.#type === 'text' ? 'int' : 'text'
+      return `ALTER TABLE ${at} ALTER v TYPE ${this.#type} USING length(v::text); ${this.#insert(name)}`
+    }
     this.isRemade = true
+    this.#type = 'text'
     return `DROP TABLE ${at}; ${RoamingTables.ddl[names.indexOf(name)]}; ${this.#insert(name)}`
   }
 }
