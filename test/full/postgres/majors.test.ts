@@ -16,7 +16,7 @@ const files = [
 
 // FRAZIL_MAJORS: others, with commas.
 for (const major of (process.env['FRAZIL_MAJORS'] ?? '14,16').split(',')) {
-  test(`Postgres ${major}: all tests of the source, the differential, a server that restarts`, { timeout: 600_000 }, async () => {
+  test(`Postgres ${major}: all tests of the source, the differential, a server that restarts`, { timeout: 780_000 }, async () => {
     const chosen: string[] = []
     for await (const file of glob(files, { cwd: root })) chosen.push(file)
     assert.ok(chosen.length > 5)
