@@ -6,8 +6,8 @@ import type { Random } from '../../src/base/index.ts'
 
 // A table whose copy goes by parts, and everything that can happen to its rows while a copy of it is interrupted.
 
-/** A table of about 12 MB: twelve parts of the least size. A row's `doc` lies out of line, and does not come with other changes. */
-export async function createPartedTable(client: pg.Client, name: string, partitioned = false): Promise<void> {
+/** A table of so many rows, 2,000 to a part of the least size. A row's `doc` lies out of line, and does not come with other changes. */
+export async function createPartedTable(client: pg.Client, name: string, partitioned = false, rows = 24_000): Promise<void> {
   const columns = '(id bigint primary key, v int not null, pad text, doc text)'
   if (partitioned) {
     await client.query(`CREATE TABLE ${name} ${columns} PARTITION BY HASH (id)`)
@@ -19,7 +19,7 @@ export async function createPartedTable(client: pg.Client, name: string, partiti
   }
   await client.query(
     `INSERT INTO ${name} SELECT g, 0, repeat('x', 440), CASE WHEN g % 50 = 0 THEN repeat(g || ' ', 500) END
-     FROM generate_series(1, 24000) AS g`,
+     FROM generate_series(1, ${rows}) AS g`,
   )
 }
 
