@@ -1,14 +1,14 @@
 import { crc32 } from 'node:zlib'
 import { FrazilError, assert } from '../../base/index.ts'
 import type { Change, Position, SourceEvent, SourceTable } from '../../data/index.ts'
+import { Spool } from '../push/index.ts'
+import type { SpoolRecord } from '../push/index.ts'
 import type { PushReceipt, PushRequest, PushSource, SourceParts, SourceState } from '../source.ts'
 import { decodeBatch } from './batch.ts'
 import { KnownKeys } from './known-keys.ts'
 import { laneOutcomes, letGo } from './lane.ts'
 import type { Rows } from './lane.ts'
 import { PushedTable } from './pushed-table.ts'
-import type { SpoolRecord } from './record.ts'
-import { Spool } from './spool.ts'
 
 export interface HttpSourceOptions {
   readonly name: string

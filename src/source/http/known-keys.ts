@@ -2,7 +2,7 @@ import { Buffer } from 'node:buffer'
 import { mkdir, open, readFile, rename } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { FrazilError } from '../../base/index.ts'
-import type { SpoolRecord } from './record.ts'
+import type { SpoolRecord } from '../push/index.ts'
 
 /** How long a request is known by its key after it was stored. */
 const keptMs = 24 * 3_600_000

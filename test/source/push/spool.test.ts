@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
 import { FrazilError } from '../../../src/base/index.ts'
-import type { SpoolRecord } from '../../../src/source/http/record.ts'
-import { Spool } from '../../../src/source/http/spool.ts'
+import type { SpoolRecord } from '../../../src/source/push/record.ts'
+import { Spool } from '../../../src/source/push/spool.ts'
 
 function record(sequence: number, text = `{"id":${sequence}}`): SpoolRecord {
   const body = Buffer.from(text)

@@ -7,13 +7,13 @@ export type RowOperation = 'insert' | 'upsert' | 'delete'
 
 const operations: readonly RowOperation[] = ['insert', 'upsert', 'delete']
 
-/** One accepted request: rows of one table that become visible together. */
+/** One accepted request: rows that become visible together. */
 export interface SpoolRecord {
   /** Its place in the order of all requests, from 1 on without end: the source's position. */
   readonly sequence: number
   /** When it was accepted. */
   readonly timeMs: number
-  /** Id of the table. */
+  /** What the body is for: the id of a table, or as its source writes it. */
   readonly table: string
   readonly operation: RowOperation
   readonly rows: number
@@ -21,7 +21,7 @@ export interface SpoolRecord {
   readonly key: string
   /** CRC-32 of the body as it came, to know a repeated request from another one with the same key. */
   readonly digest: number
-  /** The rows: JSON objects with white space between them, each checked against the table's columns. */
+  /** The rows as their source wants to read them again; it has checked them. */
   readonly body: Uint8Array
 }
 

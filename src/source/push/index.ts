@@ -1,0 +1,2 @@
+export { Spool } from './spool.ts'
+export type { RowOperation, SpoolRecord } from './record.ts'
