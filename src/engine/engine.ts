@@ -28,6 +28,7 @@ import { WorkerPipeline } from './pipeline-host.ts'
 import { startPipeline } from './pipeline-parts.ts'
 import { reactionTo } from './policy.ts'
 import { claimLocal } from './recovery.ts'
+import { RowGroups } from './row-groups.ts'
 import { pushSource, revealed } from './sources.ts'
 import { sourceStateKey } from './state-record.ts'
 
@@ -98,6 +99,7 @@ class RunningEngine implements Engine {
   #start: (name: string, source: PipelineSource, memory: number) => Promise<void> = async () => undefined
   /** The pipeline for rows that programs send, while it is being started. */
   #pushStarting: Promise<void> | null = null
+  readonly #rowGroups = new RowGroups(async (request) => this.#pushed().desk.push(request))
   readonly #stopping = new AbortController()
   #ownersKnown: Promise<Owners> | null = null
   #closing: Promise<void> | null = null
@@ -394,14 +396,9 @@ class RunningEngine implements Engine {
   }
 
   async push(request: PushRequest, durability: Durability): Promise<PushAnswer> {
-    const pipeline = this.#pipelines.get(pushSource)
-    if (!pipeline) {
-      if (this.#closing) throw new FrazilError('unavailable', 'closed', 'the engine is closing')
-      throw new FrazilError('request', 'unknown-table', 'there is no table yet that takes rows', {
-        hint: 'Make one: POST /tables/{name}.',
-      })
-    }
-    const receipt = await pipeline.desk.push(request)
+    const pipeline = this.#pushed()
+    const isGrouped = durability === 'stored' && RowGroups.takes(request)
+    const receipt = await (isGrouped ? this.#rowGroups.push(request) : pipeline.desk.push(request))
     const { position } = receipt
     if (position === null) return { ...receipt, reached: null }
     if (durability === 'stored') return { ...receipt, reached: 'stored' }
@@ -422,6 +419,16 @@ class RunningEngine implements Engine {
     } finally {
       late.abort()
     }
+  }
+
+  /** The pipeline for rows that programs send, where there is one. */
+  #pushed(): PipelineHandle {
+    const pipeline = this.#pipelines.get(pushSource)
+    if (pipeline) return pipeline
+    if (this.#closing) throw new FrazilError('unavailable', 'closed', 'the engine is closing')
+    throw new FrazilError('request', 'unknown-table', 'there is no table yet that takes rows', {
+      hint: 'Make one: POST /tables/{name}.',
+    })
   }
 
   /** The pipeline for rows that programs send. A lake that never had any gets one now, with memory of its own until the next start. */

@@ -1,9 +1,14 @@
 import { FrazilError } from '../base/index.ts'
 import type { ErrorKind } from '../base/index.ts'
 
+/** When a client that was turned away may come again. */
+const retryAfterSeconds = 1
+
 /** What a client gets for an error: `{code, message, hint?}`. */
 export interface ErrorAnswer {
   readonly status: number
+  /** When the client may come again, in seconds. */
+  readonly retryAfter?: number
   readonly body: { readonly code: string; readonly message: string; readonly hint?: string }
 }
 
@@ -54,8 +59,10 @@ const libraryErrors: Readonly<Record<string, ErrorAnswer['body']>> = {
 export function errorAnswer(error: unknown): ErrorAnswer {
   if (error instanceof FrazilError) {
     const { code, message, hint } = error
+    const status = statusOfCode[code] ?? statusOfKind[error.kind]
     return {
-      status: statusOfCode[code] ?? statusOfKind[error.kind],
+      status,
+      ...(status === 429 || status === 503 ? { retryAfter: retryAfterSeconds } : {}),
       body: hint === undefined ? { code, message } : { code, message, hint },
     }
   }

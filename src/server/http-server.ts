@@ -5,10 +5,11 @@ import type { Engine } from '../engine/index.ts'
 import type { Log } from '../observe/index.ts'
 import { errorAnswer } from './answer-errors.ts'
 import { definitionRoutes } from './definition-routes.ts'
-import { ingestRoute } from './ingest-route.ts'
+import { BodiesUnderWay, ingestRoute } from './ingest-route.ts'
 import { parseJson } from './json-body.ts'
 import { queryRoute } from './query-route.ts'
 import { checkListenHost, guardRequest } from './request-guard.ts'
+import { takeSingleRows } from './single-rows.ts'
 import { stateRoutes } from './state-routes.ts'
 import type { ServiceInfo } from './state-routes.ts'
 import { tableRoutes } from './table-routes.ts'
@@ -33,8 +34,6 @@ const maxBodyBytes = 1 << 20
 /** A request must have arrived completely within this time. */
 const requestTimeoutMs = 30_000
 const closeWithinMs = 5000
-/** When a client that was turned away may come again. */
-const retryAfterSeconds = 1
 
 /**
  * Answers HTTP on `listen`. Throws `config`: `listen-beyond-loopback`, `port-in-use`, `listen-failed`.
@@ -51,7 +50,9 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   stateRoutes(app, { info: options.info, engine: () => engine })
   tableRoutes(app, attached)
   definitionRoutes(app, attached)
-  ingestRoute(app, attached)
+  const underWay = new BodiesUnderWay()
+  ingestRoute(app, attached, underWay)
+  takeSingleRows(app, { engine: attached, underWay, log: options.log })
   queryRoute(app, attached)
   try {
     const url = await app.listen({ host, port })
@@ -85,11 +86,11 @@ function createApp(log: Log): FastifyInstance {
     parseJson(body),
   )
   app.setErrorHandler((error, request, reply) => {
-    const { status, body } = errorAnswer(error)
+    const { status, body, retryAfter } = errorAnswer(error)
     if (body.code === 'internal') {
       log.error('a request failed', { method: request.method, route: request.routeOptions.url, error: String(error) })
     }
-    if (status === 429 || status === 503) reply.header('retry-after', retryAfterSeconds)
+    if (retryAfter !== undefined) reply.header('retry-after', retryAfter)
     return reply.code(status).type('application/json; charset=utf-8').send(JSON.stringify(body))
   })
   app.setNotFoundHandler(async (request, reply) => {

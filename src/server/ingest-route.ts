@@ -1,4 +1,5 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { IncomingHttpHeaders, ServerResponse } from 'node:http'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { FrazilError } from '../base/index.ts'
 import { skipSpace } from '../format/json/index.ts'
 import type { Durability, Engine, PushAnswer, PushRequest } from '../engine/index.ts'
@@ -20,9 +21,42 @@ interface Wishes {
   readonly partial: boolean
 }
 
+/** One request for rows, whichever way it came in. */
+export interface IngestRequest {
+  /** The name to which the rows are sent. */
+  readonly name: string
+  readonly query: Record<string, unknown>
+  readonly headers: IncomingHttpHeaders
+  /** As it was sent. */
+  readonly body: Buffer
+}
+
+export interface IngestAnswer {
+  readonly status: number
+  /** JSON. */
+  readonly body: string
+  /** The answer is that of an earlier request with the same key. */
+  readonly replayed: boolean
+}
+
+/** Counts the bytes of bodies that are being received and dealt with. */
+export class BodiesUnderWay {
+  #bytes = 0
+
+  /** Takes a body in, until `response` is closed. Throws `unavailable` (`overloaded`) before it is read, so that it costs nothing. */
+  enter(headers: IncomingHttpHeaders, response: ServerResponse): void {
+    const given = headers['content-length']
+    const bytes = given === undefined ? unknownLength : Number(given)
+    if (this.#bytes + bytes > maxBytesUnderWay && this.#bytes > 0) {
+      throw new FrazilError('unavailable', 'overloaded', 'too many rows are on their way', { hint: 'Send it again later.' })
+    }
+    this.#bytes += bytes
+    response.once('close', () => (this.#bytes -= bytes))
+  }
+}
+
 /** `POST /ingest/{name}`: rows for a table that was made with `POST /tables/{name}`. */
-export function ingestRoute(app: FastifyInstance, engine: () => Engine): void {
-  let underWay = 0
+export function ingestRoute(app: FastifyInstance, engine: () => Engine, underWay: BodiesUnderWay): void {
   void app.register(async (scope) => {
     scope.removeAllContentTypeParsers()
     scope.addContentTypeParser<Buffer>(
@@ -30,35 +64,35 @@ export function ingestRoute(app: FastifyInstance, engine: () => Engine): void {
       { parseAs: 'buffer', bodyLimit: maxIngestBytes },
       async (_request: FastifyRequest, body: Buffer) => body,
     )
-    // Before the body is read, so that what cannot be taken costs nothing.
-    scope.addHook('preParsing', async (request, reply) => {
-      const given = request.headers['content-length']
-      const bytes = given === undefined ? unknownLength : Number(given)
-      if (underWay + bytes > maxBytesUnderWay && underWay > 0) {
-        throw new FrazilError('unavailable', 'overloaded', 'too many rows are on their way', { hint: 'Send it again later.' })
-      }
-      underWay += bytes
-      reply.raw.once('close', () => (underWay -= bytes))
-    })
+    scope.addHook('preParsing', async (request, reply) => underWay.enter(request.headers, reply.raw))
     scope.post<{ Params: { name: string } }>('/ingest/:name', async (request, reply) => {
+      const query = request.query as Record<string, unknown>
       const { name } = request.params
-      const body = await unpacked(request.body as Buffer, request.headers['content-encoding'])
-      const { push, wishes } = readRequest(request, body)
-      const answer = await engine().push(
-        { ...push, table: { ingest: name }, partial: wishes.partial, key: keyOf(request) },
-        wishes.durability,
-      )
-      return send(reply, name, wishes, answer)
+      const answer = await ingest(engine(), { name, query, headers: request.headers, body: request.body as Buffer })
+      if (answer.replayed) reply.header('idempotency-replayed', 'true')
+      return reply.code(answer.status).type('application/json; charset=utf-8').send(answer.body)
     })
   })
 }
 
+/** Stores the rows of a request, as far as it wishes. Rejects with what is wrong with all of it. */
+export async function ingest(engine: Engine, request: IngestRequest): Promise<IngestAnswer> {
+  const { name, headers } = request
+  const encoding = headers['content-encoding']
+  const body = encoding === undefined ? request.body : await unpacked(request.body, encoding)
+  const { push, wishes } = readRequest(request, body)
+  const answer = await engine.push(
+    { ...push, table: { ingest: name }, partial: wishes.partial, key: keyOf(headers) },
+    wishes.durability,
+  )
+  return answered(name, wishes, answer)
+}
+
 function readRequest(
-  request: FastifyRequest,
+  { query, headers }: IngestRequest,
   body: Buffer,
 ): { push: Pick<PushRequest, 'operation' | 'form' | 'body'>; wishes: Wishes } {
-  const query = request.query as Record<string, unknown>
-  const [media] = (request.headers['content-type'] ?? '').split(';')
+  const [media] = (headers['content-type'] ?? '').split(';')
   const type = media.trim().toLowerCase()
   const isLines = lineTypes.includes(type)
   const isCsv = type === csvType
@@ -102,33 +136,30 @@ function text(parameter: unknown): string | null {
   return parameter === undefined ? null : typeof parameter === 'string' ? parameter : ''
 }
 
-function keyOf(request: FastifyRequest): string | null {
-  const key = request.headers['idempotency-key']
+function keyOf(headers: IncomingHttpHeaders): string | null {
+  const key = headers['idempotency-key']
   if (key === undefined) return null
   if (typeof key === 'string' && key.length >= 1 && key.length <= longestKey) return key
   throw new FrazilError('request', 'bad-idempotency-key', `an Idempotency-Key has 1 to ${longestKey} characters`)
 }
 
-function send(reply: FastifyReply, table: string, { operation, durability }: Wishes, answer: PushAnswer): FastifyReply {
+function answered(table: string, { operation, durability }: Wishes, answer: PushAnswer): IngestAnswer {
   const { position, rows, refused, refusals, reached, replayed } = answer
-  reply.type('application/json; charset=utf-8')
-  if (replayed) reply.header('idempotency-replayed', 'true')
   if (position === null) {
     const [first] = refusals
     const column = first.column === null ? '' : `${JSON.stringify(first.column)} `
     const more = refused === 1 ? '' : `, and ${refused - 1} more`
     const message = `row ${first.row}: ${column}${first.message}${more}; no row was stored`
-    return reply.code(422).send(JSON.stringify({ code: 'rows-refused', message, refused, rows: refusals }))
+    return { status: 422, body: JSON.stringify({ code: 'rows-refused', message, refused, rows: refusals }), replayed }
   }
-  return reply.code(reached === durability ? 200 : 202).send(
-    JSON.stringify({
-      table,
-      operation,
-      rows,
-      position,
-      durability: reached,
-      ...(durability === 'committed' ? { lsn: Number(position) } : {}),
-      ...(refused > 0 ? { refused, errors: refusals } : {}),
-    }),
-  )
+  const body = JSON.stringify({
+    table,
+    operation,
+    rows,
+    position,
+    durability: reached,
+    ...(durability === 'committed' ? { lsn: Number(position) } : {}),
+    ...(refused > 0 ? { refused, errors: refusals } : {}),
+  })
+  return { status: reached === durability ? 200 : 202, body, replayed }
 }

@@ -1,4 +1,4 @@
-import type { FastifyRequest } from 'fastify'
+import type { IncomingHttpHeaders } from 'node:http'
 import { BlockList, isIP } from 'node:net'
 import { FrazilError } from '../base/index.ts'
 
@@ -30,15 +30,15 @@ export function checkListenHost(host: string): void {
  * Refuses what a web page could make a browser send to this machine: a foreign `Host` (a name that was made to point here), a
  * foreign `Origin`. Throws `request`.
  */
-export function guardRequest(request: FastifyRequest): void {
-  const host = hostName(request.headers.host)
+export function guardRequest({ headers }: { readonly headers: IncomingHttpHeaders }): void {
+  const host = hostName(headers.host)
   if (host === null || !isLoopback(host)) {
     throw new FrazilError('request', 'wrong-host', 'the Host header must name this machine: localhost or a loopback address')
   }
-  const { origin } = request.headers
+  const { origin } = headers
   if (origin === undefined) {
-    if (request.headers['sec-fetch-site'] !== 'cross-site') return
-  } else if (URL.canParse(origin) && new URL(origin).host === request.headers.host) {
+    if (headers['sec-fetch-site'] !== 'cross-site') return
+  } else if (URL.canParse(origin) && new URL(origin).host === headers.host) {
     return
   }
   throw new FrazilError('request', 'wrong-origin', 'requests from web pages of other origins are refused')

@@ -115,8 +115,13 @@ export interface PushRequest {
   /** The table: its namespace and name, or the name by which rows are sent to it. */
   readonly table: TableName | { readonly ingest: string }
   readonly operation: 'insert' | 'upsert' | 'delete'
-  /** In UTF-8. JSON as `lines`: one object a line; `array`: an array of objects; `row`: one object. `csv`: with a line of names. */
-  readonly form: 'lines' | 'array' | 'row' | 'csv'
+  /**
+   * In UTF-8. JSON as `lines`: one object a line; `array`: an array of objects; `row`: one object; `rows`: objects that end at `ends`, all
+   * of whose refusals are told. `csv`: with a line of names.
+   */
+  readonly form: 'lines' | 'array' | 'row' | 'rows' | 'csv'
+  /** Of `rows`. */
+  readonly ends?: Uint32Array
   readonly body: Uint8Array
   /** Keeps the good rows of a request that has bad ones; else it is refused as a whole. */
   readonly partial: boolean

@@ -119,6 +119,25 @@ suite('rows over HTTP', () => {
     assert.deepEqual(await rows('select count(*) from app.strict'), [[0]])
   })
 
+  test('single rows that come at the same time are answered one by one', async () => {
+    await makeTable('crowd', [id, note])
+    const bodies: [string | Uint8Array<ArrayBuffer>, number][] = Array.from({ length: 40 }, (_, i) =>
+      i % 8 === 3
+        ? [`{"operation":"insert","data":{"id":"${i}"}}`, 422]
+        : i % 8 === 5
+          ? [new Uint8Array([...Buffer.from('{"operation":"insert","data":{"id":1,"note":"'), 0xff, ...Buffer.from('"}}')]), 400]
+          : [`{"data":{ "id":${i},\n"note":"a\\nb"} , "operation":"insert"}`, 200],
+    )
+    const answers = await Promise.all(bodies.map(([body]) => send('/ingest/crowd', body)))
+    assert.deepEqual(
+      answers.map(({ status }) => status),
+      bodies.map(([, status]) => status),
+    )
+    for (const { status, body } of answers)
+      if (status === 422) assert.deepEqual([body['refused'], body['code']], [1, 'rows-refused'])
+    assert.deepEqual(await rows('select count(*), count(distinct id), min(note) from app.crowd'), [[30, 30, 'a\nb']])
+  })
+
   test('what is wrong with a request has its status and its code', async () => {
     await makeTable('plain', [id, note])
     const row = '{"operation":"insert","data":{"id":1}}'

@@ -35,7 +35,7 @@ const newline = Buffer.from('\n')
  * `unavailable` (`overloaded`) when there is no memory for it now; nothing of it is kept then.
  */
 export function decodeBatch(
-  { body: sent, form, partial }: PushRequest,
+  { body: sent, form, ends, partial }: PushRequest,
   { fields }: SourceTable,
   lane: Lane,
   memoryBytes: number,
@@ -57,7 +57,7 @@ export function decodeBatch(
   let runTo = -1
   const isArray = form === 'array'
   try {
-    for (const { from, to } of isArray ? items(body) : form !== 'row' ? lines(body) : [{ from: 0, to: body.length }]) {
+    for (const { from, to } of places(form, body, ends)) {
       number++
       if (number > mostRows) throw new FrazilError('request', 'too-many-rows', `a request has at most ${mostRows} rows`)
       let problem: Omit<RefusedRow, 'row'> | null = null
@@ -76,7 +76,7 @@ export function decodeBatch(
       }
       if (problem) {
         refused++
-        if (refusals.length < mostRefusals) refusals.push({ row: number, ...problem })
+        if (refusals.length < mostRefusals || form === 'rows') refusals.push({ row: number, ...problem })
         continue
       }
       count++
@@ -124,6 +124,12 @@ function dropLast(rows: Rows[]): void {
 interface Place {
   readonly from: number
   readonly to: number
+}
+
+function places(form: PushRequest['form'], body: Uint8Array, ends: Uint32Array | undefined): Iterable<Place> {
+  if (form === 'array') return items(body)
+  if (form === 'rows' && ends) return Array.from(ends, (to, i) => ({ from: i === 0 ? 0 : ends[i - 1], to }))
+  return form === 'row' ? [{ from: 0, to: body.length }] : lines(body)
 }
 
 /** Lines that are not empty, each with the end of its line. */

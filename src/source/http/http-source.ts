@@ -206,8 +206,8 @@ export class HttpSource implements PushSource {
     const spool = this.#opened ?? (await this.#opening.promise)
     if (this.#isStopped) throw new FrazilError('unavailable', 'closed', 'the engine is closing')
     const table = this.#find(request.table)
+    if (request.key === null) return this.#store(spool, table, request, 0)
     const digest = crc32(request.body)
-    if (request.key === null) return this.#store(spool, table, request, digest)
     const known = this.#keys.find(table.table.id, request.key, this.#parts.clock.now())
     if (known) {
       if (known.digest !== digest) throw reusedKey()

@@ -19,7 +19,7 @@ export interface SpoolRecord {
   readonly rows: number
   /** What the client called the request, or ''. */
   readonly key: string
-  /** CRC-32 of the body as it came, to know a repeated request from another one with the same key. */
+  /** With a key: CRC-32 of the body as it came, to know a repeated request from another one with the same key. Else 0. */
   readonly digest: number
   /** The rows as their source wants to read them again; it has checked them. */
   readonly body: Uint8Array
