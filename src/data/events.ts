@@ -30,6 +30,8 @@ export interface SourceTable {
    * renamed column keeps its id, one that was dropped and added again has another. Absent: names are what identifies.
    */
   readonly columnIds?: readonly number[]
+  /** Positions of fields that rows from before do not have: what they have instead the source does not tell. */
+  readonly incomplete?: readonly number[]
   /** What the source wants to find again about this shape of the table, as JSON text. */
   readonly memo?: string
 }

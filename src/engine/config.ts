@@ -359,8 +359,8 @@ export const schema = z.strictObject(
         z.strictObject(
           {
             'on-schema-change': choice(
-              ['evolve', 'detach'],
-              'When its columns or its key change at the source. `evolve`: they change in the lake as well; where its rows cannot follow, the table is copied anew beside itself and swapped in. `detach`: it stops there and stays readable.',
+              ['evolve', 'new-column', 'detach'],
+              'When its columns or its key change at the source. `evolve`: they change in the lake as well; where its rows cannot follow, the table is copied anew beside itself and swapped in. `new-column`: the same, but a column that takes a type which its values cannot follow leaves them behind under the name `<column>__<type before>`, and begins anew with null in the rows that are there. `detach`: it stops there and stays readable.',
             ).prefault('evolve'),
             'partition-by': expressions(
               'How data files are partitioned: columns, or `year`, `month`, `day`, `hour`, `bucket(n, column)`, `truncate(n, column)` of them; `[]` for not at all. A change holds for new files; those that are there stay as they are. Default: as the table is in the lake, a new one not at all.',

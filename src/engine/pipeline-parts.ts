@@ -33,7 +33,11 @@ export async function startPipeline(
   }
 }
 
-function openSource({ name, source, lakeId, local }: PipelineOptions, parts: SourceParts, listener: PipelineListener): Source {
+function openSource(
+  { name, source, lakeId, local, tables }: PipelineOptions,
+  parts: SourceParts,
+  listener: PipelineListener,
+): Source {
   if (source.type === 'http') return new HttpSource({ name, spool: join(local, 'spool', locationSegment(name)) }, parts)
   return createPostgresSource(
     {
@@ -49,6 +53,7 @@ function openSource({ name, source, lakeId, local }: PipelineOptions, parts: Sou
       copyConnections: source.copy.connections,
       copyPartBytes: source.copy.part,
       newTablesEveryMs: source.findTables,
+      newColumns: Object.keys(tables).filter((table) => tables[table].onSchemaChange === 'new-column'),
       outOfRange: source.outOfRange,
       columns: source.columns,
     },

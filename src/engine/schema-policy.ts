@@ -12,7 +12,7 @@ export class SchemaPolicy {
   }
 
   #evolves(table: SourceTable): boolean {
-    return (this.#settings[fullName(table)]?.onSchemaChange ?? 'evolve') === 'evolve'
+    return (this.#settings[fullName(table)]?.onSchemaChange ?? 'evolve') !== 'detach'
   }
 
   /** Why a table must not get its new shape; null when it may. */

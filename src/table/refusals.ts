@@ -6,3 +6,9 @@ export function missingRow(): FrazilError {
     hint: 'Copy the table anew with frazil resync.',
   })
 }
+
+/** A row from before a column took its type was changed, and the column's value was not sent. */
+export function unknownValue(column: string): FrazilError {
+  const message = `a row was changed whose value in column "${column}" is not known since the column took another type`
+  return new FrazilError('unsupported', 'schema-changed', message, { hint: 'Copy the table anew with frazil resync.' })
+}

@@ -6,11 +6,13 @@ import type { HotRange } from './hot-range.ts'
 import { keyReader, keyWords, mixWords } from './key-codec.ts'
 import { OldValues, replacedKeys, rowOf } from './old-values.ts'
 import type { PartialChange, ReadCells, SearchedTable } from './old-values.ts'
-import { missingRow } from './refusals.ts'
+import { missingRow, unknownValue } from './refusals.ts'
 
 /** What completing rows needs of a table. */
 export interface CompletedTable extends SearchedTable {
   readonly pool: SlabPool
+  /** See `SourceTable`. */
+  readonly incomplete: readonly number[]
   nextSegmentId(): number
   /** See {@link TableParts.room}. */
   room(): Promise<boolean>
@@ -127,6 +129,10 @@ export class RowCompletion {
           if (index === 0 && this.#old.isAbsent(index)) throw missingRow()
           this.#missing = 'old values'
           break
+        }
+        for (const column of this.#table.incomplete) {
+          if (unchanged.includes(column) && !isPresent(this.#from[column], this.#at[column]))
+            throw unknownValue(this.#table.fields[column].name)
         }
         const segment = this.#roomFor(commit)
         if (!segment) {

@@ -239,6 +239,7 @@ export class Table {
     this.#completion ??= new RowCompletion({
       ...this.#parts,
       fields: this.fields,
+      incomplete: this.shape.source.incomplete ?? [],
       spec,
       ranges: () => this.#ranges,
       rangeFor: (segment, commit) => {

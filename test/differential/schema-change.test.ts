@@ -5,12 +5,11 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import type pg from 'pg'
 import { open } from '../../src/index.ts'
-import { agree, answeredRows, walPosition } from '../support/compare.ts'
+import { walPosition } from '../support/compare.ts'
 import { startPostgres } from '../support/postgres.ts'
 import type { EmbeddedPostgres } from '../support/postgres.ts'
+import { SchemaCase, dropSlot } from '../support/schema-case.ts'
 import { connect } from '../support/workload.ts'
-import { quoted } from '../support/workload-tables.ts'
-import type { ComparedType, WorkloadTable } from '../support/workload-tables.ts'
 
 type Lake = Awaited<ReturnType<typeof open>>
 
@@ -27,118 +26,6 @@ after(async () => {
   await client.end()
   await server.stop()
 })
-
-/** The server may need a moment to see that nobody reads it any more. */
-async function dropSlot(name: string): Promise<void> {
-  for (;;) {
-    const { rows } = await client.query<{ active: boolean }>('SELECT active FROM pg_replication_slots WHERE slot_name = $1', [
-      name,
-    ])
-    if (rows.length === 0) return
-    if (rows[0].active) await new Promise((resolve) => setTimeout(resolve, 5))
-    else await client.query('SELECT pg_drop_replication_slot($1)', [name]).catch(() => undefined)
-  }
-}
-
-/** One table under DDL: whatever was done to it, its lake has the columns and the rows of Postgres. */
-class Case {
-  readonly #name: string
-  readonly #folder: string
-  readonly #every: string
-  lake: Lake | null = null
-
-  constructor(name: string, folder: string, every = '5s') {
-    this.#name = name
-    this.#folder = folder
-    this.#every = every
-  }
-
-  async start(): Promise<void> {
-    this.lake = await open({
-      warehouse: join(this.#folder, 'lake'),
-      local: join(this.#folder, 'local'),
-      memory: '64MB',
-      commit: { every: this.#every },
-      sources: {
-        shop: { type: 'postgres', url: server.url, tables: [`public.${this.#name}`], slot: this.#name, publication: this.#name },
-      },
-    })
-    await this.lake.query('SELECT 1', { wait: 'now' })
-  }
-
-  async stop(): Promise<void> {
-    await this.lake?.close()
-    this.lake = null
-  }
-
-  async run(sql: string): Promise<void> {
-    await client.query(sql.replaceAll(/\bT\b/g, this.#name))
-  }
-
-  get engine(): Lake {
-    assert.ok(this.lake)
-    return this.lake
-  }
-
-  /** The lake has the columns of Postgres, in their order, and all of its rows. */
-  async agree(): Promise<void> {
-    const wait = { shop: await walPosition(client) }
-    const table = await describe(this.#name)
-    const { columns } = await this.engine.query(`SELECT * FROM shop.${this.#name} LIMIT 0`, { wait })
-    const [{ reason }] = (await this.engine.status()).tables
-    assert.equal(reason, null)
-    assert.deepEqual(
-      columns.map(({ name }) => name),
-      table.columns.map(({ name }) => name),
-    )
-    await agree(client, [table], 'our SQL', (one) =>
-      answeredRows(async (sql) => {
-        const answer = await this.engine.engine.execute(sql, { numbersAsStrings: true })
-        return { columns: answer.columns, rows: JSON.parse(Buffer.from(answer.body).toString()) as unknown[][] }
-      }, one),
-    )
-  }
-
-  async everywhere(): Promise<void> {
-    await this.agree()
-    await this.engine.flush()
-    await this.agree()
-    await this.stop()
-    await this.start()
-    await this.agree()
-  }
-}
-
-/** The table as it is now, for comparing. */
-async function describe(name: string): Promise<WorkloadTable> {
-  const { rows } = await client.query<{ name: string; type: string }>(
-    `SELECT attname AS name, t.typname AS type FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
-     WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = '' ORDER BY attnum`,
-    [name],
-  )
-  const columns = rows.map(({ name: column, type }) => {
-    const compared = comparedAs[type]
-    assert.ok(compared, type)
-    return { name: column, sqlType: type, compared, array: false, nullable: true, said: quoted(column), literal: () => '' }
-  })
-  return { schema: 'public', name, sqlName: name, lakeName: name, columns, unique: [], ddl: [], mostRows: 0 }
-}
-
-const comparedAs: Readonly<Record<string, ComparedType>> = {
-  int2: 'integer',
-  int4: 'integer',
-  int8: 'integer',
-  float4: 'float4',
-  float8: 'float8',
-  numeric: 'decimal',
-  text: 'text',
-  varchar: 'text',
-  bool: 'boolean',
-  bytea: 'bytea',
-  uuid: 'uuid',
-  date: 'date',
-  timestamptz: 'timestamptz',
-}
 
 /** What is done to the table, each after the one before: statements of one step are one transaction. */
 interface Script {
@@ -224,7 +111,7 @@ for (const [number, script] of scripts.entries()) {
     test(`${script.what}, ${mode}`, { timeout: 60_000 }, async () => {
       const folder = await mkdtemp(join(tmpdir(), 'frazil-schema-'))
       const name = `case_${number}_${mode.replaceAll(' ', '_')}`
-      const one = new Case(name, folder)
+      const one = new SchemaCase({ url: server.url, client }, name, folder)
       try {
         await one.run(script.create ?? usual)
         if (!script.create) await one.run(rows)
@@ -247,7 +134,7 @@ for (const [number, script] of scripts.entries()) {
       } finally {
         await one.stop()
         await one.run('DROP TABLE T')
-        await dropSlot(name)
+        await dropSlot(client, name)
         await client.query(`DROP PUBLICATION IF EXISTS ${name}`)
         await rm(folder, { recursive: true, force: true })
       }
@@ -257,7 +144,7 @@ for (const [number, script] of scripts.entries()) {
 
 test('a column that came and went before the lake knew of it gives its values to no later one', { timeout: 60_000 }, async () => {
   const folder = await mkdtemp(join(tmpdir(), 'frazil-schema-'))
-  const one = new Case('passing', folder, '1h')
+  const one = new SchemaCase({ url: server.url, client }, 'passing', folder, { every: '1h' })
   try {
     await one.run(usual)
     await one.start()
@@ -271,7 +158,7 @@ test('a column that came and went before the lake knew of it gives its values to
   } finally {
     await one.stop()
     await one.run('DROP TABLE T')
-    await dropSlot('passing')
+    await dropSlot(client, 'passing')
     await client.query('DROP PUBLICATION IF EXISTS passing')
     await rm(folder, { recursive: true, force: true })
   }
@@ -282,7 +169,7 @@ test(
   { timeout: 60_000 },
   async () => {
     const folder = await mkdtemp(join(tmpdir(), 'frazil-schema-'))
-    const one = new Case('no_rows', folder, '1h')
+    const one = new SchemaCase({ url: server.url, client }, 'no_rows', folder, { every: '1h' })
     try {
       await one.run(`${usual}; ${rows}`)
       await one.start()
@@ -294,7 +181,7 @@ test(
     } finally {
       await one.stop()
       await one.run('DROP TABLE T')
-      await dropSlot('no_rows')
+      await dropSlot(client, 'no_rows')
       await client.query('DROP PUBLICATION IF EXISTS no_rows')
       await rm(folder, { recursive: true, force: true })
     }
@@ -367,7 +254,7 @@ test(
       assert.equal(tables.find(({ table }) => table === 'clear')?.health, 'streaming')
     } finally {
       await engine.close()
-      await dropSlot('unclear')
+      await dropSlot(client, 'unclear')
       await rm(folder, { recursive: true, force: true })
     }
   },
@@ -424,7 +311,7 @@ test('what the stream does not tell is copied anew, beside the table', { timeout
     }
   } finally {
     await engine.close()
-    await dropSlot('anew')
+    await dropSlot(client, 'anew')
     await rm(folder, { recursive: true, force: true })
   }
 })
@@ -434,7 +321,7 @@ test(
   { timeout: 60_000 },
   async () => {
     const folder = await mkdtemp(join(tmpdir(), 'frazil-schema-'))
-    const one = new Case('pairs', folder)
+    const one = new SchemaCase({ url: server.url, client }, 'pairs', folder)
     const rows = async (columns: string): Promise<unknown> =>
       (await one.engine.query(`SELECT ${columns} FROM shop.pairs ORDER BY 1`, { wait: { shop: await walPosition(client) } })).rows
     const whole = async (): Promise<void> => {
@@ -473,7 +360,7 @@ test(
     } finally {
       await one.stop()
       await one.run('DROP TABLE T')
-      await dropSlot('pairs')
+      await dropSlot(client, 'pairs')
       await client.query('DROP TYPE pair_type; DROP PUBLICATION IF EXISTS pairs')
       await rm(folder, { recursive: true, force: true })
     }
@@ -482,7 +369,7 @@ test(
 
 test('a column of which only the text is read comes to a stream in binary form', { timeout: 60_000 }, async () => {
   const folder = await mkdtemp(join(tmpdir(), 'frazil-schema-'))
-  const one = new Case('texts', folder)
+  const one = new SchemaCase({ url: server.url, client }, 'texts', folder)
   const rows = async (): Promise<unknown> =>
     (await one.engine.query('SELECT * FROM shop.texts ORDER BY id', { wait: { shop: await walPosition(client) } })).rows
   try {
@@ -503,7 +390,7 @@ test('a column of which only the text is read comes to a stream in binary form',
   } finally {
     await one.stop()
     await one.run('DROP TABLE T')
-    await dropSlot('texts')
+    await dropSlot(client, 'texts')
     await client.query('DROP PUBLICATION IF EXISTS texts')
     await rm(folder, { recursive: true, force: true })
   }
@@ -548,7 +435,7 @@ test('a table that gets another name or schema is the same one in the lake', { t
     assert.match(reason ?? '', /its name belongs to another one/)
   } finally {
     await engine.close()
-    await dropSlot('moving')
+    await dropSlot(client, 'moving')
     await rm(folder, { recursive: true, force: true })
   }
 })

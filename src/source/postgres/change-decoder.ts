@@ -1,7 +1,6 @@
 import { Buffer } from 'node:buffer'
 import { FrazilError } from '../../base/index.ts'
 import type { SourceEvent, SourceTable } from '../../data/index.ts'
-import type { CodecOf, ColumnSetting } from './catalogue.ts'
 import { ChangeRuns } from './change-runs.ts'
 import { checkNotice, serverError } from './errors.ts'
 import type { FrameDecoder } from './event-pump.ts'
@@ -14,19 +13,16 @@ import type { SegmentWriter } from './segment-writer.ts'
 import { StreamedTransactions } from './streamed-transactions.ts'
 import type { Relation } from './relation.ts'
 import { isAsKnown, settleShape } from './shape-change.ts'
-import type { KnownTable } from './shape-change.ts'
+import type { ColumnRules, KnownTable } from './shape-change.ts'
 import { boundTable, makeShape, needsText, refusedColumn, refusedError, textNeeded } from './stream-table.ts'
 import type { Answer, BoundTable, ShapeOptions, StreamTable } from './stream-table.ts'
 import type { TableDescription } from './table-description.ts'
 import { sameKey, skipTuple } from './stream-tuple.ts'
 
-export interface ChangeDecoderOptions extends ShapeOptions {
+export interface ChangeDecoderOptions extends ShapeOptions, ColumnRules {
   readonly tables: readonly StreamTable[]
   /** No table that is read, or is going to be, needs the stream in text form. */
   readonly binary: boolean
-  readonly codecOf: CodecOf
-  /** What the settings say of a column. */
-  settingOf(sourceName: string, column: string): ColumnSetting | null
   /** Asks the catalogue for the table of a message as it is at the time of the question, but not before `transaction` is visible. */
   describe(relation: Relation, transaction: number): Promise<TableDescription | null>
 }

@@ -7,6 +7,7 @@ import type { BorrowedPublication } from './borrowed-publication.ts'
 import type { Catalogue, PlannedColumn, TablePlan } from './catalogue.ts'
 import { completePart } from './copy-parts.ts'
 import type { PartialCopy } from './copy-parts.ts'
+import { attributeOf } from './kept-columns.ts'
 import type { Memo } from './memo.ts'
 import type { PublicationFacts } from './preflight.ts'
 import type { KnownTable } from './shape-change.ts'
@@ -145,12 +146,12 @@ function asBefore(table: SourceTable, plan: TablePlan, catalogue: Catalogue): Kn
   }
   const { memo, types } = readShapeMemo(table.memo)
   const columns: PlannedColumn[] = []
-  for (const [i, id] of table.columnIds.entries()) {
+  for (const [i, wire] of types.entries()) {
     const { name, type } = table.fields[i]
     const setting = catalogue.settingOf(table.sourceName, name)
-    const codec = catalogue.codecOf(types[i].typeOid, types[i].modifier, setting)
+    const codec = catalogue.codecOf(wire.typeOid, wire.modifier, setting)
     if (!codec || !sameType(codec.type, type)) return null
-    columns.push({ id, name, ...types[i], codec, setting })
+    columns.push({ id: attributeOf(table.columnIds[i]), name, ...wire, codec, setting })
   }
   return { table, columns, memo }
 }

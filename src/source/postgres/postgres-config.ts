@@ -36,6 +36,8 @@ export interface PostgresConfig extends ValueSettings {
   readonly copyPartBytes?: number
   /** How often a source with patterns looks for tables that were made since, in milliseconds. Default 10 seconds. */
   readonly newTablesEveryMs?: number
+  /** Tables, as `namespace.table`, whose columns leave their values behind when they take a type that those cannot follow. */
+  readonly newColumns?: readonly string[]
   /** Largest message taken from the server. Default 1 GiB and 64 MiB, which is what Postgres can send. */
   readonly maxFrameBytes?: number
   /** `wal_sender_timeout` of our connection. Default: a minute, or the server's if longer. */

@@ -212,6 +212,7 @@ class PostgresSource implements Source {
       retired: this.#retired,
       codecOf: plan.catalogue.codecOf,
       settingOf: (sourceName, column) => plan.catalogue.settingOf(sourceName, column),
+      leavesBehind: ({ namespace, name }) => this.#config.newColumns?.includes(`${namespace}.${name}`) ?? false,
       describe: (relation, transaction) => {
         const types = relation.columns.map(({ typeOid }) => typeOid)
         const ask = async (client: Client): Promise<TableDescription | 'too early' | null> => {

@@ -43,19 +43,22 @@ export class SegmentWriter {
   readonly #parts: SourceParts
   readonly #retired: RetiredSegments
   readonly #growth: SegmentGrowth
+  readonly #empty: readonly number[]
   #segment: Segment | null = null
   /** Bytes that the row at hand needs, where that is known because it did not fit. */
   readonly #needed: number[]
   #oversized = false
 
-  /** `table` is null for keys, which cannot be deleted. */
+  /** `table` is null for keys, which cannot be deleted; `empty` are places of optional fields that the decoder has no values for. */
   constructor(
     fields: readonly Field[],
     table: SourceTable | null,
     decoder: TupleDecoder,
     parts: SourceParts,
     retired: RetiredSegments,
+    empty: readonly number[] = [],
   ) {
+    this.#empty = empty
     this.fields = fields
     this.#decoder = decoder
     this.#parts = parts
@@ -135,6 +138,10 @@ export class SegmentWriter {
     })
     if (segment === 'wait') return refusal.wait
     if (segment === 'too-large') return refusal.tooLarge
+    for (const place of this.#empty) {
+      segment.columns[place].data.fill(0)
+      segment.columns[place].ends.fill(0)
+    }
     this.#segment = segment
     this.#decoder.bind(segment.columns)
     return 0

@@ -1,9 +1,11 @@
 import { Buffer } from 'node:buffer'
 import { FrazilError } from '../../base/index.ts'
 import { decodeValue, defaultText, isPromotion, sameType } from '../../data/index.ts'
-import type { Field, SourceTable, TableKey } from '../../data/index.ts'
+import type { SourceTable, TableKey } from '../../data/index.ts'
 import type { CodecOf, ColumnSetting, PlannedColumn } from './catalogue.ts'
 import { matchColumns } from './column-match.ts'
+import { KeptColumns } from './kept-columns.ts'
+import type { Draft } from './kept-columns.ts'
 import type { Relation } from './relation.ts'
 import { writeShapeMemo } from './shape-memo.ts'
 import type { ShapeMemo } from './shape-memo.ts'
@@ -13,6 +15,7 @@ import type { Codec } from './types/index.ts'
 /** A table as the stream had it last. */
 export interface KnownTable {
   readonly table: SourceTable
+  /** Those of the table's first fields; behind them are fields of {@link KeptColumns}. */
   readonly columns: readonly PlannedColumn[]
   readonly memo: ShapeMemo
 }
@@ -21,6 +24,8 @@ export interface KnownTable {
 export interface ColumnRules {
   readonly codecOf: CodecOf
   settingOf(sourceName: string, column: string): ColumnSetting | null
+  /** Whether a column that takes a type which its values cannot follow leaves them behind: see {@link KeptColumns}. */
+  leavesBehind(table: SourceTable): boolean
 }
 
 /**
@@ -56,8 +61,10 @@ export function settleShape(
   const attributes = new Map(description.attributes.map((attribute) => [attribute.id, attribute]))
   const wasRewritten = description.storage !== known.memo.storage
 
+  const kept = new KeptColumns(known.table, known.columns.length)
+  const leavesBehind = rules.leavesBehind(known.table)
   const columns: PlannedColumn[] = []
-  const fields: Omit<Field, 'required'>[] = []
+  const fields: Draft[] = []
   const ignored: number[] = []
   for (const [i, seen] of relation.columns.entries()) {
     const id = ids[i]
@@ -74,6 +81,13 @@ export function settleShape(
       rules.codecOf(typeOid, modifier, setting) ?? cannot(`has column "${name}" of a type that is not known`, 'unsupported-type')
     columns.push({ id, name, typeOid, modifier, codec, setting })
     if (prior) {
+      const { type } = prior.field
+      const isSame = sameType(type, codec.type) && keepsValues(prior.column, seen, codec, wasRewritten)
+      if (leavesBehind && !isSame && !isPromotion(type, codec.type)) {
+        kept.leaveBehind(id, prior.field)
+        fields.push({ id: 0, name, type: codec.type })
+        continue
+      }
       if (!keepsValues(prior.column, seen, codec, wasRewritten))
         cannot(`has another type for column "${name}", by which its values may be others`)
       const { initialDefault } = prior.field
@@ -101,6 +115,11 @@ export function settleShape(
       'give it a primary key or REPLICA IDENTITY FULL, then frazil resync it',
     )
   const required = new Set(key.kind === 'columns' ? key.columns : [])
+  const incomplete = columns.flatMap(({ id }, place) => (kept.isRetyped(id) ? [place] : []))
+  // Rows of before are found by what they have, and they do not have its values of now.
+  if (incomplete.length > 0 && (key.kind === 'row' || incomplete.some((place) => required.has(place))))
+    return cannot('has another type for a column by which its rows are told apart')
+  const beside = kept.beside(columns)
 
   const isCurrent = isDescribed(relation, ids, description)
   const memo: ShapeMemo = {
@@ -117,9 +136,10 @@ export function settleShape(
   if (isUnchanged) return isCurrent ? { ...known, memo } : known
   const table: SourceTable = {
     ...known.table,
-    fields: fields.map((field, i) => ({ ...field, required: required.has(i) })),
+    fields: [...fields, ...beside.map(({ field }) => field)].map((field, i) => ({ ...field, required: required.has(i) })),
     key,
-    columnIds: columns.map(({ id }) => id),
+    columnIds: [...columns.map(({ id }) => kept.identityOf(id)), ...beside.map(({ identity }) => identity)],
+    incomplete,
     memo: writeShapeMemo(memo, columns),
   }
   return { table, columns, memo }

@@ -85,7 +85,8 @@ export function makeShape(table: BoundTable, relation: Relation, signature: stri
   const { parts, retired } = options
   const { fields, key } = table.known.table
   const make = options.makeDecoder ?? ((columns: readonly WireColumn[]) => tupleDecoder('stream', columns))
-  const places = relation.columns.map((column) => fields.findIndex((field) => field.name === column.name))
+  const places = relation.columns.map((seen) => table.known.columns.findIndex((column) => column.name === seen.name))
+  const unsent = [...fields.keys()].filter((place) => !places.includes(place))
   const keyColumns = key.kind === 'columns' ? key.columns : null
   // Columns that are passed over (place −1) need none; any will do.
   const codec = (place: number): Codec => table.known.columns[Math.max(place, 0)].codec
@@ -97,8 +98,13 @@ export function makeShape(table: BoundTable, relation: Relation, signature: stri
   })
   const keyFields = keyColumns ? keyColumns.map((place) => fields[place]) : fields
   const writers: SegmentWriter[] = []
-  const writer = (columns: readonly WireColumn[], segmentFields: readonly Field[], of: SourceTable | null): SegmentWriter => {
-    const made = new SegmentWriter(segmentFields, of, make(columns), parts, retired)
+  const writer = (
+    columns: readonly WireColumn[],
+    segmentFields: readonly Field[],
+    of: SourceTable | null,
+    empty: readonly number[] = unsent,
+  ): SegmentWriter => {
+    const made = new SegmentWriter(segmentFields, of, make(columns), parts, retired, empty)
     writers.push(made)
     return made
   }
@@ -108,7 +114,7 @@ export function makeShape(table: BoundTable, relation: Relation, signature: stri
     writers,
     rows: writer(rowColumns, fields, table.known.table),
     partial: () => (partial ??= writer(rowColumns, fields, null)),
-    keys: key.kind === 'none' ? null : writer(keyWire, keyFields, null),
+    keys: key.kind === 'none' ? null : writer(keyWire, keyFields, null, []),
     keyPlaces: keyColumns ? keyColumns.map((place) => places.indexOf(place)) : null,
     width: relation.columns.length,
   }

@@ -352,6 +352,7 @@ function decoderOf(columns: readonly PlannedColumn[], floor = 0): ChangeDecoder 
     retired: new RetiredSegments(),
     codecOf: (typeOid) => columns.find((column) => column.typeOid === typeOid)?.codec ?? null,
     settingOf: () => null,
+    leavesBehind: () => false,
     describe: async () => ({
       attributes: columns.map(({ id, name, typeOid, modifier }) => ({
         id,
