@@ -31,7 +31,7 @@ export class KeptColumns {
   /** @param columns how many fields of the table have a column: the first ones. */
   constructor({ fields, columnIds = [] }: SourceTable, columns: number) {
     for (const identity of columnIds.slice(0, columns)) this.#identities.set(attributeOf(identity), identity)
-    this.#kept = fields.slice(columns).map(({ required: _, ...field }, i) => ({ identity: columnIds[columns + i], field }))
+    this.#kept = fields.slice(columns).map((field, i) => ({ identity: columnIds[columns + i], field }))
   }
 
   get any(): boolean {
