@@ -1,12 +1,26 @@
+import { rmSync } from 'node:fs'
+import { join } from 'node:path'
 import { FrazilError, asError } from '../base/index.ts'
 import type { Clock, Random } from '../base/index.ts'
+import type { Field } from '../data/index.ts'
 import { encodeJson } from '../format/json/index.ts'
 import { schemaToJson } from '../iceberg/index.ts'
-import type { DataFile } from '../iceberg/index.ts'
+import type { DataFile, FileLayout, IcebergTable } from '../iceberg/index.ts'
 import type { EngineEvent } from '../observe/index.ts'
+import { locationSegment } from '../storage/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
-import { Compaction, boundedFiles, chooseFiles, keySpecOf, keyTag, keyWords, liveBytes, outputsFor } from '../table/index.ts'
-import type { ColdFile, CompactionOutput, Compactions, RatedFile, Table, TableShape } from '../table/index.ts'
+import {
+  Compaction,
+  boundedFiles,
+  chooseFiles,
+  keySpecOf,
+  keyTag,
+  keyWords,
+  liveBytes,
+  mostSortedRows,
+  outputsFor,
+} from '../table/index.ts'
+import type { ColdFile, CompactionOutput, CompactionResult, Compactions, RatedFile, Table, TableShape } from '../table/index.ts'
 import type { Committer } from './committer.ts'
 import type { FileReaper } from './file-reaper.ts'
 import type { Mirror } from './mirror.ts'
@@ -64,12 +78,18 @@ export class Compactor {
   #wishes: Wish[] = []
   /** Until when tables are left alone. */
   readonly #resting = new Map<Table, number>()
+  /** How files are laid out, by the state of the table in the lake; asked for again and again. */
+  readonly #layouts = new WeakMap<IcebergTable, { readonly fields: readonly Field[]; readonly layout: FileLayout }>()
+  /** For rows that do not fit into memory while they are sorted. */
+  readonly #sortFolder: string
   /** The table that had its turn last. */
   #last: Table | null = null
 
   constructor(options: CompactorOptions, parts: CompactorParts) {
     this.#options = options
     this.#parts = parts
+    this.#sortFolder = join(options.local, 'spill', `${locationSegment(options.source)}~sorting`)
+    rmSync(this.#sortFolder, { recursive: true, force: true })
     this.#end.promise.catch(() => undefined)
   }
 
@@ -129,11 +149,11 @@ export class Compactor {
     for (const mirrored of [...live.slice(after), ...live.slice(0, after)]) {
       const { table } = mirrored
       if (this.#resting.has(table) || !table.compactable) continue
-      const groups = byPartition(rated(table))
-      const chosen = groups.map((files) => chooseFiles(files, this.#options)).find((files) => files.length > 0)
-      if (!chosen) continue
-      this.#last = table
       try {
+        const groups = byPartition(this.#rated(mirrored))
+        const chosen = groups.map((files) => chooseFiles(files, this.#options)).find((files) => files.length > 0)
+        if (!chosen) continue
+        this.#last = table
         await this.#compact(
           mirrored,
           chosen.map(({ file }) => file),
@@ -180,8 +200,9 @@ export class Compactor {
       throw new FrazilError('unavailable', 'table-not-ready', `the table ${name} is ${mirrored.health}`, { table: name })
     }
     const { targetBytes } = this.#options
-    let left = byPartition(rated(table).filter((file) => file.deleted > 0 || liveBytes(file) < targetBytes / 2))
-      .filter((files) => files.length > 1 || files[0].deleted > 0)
+    const isDue = (file: Rated): boolean => file.deleted > 0 || file.unsorted
+    let left = byPartition(this.#rated(live).filter((file) => isDue(file) || liveBytes(file) < targetBytes / 2))
+      .filter((files) => files.length > 1 || isDue(files[0]))
       .flat()
     for (let attempt = 1; left.length > 0;) {
       const [ofPartition] = byPartition(left)
@@ -214,20 +235,26 @@ export class Compactor {
     if (sources.length === 0 || !table.compactable || mirrored.table !== table) return false
     const compaction = new Compaction(sources)
     const outputs = this.#outputsOf(mirrored, shape, compaction)
+    const layout = this.#layoutOf(mirrored)
+    const orders = new Set(sources.map(({ file }) => file.file.sortOrderId ?? 0))
+    const isSorted = sources.length === 1 && orders.has(layout.sortOrderId)
+    const sorts = layout.sort.length > 0 && !isSorted && compaction.liveRows <= mostSortedRows
     const rewritten = await this.#parts.compactions.compact({
       warehouse: this.#options.warehouse,
       inputs: compaction.inputs,
       outputs,
       fields: shape.fields,
       schemaJson: encodeJson(schemaToJson({ ...mirrored.iceberg.schema, fields: shape.fields })),
-      columns: mirrored.iceberg.layoutFor(shape.fields).columns,
+      columns: layout.columns,
       key: keySpecOf(shape.fields, shape.source.key),
+      sort: sorts ? { keys: layout.sort, folder: this.#sortFolder } : null,
       bytesPerSecond: this.#options.bytesPerSecond,
     })
     const { partition, sortOrderId = 0 } = sources[0].file.file
-    // Rows stay in the order of the sources, one after another.
-    const order = sources.length === 1 ? sortOrderId : 0
-    const written = rewritten.map((file) => ({ ...file, ...(partition ? { partition } : {}), sortOrderId: order }))
+    // What is not sorted stays in the order of the sources, one after another.
+    const order = sorts ? layout.sortOrderId : sources.length === 1 ? sortOrderId : 0
+    const written = rewritten.files.map((file) => ({ ...file, ...(partition ? { partition } : {}), sortOrderId: order }))
+    const result = { ...rewritten, files: written }
     let isCommitted = false
     const discard = async (): Promise<void> => {
       reaper.local(outputs.flatMap(({ runPath }) => runPath ?? []))
@@ -237,7 +264,7 @@ export class Compactor {
       await this.#parts.committer.exclusively(async () => {
         await this.#whole()
         const isSame = mirror.live.includes(mirrored) && mirrored.table === table && table.shape === shape
-        if (isSame && !this.#ended.signal.aborted) isCommitted = await this.#commit(mirrored, compaction, outputs, written)
+        if (isSame && !this.#ended.signal.aborted) isCommitted = await this.#commit(mirrored, compaction, outputs, result)
       })
     } catch (error) {
       if (isRefusal(error)) await discard()
@@ -260,6 +287,28 @@ export class Compactor {
       ms: clock.monotonic() - started,
     })
     return true
+  }
+
+  /** The files of a table that may be rewritten. */
+  #rated(mirrored: LiveTable): Rated[] {
+    const { sort, sortOrderId } = this.#layoutOf(mirrored)
+    return mirrored.table.files
+      .filter((file) => file.committed && file.removedAt === 0)
+      .map((file) => {
+        const { rows, committedDeleted: deleted } = file
+        const isSorted = sort.length === 0 || (file.file.sortOrderId ?? 0) === sortOrderId
+        const unsorted = !isSorted && rows - deleted <= mostSortedRows
+        return { file, rows, deleted, bytes: file.file.fileSize, unsorted }
+      })
+  }
+
+  #layoutOf({ iceberg, table }: LiveTable): FileLayout {
+    const { fields } = table
+    const known = this.#layouts.get(iceberg)
+    if (known?.fields === fields) return known.layout
+    const layout = iceberg.layoutFor(fields)
+    this.#layouts.set(iceberg, { fields, layout })
+    return layout
   }
 
   /** Resolves when no source commit is half applied; what follows in the same turn sees whole tables. */
@@ -287,7 +336,7 @@ export class Compactor {
     mirrored: LiveTable,
     compaction: Compaction,
     outputs: readonly CompactionOutput[],
-    written: readonly DataFile[],
+    written: CompactionResult,
   ): Promise<boolean> {
     const { table } = mirrored
     const { committer, reaper, store } = this.#parts
@@ -324,6 +373,7 @@ function isRefusal(error: unknown): boolean {
 
 interface Rated extends RatedFile {
   readonly file: ColdFile
+  readonly unsorted: boolean
 }
 
 /** Files of one partition: only they become one. Those under an older spec stay under it. */
@@ -333,11 +383,4 @@ function byPartition(files: readonly Rated[]): Rated[][] {
     return JSON.stringify([specId, values.map((value) => value && Buffer.from(value).toString('hex'))])
   })
   return [...groups.values()]
-}
-
-/** The files of a table that may be rewritten. */
-function rated(table: Table): Rated[] {
-  return table.files
-    .filter((file) => file.committed && file.removedAt === 0)
-    .map((file) => ({ file, rows: file.rows, deleted: file.committedDeleted, bytes: file.file.fileSize }))
 }

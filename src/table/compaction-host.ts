@@ -1,8 +1,7 @@
 import { MessageChannel, Worker } from 'node:worker_threads'
 import type { MessagePort } from 'node:worker_threads'
 import { FrazilError, asError, errorFromMessage, errorToMessage } from '../base/index.ts'
-import type { DataFile } from '../iceberg/index.ts'
-import type { CompactionAnswer, CompactionJob, CompactionRequest } from './compaction-messages.ts'
+import type { CompactionAnswer, CompactionJob, CompactionRequest, CompactionResult } from './compaction-messages.ts'
 
 /** The thread ends when nobody has asked for anything for so long. */
 const idleMs = 30_000
@@ -94,7 +93,7 @@ export class CompactionThread {
 /** One owner's access to the compaction thread. */
 export class Compactions {
   readonly #port: MessagePort
-  #waiting: { resolve(files: readonly DataFile[]): void; reject(error: Error): void } | null = null
+  #waiting: { resolve(result: CompactionResult): void; reject(error: Error): void } | null = null
   #isClosed = false
 
   constructor(port: MessagePort) {
@@ -103,15 +102,15 @@ export class Compactions {
       const waiting = this.#waiting
       this.#waiting = null
       port.unref()
-      if (answer.ok) waiting?.resolve(answer.files)
+      if (answer.ok) waiting?.resolve(answer)
       else waiting?.reject(errorFromMessage(answer.error))
     })
     port.on('close', () => this.#end())
     port.unref()
   }
 
-  /** Writes files anew, one job at a time. Resolves with the outputs in their order; when it rejects there are none. */
-  compact(job: CompactionJob): Promise<readonly DataFile[]> {
+  /** Writes files anew, one job at a time. When it rejects there are no outputs. */
+  compact(job: CompactionJob): Promise<CompactionResult> {
     if (this.#isClosed) return Promise.reject(closed())
     return new Promise((resolve, reject) => {
       this.#waiting = { resolve, reject }

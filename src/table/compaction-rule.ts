@@ -7,6 +7,8 @@
  * dead, so that a rewrite frees about as much as it copies; or until the dead rows of the whole table take {@link mostTableDead} of it,
  * and then the emptiest go. Of what is left, the rewrite that saves readers most for each byte goes first, and one that does not pay for
  * itself within {@link payback} scans of the table is not done at all.
+ *
+ * Files of a table with a sort order whose rows are not in it are rewritten once, some together; so are those that become one.
  */
 
 /** What opening a file costs a reader, in bytes that it could have read instead. Iceberg's planners reckon with the same. */
@@ -23,6 +25,12 @@ const mostTableDead = 0.32
 const leastDeadBytes = 64 << 10
 /** Scans of the table within which a rewrite has to pay for itself. */
 const payback = 64
+/** Share of a file that a reader of some values would not read if its rows were in the order of the table. */
+const unsortedShare = 0.5
+/** So many files of the target size are put in order together; what they become does not overlap. */
+const sortedFiles = 8
+/** Most rows that are put in order together: a rewrite keeps eight bytes for each of them in memory. */
+export const mostSortedRows = 8 << 20
 /** Most files in one rewrite. */
 const mostFiles = 256
 
@@ -31,6 +39,8 @@ export interface RatedFile {
   readonly rows: number
   readonly deleted: number
   readonly bytes: number
+  /** Whether its rows could be in an order that the table asks for, and are not. */
+  readonly unsorted?: boolean
 }
 
 export interface RuleSettings {
@@ -52,8 +62,8 @@ export function outputsFor(bytes: number, targetBytes: number): number {
 export function chooseFiles<F extends RatedFile>(files: readonly F[], settings: RuleSettings): F[] {
   let best: readonly F[] = []
   let bestWorth = 1
-  for (const candidate of [...smallFiles(files, settings), emptyFiles(files)]) {
-    const group = boundedFiles(candidate, settings)
+  const groups = [...smallFiles(files, settings), emptyFiles(files)].map((group) => boundedFiles(group, settings))
+  for (const group of [...groups, unsortedFiles(files, settings)]) {
     const worth = worthOf(group, settings)
     if (worth > bestWorth) {
       best = group
@@ -71,7 +81,8 @@ function worthOf(files: readonly RatedFile[], { targetBytes }: RuleSettings): nu
   const opens = files.length - outputsFor(live, targetBytes)
   const vectors = files.filter(({ deleted }) => deleted > 0).length
   const dead = sum(files, ({ bytes }) => bytes) - live
-  return (payback * (opens * openBytes + vectors * vectorBytes + dead)) / Math.max(1, 2 * live)
+  const unsorted = unsortedShare * sum(files, (file) => (file.unsorted === true ? liveBytes(file) : 0))
+  return (payback * (opens * openBytes + vectors * vectorBytes + dead + unsorted)) / Math.max(1, 2 * live)
 }
 
 /** For each tier with enough files: they and all smaller ones. */
@@ -106,13 +117,22 @@ function emptyFiles<F extends RatedFile>(files: readonly F[]): F[] {
   return chosen
 }
 
+/** Files that are not in the order of the table. */
+function unsortedFiles<F extends RatedFile>(files: readonly F[], settings: RuleSettings): F[] {
+  const unsorted = files.filter((file) => file.unsorted === true)
+  return boundedFiles(unsorted, settings, sortedFiles)
+}
+
 /** As many of the files as one rewrite takes. */
-export function boundedFiles<F extends RatedFile>(files: readonly F[], { targetBytes }: RuleSettings): F[] {
+export function boundedFiles<F extends RatedFile>(files: readonly F[], { targetBytes }: RuleSettings, targets = 2): F[] {
   const group: F[] = []
   let live = 0
+  let rows = 0
   for (const file of files) {
     live += liveBytes(file)
-    if (group.length > 0 && (live > 2 * targetBytes || group.length === mostFiles)) break
+    rows += file.rows - file.deleted
+    const isTooMuch = live > targets * targetBytes || rows > mostSortedRows || group.length === mostFiles
+    if (group.length > 0 && isTooMuch) break
     group.push(file)
   }
   return group

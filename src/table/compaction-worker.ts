@@ -8,9 +8,17 @@ import { lastUpdatedField, rowIdField } from '../iceberg/index.ts'
 import type { DataFile } from '../iceberg/index.ts'
 import { openStore } from '../storage/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
-import type { CompactionAnswer, CompactionInput, CompactionJob, CompactionRequest } from './compaction-messages.ts'
-import { buffersOf } from './cell-reader.ts'
+import type {
+  CompactionAnswer,
+  CompactionInput,
+  CompactionJob,
+  CompactionRequest,
+  CompactionResult,
+  CompactionSort,
+} from './compaction-messages.ts'
+import { freeColumns } from './cell-reader.ts'
 import { DataFileWriter } from './data-file-writer.ts'
+import { RowSorter } from './row-sorter.ts'
 
 const lineage: readonly Field[] = [rowIdField, lastUpdatedField]
 
@@ -30,34 +38,54 @@ export function serveCompactions(port: MessagePort): void {
       running = new AbortController()
       let answer: CompactionAnswer
       try {
-        answer = { ok: true, files: await compactFiles(request.job, running.signal) }
+        answer = { ok: true, ...(await compactFiles(request.job, running.signal)) }
       } catch (thrown) {
         answer = { ok: false, error: errorToMessage(thrown) }
       }
       running = null
-      port.postMessage(answer)
+      port.postMessage(answer, answer.ok && answer.placement ? [answer.placement.buffer] : [])
     })
   })
   port.on('close', () => running?.abort())
 }
 
 /** Writes the live rows of the inputs into the outputs. When it throws, none of those is left. */
-async function compactFiles(job: CompactionJob, signal: AbortSignal): Promise<DataFile[]> {
+async function compactFiles(job: CompactionJob, signal: AbortSignal): Promise<CompactionResult> {
   const store = openStore(job.warehouse)
   const pace = new Pace(job.bytesPerSecond, signal)
   const outputs = new Outputs(job, pace)
+  const sorter = job.sort && sorterFor(job, job.sort, pace)
   try {
     for (const input of job.inputs) {
-      await eachBatch(store, job.fields, input, pace, async (segment, selected) => outputs.append(segment, selected))
+      await eachBatch(store, job.fields, input, pace, async (segment, selected) => {
+        if (sorter) return sorter.add(segment, selected)
+        await outputs.append(segment, selected)
+        freeColumns(segment.columns)
+      })
     }
-    return outputs.end()
+    if (sorter) for await (const segment of sorter.sorted()) await outputs.append(segment, allRows(segment.capacity))
+    return { files: outputs.end(), placement: sorter?.placement ?? null }
   } catch (error) {
     await outputs.remove(store)
     throw error
+  } finally {
+    sorter?.close()
   }
 }
 
-/** Reads an input from end to end, in batches that have its row lineage behind the fields. `selected`: the live rows of a batch. */
+function sorterFor(job: CompactionJob, sort: CompactionSort, pace: Pace): RowSorter {
+  const rows = job.outputs.reduce((sum, output) => sum + output.rows, 0)
+  return new RowSorter({ ...sort, fields: [...job.fields, ...lineage], rows, spend: (bytes) => pace.spend(bytes) })
+}
+
+function allRows(count: number): Int32Array {
+  return Int32Array.from({ length: count }, (_, row) => row)
+}
+
+/**
+ * Reads an input from end to end, in batches that have its row lineage behind the fields. `selected`: the live rows of a batch, whose
+ * memory belongs to who takes it.
+ */
 async function eachBatch(
   store: ObjectStore,
   fields: readonly Field[],
@@ -79,9 +107,8 @@ async function eachBatch(
     for await (const segment of reader.read([...fields, ...lineage])) {
       const selected = liveRows(input.dead, position, segment.capacity)
       if (selected.length > 0) await take(withLineage(segment, position, input), selected)
+      else freeColumns(segment.columns)
       position += segment.capacity
-      // At once: the collector would let some batches pile up.
-      for (const buffer of buffersOf(segment.columns)) buffer.transfer(0)
     }
   } finally {
     await object.close()
@@ -101,17 +128,16 @@ function liveRows(dead: Uint8Array | null, position: number, count: number): Int
 
 function withLineage(segment: SharedSegment, position: number, { firstRowId, sequenceNumber }: CompactionInput): SharedSegment {
   const columns = segment.columns.slice(0, -lineage.length)
-  const [rowIds, updated] = segment.columns.slice(-lineage.length)
+  const own = segment.columns.slice(-lineage.length)
   // Without row ids a row has no lineage at all.
   if (firstRowId === null) return segment
-  return {
-    ...segment,
-    columns: [
-      ...columns,
-      filled(rowIds, segment.capacity, safeNumber(firstRowId) + position, 1),
-      filled(updated, segment.capacity, safeNumber(sequenceNumber), 0),
-    ],
-  }
+  const [rowIds, updated] = own
+  const resolved = [
+    filled(rowIds, segment.capacity, safeNumber(firstRowId) + position, 1),
+    filled(updated, segment.capacity, safeNumber(sequenceNumber), 0),
+  ]
+  freeColumns(own)
+  return { ...segment, columns: [...columns, ...resolved] }
 }
 
 /** The column with `first + row * step` in rows that have no value. */

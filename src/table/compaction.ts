@@ -1,7 +1,7 @@
 import { assert } from '../base/index.ts'
 import type { DataFile } from '../iceberg/index.ts'
 import { ColdFile } from './cold-file.ts'
-import type { CompactionInput, CompactionOutput } from './compaction-messages.ts'
+import type { CompactionInput, CompactionOutput, CompactionResult } from './compaction-messages.ts'
 import { KeyRun } from './key-run.ts'
 import type { TableCommit } from './table-commit.ts'
 
@@ -37,12 +37,14 @@ interface Target {
 
 /**
  * Committed files of a table on their way into others. It is planned on what the lake has: the files with their deletion vectors,
- * whose rows are left out. A row is in the targets at its place among the live rows of all sources, which is all that it takes to
- * carry a delete over that comes while they are written, committed or not.
+ * whose rows are left out. A row is in the targets at its place among the live rows of all sources, or, of those that are sorted, where
+ * a permutation says; which is all that it takes to carry a delete over that comes while they are written, committed or not.
  */
 export class Compaction {
   readonly #sources: readonly Source[]
   #targets: readonly Target[] = []
+  /** By a row's place among the live ones of all sources: its place in the targets. Null: the same. */
+  #placement: Uint32Array | null = null
   #present: ReadonlySet<ColdFile> = new Set()
   readonly liveRows: number
   /** About so many bytes of the files are theirs. */
@@ -82,7 +84,12 @@ export class Compaction {
    * What the lake commit has to do, at the source commit that the lake has: `present` says which sources it still has. The others
    * are gone because all their rows are dead. Asked again after a commit that failed.
    */
-  plan(outputs: readonly CompactionOutput[], written: readonly DataFile[], present: ReadonlySet<ColdFile>): TableCommit {
+  plan(
+    outputs: readonly CompactionOutput[],
+    { files: written, placement }: CompactionResult,
+    present: ReadonlySet<ColdFile>,
+  ): TableCommit {
+    this.#placement = placement
     let base = 0
     const dead = written.map(({ recordCount }) => new Uint8Array((recordCount + 7) >> 3))
     const bases = written.map(({ recordCount }) => {
@@ -92,7 +99,8 @@ export class Compaction {
     })
     assert(base === this.liveRows, 'every live row was written once')
     const counts = new Uint32Array(written.length)
-    const mark = (place: number): void => {
+    const mark = (source: Source, row: number): void => {
+      const place = this.#placeOf(source, row)
       const target = lastAtMost(bases, place)
       const position = place - bases[target]
       dead[target][position >> 3] |= 1 << (position & 7)
@@ -144,8 +152,9 @@ export class Compaction {
       if (!this.#present.has(source.file)) continue
       source.file.eachPending((commit, position) => {
         const places = pending.get(commit)
-        if (places) places.push(placeOf(source, position))
-        else pending.set(commit, [placeOf(source, position)])
+        const place = this.#placeOf(source, position)
+        if (places) places.push(place)
+        else pending.set(commit, [place])
       })
     }
     const bases = this.#targets.map(({ base }) => base)
@@ -157,19 +166,25 @@ export class Compaction {
     }
     return files.filter((file) => file !== null)
   }
+
+  /** Where a row that was alive at the plan is in the targets. */
+  #placeOf(source: Source, position: number): number {
+    const place = placeOf(source, position)
+    return this.#placement ? this.#placement[place] : place
+  }
 }
 
 function isAlive({ file, vector }: Target): boolean {
   return (vector?.cardinality ?? 0) < file.recordCount
 }
 
-/** Calls `mark` with the place of each row that was alive at the plan and is dead by a later bitmap. */
-function eachNew(source: Source, later: (byte: number) => number, mark: (place: number) => void): void {
+/** Calls `mark` with each row that was alive at the plan and is dead by a later bitmap. */
+function eachNew(source: Source, later: (byte: number) => number, mark: (source: Source, row: number) => void): void {
   const { dead, file } = source
   for (let byte = 0; byte * 8 < file.rows; byte++) {
     for (let left = later(byte) & ~(dead ? dead[byte] : 0); left !== 0; left &= left - 1) {
       const position = byte * 8 + 31 - Math.clz32(left & -left)
-      if (position < file.rows) mark(placeOf(source, position))
+      if (position < file.rows) mark(source, position)
     }
   }
 }

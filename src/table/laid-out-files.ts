@@ -5,7 +5,7 @@ import type { FilePartition } from '../iceberg/index.ts'
 import { openStore } from '../storage/index.ts'
 import { DataFileWriter } from './data-file-writer.ts'
 import type { FileSpec, WrittenFile, WrittenFiles } from './file-messages.ts'
-import { LiveRows, aliveRows } from './live-rows.ts'
+import { LiveRows, aliveRows, liveParts } from './live-rows.ts'
 import { orderRows } from './row-order.ts'
 import type { RowGroup } from './row-order.ts'
 
@@ -56,7 +56,7 @@ export class LaidOutFiles {
       this.rows = writer.rows
       return
     }
-    const live = new LiveRows(parts, commit)
+    const live = new LiveRows(liveParts(parts, commit))
     const { order, groups } = orderRows(live, layout)
     for (const group of groups) {
       await this.#write(live, group)

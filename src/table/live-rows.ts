@@ -1,8 +1,8 @@
 import { isAlive } from '../data/index.ts'
 import type { Column, Field, SharedPart, SharedSegment } from '../data/index.ts'
 
-/** The rows of a part that are alive, see {@link LiveRows}. */
-interface LivePart {
+/** Some rows of a segment, see {@link LiveRows}. */
+export interface LivePart {
   readonly segment: SharedSegment
   /** Ascending. */
   readonly rows: Int32Array
@@ -13,7 +13,7 @@ const gatherRows = 8192
 /** … and about the bytes of their texts. */
 const gatherBytes = 8 << 20
 
-/** The rows of several segments that are alive at a source commit, numbered one after another from 0. */
+/** Rows of several segments, numbered one after another from 0. */
 export class LiveRows {
   readonly parts: readonly LivePart[]
   readonly count: number
@@ -21,11 +21,8 @@ export class LiveRows {
   readonly #partOf: Uint32Array
   readonly #rowOf: Int32Array
 
-  constructor(parts: readonly SharedPart[], commit: number) {
-    this.parts = parts.map(({ segment, from, to }) => ({
-      segment,
-      rows: aliveRows(segment, from, to, commit) ?? range(from, to),
-    }))
+  constructor(parts: readonly LivePart[]) {
+    this.parts = parts
     this.count = this.parts.reduce((sum, { rows }) => sum + rows.length, 0)
     this.#partOf = new Uint32Array(this.count)
     this.#rowOf = new Int32Array(this.count)
@@ -50,77 +47,109 @@ export class LiveRows {
     }
   }
 
-  /** Rows by numbers in any order, copied into segments in that order. */
-  *gathered(numbers: Uint32Array, fields: readonly Field[]): Generator<SharedSegment> {
+  /** Rows by numbers in any order, copied into segments in that order; of at most so many rows each. */
+  *gathered(numbers: Uint32Array, fields: readonly Field[], mostRows = gatherRows): Generator<SharedSegment> {
+    const segments = this.parts.map(({ segment }) => segment)
     for (let from = 0; from < numbers.length;) {
-      const to = this.#chunkEnd(numbers, from, fields.length)
+      const to = this.#chunkEnd(numbers, from, Math.min(numbers.length, from + mostRows), fields.length)
       const chunk = numbers.subarray(from, to)
-      const columns = fields.map((field, i) => this.#gather(chunk, i, field))
-      yield { id: 0, capacity: to - from, columns, deletedAt: null, baseCommit: 0 }
+      yield gather(
+        segments,
+        chunk.map((number) => this.#partOf[number]),
+        Int32Array.from(chunk, (number) => this.#rowOf[number]),
+        fields,
+      )
       from = to
     }
   }
 
-  #chunkEnd(numbers: Uint32Array, from: number, columns: number): number {
-    const most = Math.min(numbers.length, from + gatherRows)
+  #chunkEnd(numbers: Uint32Array, from: number, most: number, columns: number): number {
     let bytes = 0
     for (let i = from; i < most; i++) {
-      const { segment } = this.parts[this.#partOf[numbers[i]]]
-      const row = this.#rowOf[numbers[i]]
-      for (let k = 0; k < columns; k++) {
-        const { layout, ends } = segment.columns[k]
-        if (layout === 'var') bytes += ends[row + 1] - ends[row]
-      }
+      bytes += textBytes(this.parts[this.#partOf[numbers[i]]].segment, this.#rowOf[numbers[i]], columns)
       if (bytes >= gatherBytes) return i + 1
     }
     return most
   }
+}
 
-  #gather(numbers: Uint32Array, position: number, field: Field): Column {
-    const sources = this.parts.map(({ segment }) => segment.columns[position])
-    const [{ layout, width }] = sources
-    const count = numbers.length
-    const valid = sources.some((source) => source.valid !== null) ? new Uint8Array((count + 8) >> 3) : null
-    if (valid !== null) {
-      for (let i = 0; i < count; i++) {
-        const source = sources[this.#partOf[numbers[i]]].valid
-        const row = this.#rowOf[numbers[i]]
-        if (source === null || (source[row >> 3] & (1 << (row & 7))) !== 0) valid[i >> 3] |= 1 << (i & 7)
-      }
-    }
-    if (layout === 'var') {
-      const ends = new Int32Array(count + 1)
-      for (let i = 0; i < count; i++) {
-        const source = sources[this.#partOf[numbers[i]]].ends
-        const row = this.#rowOf[numbers[i]]
-        ends[i + 1] = ends[i] + source[row + 1] - source[row]
-      }
-      const heap = new Uint8Array(ends[count])
-      for (let i = 0; i < count; i++) {
-        const source = sources[this.#partOf[numbers[i]]]
-        const row = this.#rowOf[numbers[i]]
-        if (ends[i + 1] > ends[i]) heap.set(source.heap.subarray(source.ends[row], source.ends[row + 1]), ends[i])
-      }
-      return { field, layout, width, valid, data: noBytes, words: noWords, ends, heap }
-    }
-    const data = new Uint8Array(count * width)
-    const words = width % 4 === 0 && layout !== 'fixed' ? new Int32Array(data.buffer) : noWords
-    if (words.length > 0) {
-      const wide = width >> 2
-      for (let i = 0; i < count; i++) {
-        const source = sources[this.#partOf[numbers[i]]].words
-        const from = this.#rowOf[numbers[i]] * wide
-        for (let k = 0; k < wide; k++) words[i * wide + k] = source[from + k]
-      }
-    } else {
-      for (let i = 0; i < count; i++) {
-        const source = sources[this.#partOf[numbers[i]]].data
-        const from = this.#rowOf[numbers[i]] * width
-        for (let k = 0; k < width; k++) data[i * width + k] = source[from + k]
-      }
-    }
-    return { field, layout, width, valid, data, words, ends: noWords, heap: noBytes }
+/** The rows of parts that are alive at a source commit. */
+export function liveParts(parts: readonly SharedPart[], commit: number): LivePart[] {
+  return parts.map(({ segment, from, to }) => ({ segment, rows: aliveRows(segment, from, to, commit) ?? range(from, to) }))
+}
+
+/** Bytes of a row's texts and nested values in the first `columns` columns. */
+export function textBytes(segment: SharedSegment, row: number, columns: number): number {
+  let bytes = 0
+  for (let k = 0; k < columns; k++) {
+    const { layout, ends } = segment.columns[k]
+    if (layout === 'var') bytes += ends[row + 1] - ends[row]
   }
+  return bytes
+}
+
+/** A segment of its own whose row i is row `rowOf[i]` of segment `partOf[i]`; columns by their positions. */
+export function gather(
+  segments: readonly SharedSegment[],
+  partOf: Uint32Array,
+  rowOf: Int32Array,
+  fields: readonly Field[],
+): SharedSegment {
+  const columns = fields.map((field, i) => {
+    const sources = segments.map((segment) => segment.columns[i])
+    return gatherColumn(sources, partOf, rowOf, field)
+  })
+  return { id: 0, capacity: rowOf.length, columns, deletedAt: null, baseCommit: 0 }
+}
+
+function gatherColumn(sources: readonly Column[], partOf: Uint32Array, rowOf: Int32Array, field: Field): Column {
+  const [{ layout, width }] = sources
+  const count = rowOf.length
+  const valid = sources.some((source) => source.valid !== null) ? new Uint8Array((count + 8) >> 3) : null
+  if (valid !== null) {
+    for (let i = 0; i < count; i++) {
+      const source = sources[partOf[i]].valid
+      const row = rowOf[i]
+      if (source === null || (source[row >> 3] & (1 << (row & 7))) !== 0) valid[i >> 3] |= 1 << (i & 7)
+    }
+  }
+  if (layout === 'var') {
+    const ends = new Int32Array(count + 1)
+    for (let i = 0; i < count; i++) {
+      const source = sources[partOf[i]].ends
+      const row = rowOf[i]
+      ends[i + 1] = ends[i] + source[row + 1] - source[row]
+    }
+    const heap = new Uint8Array(ends[count])
+    for (let i = 0; i < count; i++) {
+      const source = sources[partOf[i]]
+      const row = rowOf[i]
+      if (ends[i + 1] > ends[i]) heap.set(source.heap.subarray(source.ends[row], source.ends[row + 1]), ends[i])
+    }
+    return { field, layout, width, valid, data: noBytes, words: noWords, ends, heap }
+  }
+  const data = new Uint8Array(count * width)
+  const words = wordsOf(layout, width, data)
+  if (words.length > 0) {
+    const wide = width >> 2
+    for (let i = 0; i < count; i++) {
+      const source = sources[partOf[i]].words
+      const from = rowOf[i] * wide
+      for (let k = 0; k < wide; k++) words[i * wide + k] = source[from + k]
+    }
+  } else {
+    for (let i = 0; i < count; i++) {
+      const source = sources[partOf[i]].data
+      const from = rowOf[i] * width
+      for (let k = 0; k < width; k++) data[i * width + k] = source[from + k]
+    }
+  }
+  return { field, layout, width, valid, data, words, ends: noWords, heap: noBytes }
+}
+
+/** `data` of a column as 32-bit words, where it has any; see `Column`. */
+export function wordsOf(layout: Column['layout'], width: number, data: Uint8Array<ArrayBuffer>): Int32Array {
+  return width % 4 === 0 && layout !== 'fixed' ? new Int32Array(data.buffer, data.byteOffset, data.length >> 2) : noWords
 }
 
 const noBytes = new Uint8Array(0)

@@ -30,8 +30,8 @@ export function orderRows(live: LiveRows, layout: FileLayout): { order: Uint32Ar
   return { order, groups }
 }
 
-/** Rows often come as they are to be: then nothing is sorted. */
-function sortNumbers(numbers: Uint32Array, compare: (a: number, b: number) => number): void {
+/** Sorts row numbers; equal ones by number. Rows often come as they are to be: then nothing is sorted. */
+export function sortNumbers(numbers: Uint32Array, compare: (a: number, b: number) => number): void {
   for (let i = 1; i < numbers.length; i++) {
     if (compare(numbers[i - 1], numbers[i]) <= 0) continue
     numbers.sort((a, b) => compare(a, b) || a - b)

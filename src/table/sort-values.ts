@@ -1,5 +1,5 @@
 import { assert } from '../base/index.ts'
-import type { PrimitiveType } from '../data/index.ts'
+import type { Column, PrimitiveType, SharedSegment } from '../data/index.ts'
 import { resultType, transformColumn } from '../iceberg/index.ts'
 import type { SortKey, TransformedValues } from '../iceberg/index.ts'
 import type { LiveRows } from './live-rows.ts'
@@ -19,25 +19,40 @@ export function comparison(live: LiveRows, keys: readonly SortKey[]): Comparison
   }
 }
 
-/** Values of one sort field by row number, in a form whose bytes compare as the values do. */
-interface SortValues {
+/** Values of one sort field of some rows, in a form whose bytes compare as the values do. */
+interface SortWords {
   readonly absent: Uint8Array
   /** The first eight bytes, filled up with zeros. */
   readonly high: Uint32Array
   readonly low: Uint32Array
-  /** Compares what those do not say; null when they say it all. */
+}
+
+function newWords(rows: number): SortWords {
+  return { absent: new Uint8Array(rows), high: new Uint32Array(rows), low: new Uint32Array(rows) }
+}
+
+interface SortValues extends SortWords {
+  /** Compares what the words do not say; null when they say it all. */
   readonly rest: Comparison | null
 }
 
-function compareBy({ descending, nullsFirst }: SortKey, { absent, high, low, rest }: SortValues): Comparison {
-  const direction = descending ? -1 : 1
-  const absentFirst = nullsFirst ? -1 : 1
+function compareBy(key: SortKey, values: SortValues): Comparison {
+  const { rest } = values
+  const direction = key.descending ? -1 : 1
   return (a, b) => {
-    if ((absent[a] | absent[b]) !== 0) return absent[a] === absent[b] ? 0 : absent[a] === 1 ? absentFirst : -absentFirst
-    if (high[a] !== high[b]) return high[a] < high[b] ? -direction : direction
-    if (low[a] !== low[b]) return low[a] < low[b] ? -direction : direction
-    return rest === null ? 0 : direction * rest(a, b)
+    const order = compareWords(key, values, a, values, b)
+    return order !== 0 || rest === null || values.absent[a] === 1 ? order : direction * rest(a, b)
   }
+}
+
+function compareWords({ descending, nullsFirst }: SortKey, x: SortWords, a: number, y: SortWords, b: number): number {
+  const isAbsent = x.absent[a]
+  const isOtherAbsent = y.absent[b]
+  if ((isAbsent | isOtherAbsent) !== 0) return isAbsent === isOtherAbsent ? 0 : (isAbsent === 1) === nullsFirst ? -1 : 1
+  const isLess = x.high[a] === y.high[b] ? x.low[a] < y.low[b] : x.high[a] < y.high[b]
+  if (isLess) return descending ? 1 : -1
+  if (x.high[a] === y.high[b] && x.low[a] === y.low[b]) return 0
+  return descending ? -1 : 1
 }
 
 interface Bytes {
@@ -46,43 +61,74 @@ interface Bytes {
   readonly end: (row: number) => number
 }
 
+/** Puts values of a column's rows into words, from number `first` on. Returns their bytes; null when the words say it all. */
+function fillWords(
+  { absent, high, low }: SortWords,
+  first: number,
+  key: SortKey,
+  column: Column,
+  rows: Int32Array,
+): Bytes | null {
+  const type = resultType(key.transform, column.field.type)
+  assert(type !== null, 'a sort field fits its column')
+  const values = transformColumn(key.transform, column, rows)
+  const part = sortBytes(values, rows.length, type.kind)
+  for (let i = 0; i < rows.length; i++) {
+    if (values.present[i] === 0) {
+      absent[first + i] = 1
+      continue
+    }
+    const start = part.start(i)
+    const end = part.end(i)
+    high[first + i] = wordAt(part.bytes, start, end)
+    low[first + i] = wordAt(part.bytes, start + 4, end)
+  }
+  return values.width === 0 || values.width > 8 ? part : null
+}
+
 function sortValues(live: LiveRows, key: SortKey): SortValues {
-  const absent = new Uint8Array(live.count)
-  const high = new Uint32Array(live.count)
-  const low = new Uint32Array(live.count)
-  const parts: Bytes[] = []
+  const words = newWords(live.count)
+  const parts: (Bytes | null)[] = []
   const firsts: number[] = []
   let first = 0
-  let isWhole = true
   for (const { segment, rows } of live.parts) {
-    const column = segment.columns[key.column]
-    const type = resultType(key.transform, column.field.type)
-    assert(type !== null, 'a sort field fits its column')
-    const values = transformColumn(key.transform, column, rows)
-    const part = sortBytes(values, rows.length, type.kind)
-    parts.push(part)
+    parts.push(fillWords(words, first, key, segment.columns[key.column], rows))
     firsts.push(first)
-    if (values.width === 0 || values.width > 8) isWhole = false
-    for (let i = 0; i < rows.length; i++) {
-      if (values.present[i] === 0) {
-        absent[first + i] = 1
-        continue
-      }
-      const start = part.start(i)
-      const end = part.end(i)
-      high[first + i] = wordAt(part.bytes, start, end)
-      low[first + i] = wordAt(part.bytes, start + 4, end)
-    }
     first += rows.length
   }
-  if (isWhole) return { absent, high, low, rest: null }
+  if (!parts.some((part) => part !== null)) return { ...words, rest: null }
   const rest = (a: number, b: number): number => {
     const [p, q] = [partOf(firsts, a), partOf(firsts, b)]
-    const [x, y] = [parts[p], parts[q]]
-    const [i, j] = [a - firsts[p], b - firsts[q]]
-    return compareBytes(x.bytes, x.start(i), x.end(i), y.bytes, y.start(j), y.end(j))
+    return compareRest(parts[p], a - firsts[p], parts[q], b - firsts[q])
   }
-  return { absent, high, low, rest }
+  return { ...words, rest }
+}
+
+function compareRest(x: Bytes | null, i: number, y: Bytes | null, j: number): number {
+  return x === null || y === null ? 0 : compareBytes(x.bytes, x.start(i), x.end(i), y.bytes, y.start(j), y.end(j))
+}
+
+/** The sort values of all rows of one segment, to be compared with another's. */
+export type SegmentSortValues = readonly (SortWords & { readonly bytes: Bytes | null })[]
+
+export function segmentSortValues(segment: SharedSegment, keys: readonly SortKey[]): SegmentSortValues {
+  const rows = Int32Array.from({ length: segment.capacity }, (_, row) => row)
+  return keys.map((key) => {
+    const words = newWords(rows.length)
+    return { ...words, bytes: fillWords(words, 0, key, segment.columns[key.column], rows) }
+  })
+}
+
+/** How row `i` of one segment and row `j` of another compare; see {@link comparison}. */
+export function compareRows(keys: readonly SortKey[], x: SegmentSortValues, i: number, y: SegmentSortValues, j: number): number {
+  for (let k = 0; k < keys.length; k++) {
+    const order = compareWords(keys[k], x[k], i, y[k], j)
+    if (order !== 0) return order
+    if (x[k].absent[i] === 1) continue
+    const rest = compareRest(x[k].bytes, i, y[k].bytes, j)
+    if (rest !== 0) return keys[k].descending ? -rest : rest
+  }
+  return 0
 }
 
 /** Big-endian word of `bytes[at, end)`, zeros beyond. */

@@ -27,6 +27,7 @@ import {
 } from '../../src/table/index.ts'
 import type {
   CompactionOutput,
+  CompactionResult,
   FileWriter,
   FrozenRange,
   HotRange,
@@ -82,7 +83,7 @@ class Lab {
   readonly #lake = new Map<string, LakeFile>()
   #nextRowId = 0n
   #sequence = 0n
-  #compacting: { compaction: Compaction; outputs: CompactionOutput[]; written: Promise<readonly DataFile[]> } | null = null
+  #compacting: { compaction: Compaction; outputs: CompactionOutput[]; written: Promise<CompactionResult> } | null = null
   readonly #fileLineage = new Map<string, readonly (readonly Value[])[]>()
   readonly #fileRows = new Map<string, readonly (readonly Value[])[]>()
   readonly #runPaths = new Map<string, string | null>()
@@ -286,6 +287,7 @@ class Lab {
       return { uri, runPath, rows: Math.floor((liveRows * (i + 1)) / count) - Math.floor((liveRows * i) / count) }
     })
     const { fields, keySpec: key } = this.table
+    const { sort: keys } = anyLayout(fields, this.random)
     const written = compactions.compact({
       warehouse: folder,
       inputs,
@@ -294,6 +296,10 @@ class Lab {
       schemaJson: '{}',
       key,
       columns: null,
+      sort:
+        keys.length > 0
+          ? { keys, folder: join(folder, this.#name, 'sorting'), limits: { rows: 1 + this.random.below(9), bytes: 1e6 } }
+          : null,
       bytesPerSecond: Number.POSITIVE_INFINITY,
     })
     this.#compacting = { compaction, outputs, written }
