@@ -239,7 +239,11 @@ export class Compactor {
     const orders = new Set(sources.map(({ file }) => file.file.sortOrderId ?? 0))
     const isSorted = sources.length === 1 && orders.has(layout.sortOrderId)
     const sorts = layout.sort.length > 0 && !isSorted && compaction.liveRows <= mostSortedRows
-    const rewritten = await this.#parts.compactions.compact({
+    const discard = async (): Promise<void> => {
+      reaper.local(outputs.flatMap(({ runPath }) => runPath ?? []))
+      await store.delete(outputs.map(({ uri }) => uri)).catch(() => undefined)
+    }
+    const job = {
       warehouse: this.#options.warehouse,
       inputs: compaction.inputs,
       outputs,
@@ -249,6 +253,11 @@ export class Compactor {
       key: keySpecOf(shape.fields, shape.source.key),
       sort: sorts ? { keys: layout.sort, folder: this.#sortFolder } : null,
       bytesPerSecond: this.#options.bytesPerSecond,
+    }
+    const rewritten = await this.#parts.compactions.compact(job).catch(async (error: unknown) => {
+      // A thread that died has left behind what it had written.
+      await discard()
+      throw error
     })
     const { partition, sortOrderId = 0 } = sources[0].file.file
     // What is not sorted stays in the order of the sources, one after another.
@@ -256,10 +265,6 @@ export class Compactor {
     const written = rewritten.files.map((file) => ({ ...file, ...(partition ? { partition } : {}), sortOrderId: order }))
     const result = { ...rewritten, files: written }
     let isCommitted = false
-    const discard = async (): Promise<void> => {
-      reaper.local(outputs.flatMap(({ runPath }) => runPath ?? []))
-      await store.delete(written.map(({ path }) => path)).catch(() => undefined)
-    }
     try {
       await this.#parts.committer.exclusively(async () => {
         await this.#whole()

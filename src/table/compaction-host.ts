@@ -21,6 +21,11 @@ export class CompactionThread {
   #running: MessagePort | null = null
   #idle: NodeJS.Timeout | null = null
   #isClosed = false
+  readonly #startWorker: () => Worker
+
+  constructor(start: () => Worker = startThread) {
+    this.#startWorker = start
+  }
 
   /** A port to the thread, to be given to one {@link Compactions} (which may live in another thread). */
   connect(): MessagePort {
@@ -57,16 +62,24 @@ export class CompactionThread {
   }
 
   #start(): Worker {
-    const entry = new URL(`./compaction-thread${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url)
-    const worker = new Worker(entry, { name: 'frazil-compaction' })
+    const worker = this.#startWorker()
     worker.unref()
     worker.on('message', (answer: CompactionAnswer) => this.#answer(answer))
+    let cause: Error | undefined
+    worker.on('error', (error) => (cause = asError(error)))
     // A thread that dies takes its job with it, and nothing else: the next one gets another.
-    worker.on('error', (error) => {
+    worker.on('exit', () => {
       if (this.#worker !== worker) return
       this.#worker = null
-      const cause = asError(error)
-      const died = new FrazilError('unavailable', 'compaction-thread', `the compaction thread ended: ${cause.message}`, { cause })
+      const died = new FrazilError(
+        'unavailable',
+        'compaction-thread',
+        `the compaction thread ended${cause ? `: ${cause.message}` : ''}`,
+        {
+          hint: 'What it was writing is given up; the rewrite is tried again later.',
+          cause,
+        },
+      )
       this.#answer({ ok: false, error: errorToMessage(died) })
     })
     return worker
@@ -79,15 +92,24 @@ export class CompactionThread {
   }
 
   #end(): void {
-    void this.#worker?.terminate()
+    const worker = this.#worker
     this.#worker = null
+    void worker?.terminate()
   }
 
   async close(): Promise<void> {
     this.#isClosed = true
     if (this.#idle) clearTimeout(this.#idle)
-    await this.#worker?.terminate()
+    const worker = this.#worker
+    this.#worker = null
+    await worker?.terminate()
   }
+}
+
+/** Starts the thread, which answers {@link CompactionRequest}s. */
+export function startThread(): Worker {
+  const entry = new URL(`./compaction-thread${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url)
+  return new Worker(entry, { name: 'frazil-compaction' })
 }
 
 /** One owner's access to the compaction thread. */

@@ -58,6 +58,15 @@ describe('the rule of compaction', () => {
     assert.deepEqual(chooseFiles(small.slice(1), { targetBytes }), [])
   })
 
+  it('has files put in order that are not, some together, and only once', () => {
+    const unsorted = Array.from({ length: 20 }, () => ({ ...file(2e6), unsorted: true }))
+    const files = [file(2e6), ...unsorted, file(2e6)]
+    assert.deepEqual(chooseFiles(files, { targetBytes }), unsorted.slice(0, 4), 'no more than 8 M rows')
+    const wide = unsorted.map((each) => ({ ...each, rows: each.rows / 10 }))
+    assert.deepEqual(chooseFiles(wide, { targetBytes }), wide.slice(0, 8), 'no more bytes than eight files have')
+    assert.deepEqual(chooseFiles([file(2e6), file(2e6)], { targetBytes }), [])
+  })
+
   it('rewrites files that are mostly dead, the emptiest first when the table is', () => {
     const empty = file(2e6, 1.5e6)
     assert.deepEqual(chooseFiles([file(2e6), empty, file(2e6), file(2e6)], { targetBytes }), [empty])

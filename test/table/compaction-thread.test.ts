@@ -1,0 +1,68 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, it } from 'node:test'
+import type { Worker } from 'node:worker_threads'
+import { SlabPool } from '../../src/base/index.ts'
+import { startThread } from '../../src/table/compaction-host.ts'
+import type { CompactionJob } from '../../src/table/compaction-messages.ts'
+import { CompactionThread, Compactions } from '../../src/table/index.ts'
+import { DataFileWriter } from '../../src/table/data-file-writer.ts'
+import { field, segmentWith } from './rows.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'frazil-compaction-thread-'))
+after(() => rmSync(folder, { recursive: true }))
+
+it('a compaction thread that dies takes its job with it and says so; the next job gets another thread', async () => {
+  const fields = [field('n', { kind: 'int' }, false, 1)]
+  const pool = new SlabPool({ budget: 16 << 20 })
+  const rows = Array.from({ length: 60 }, (_, i) => [i])
+  const spec = {
+    warehouse: folder,
+    uri: `file://${folder}/in.parquet`,
+    fields,
+    schemaJson: '{}',
+    key: null,
+    runPath: null,
+    columns: null,
+  }
+  const writer = new DataFileWriter(spec)
+  await writer.append(segmentWith(pool, fields, rows).share(), 0, rows.length, null)
+  const file = (await writer.finish()) ?? assert.fail('a file was written')
+  const job = (name: string, bytesPerSecond: number): CompactionJob => ({
+    ...spec,
+    inputs: [{ uri: file.path, fileSize: file.fileSize, rows: 60, dead: null, firstRowId: 0n, sequenceNumber: 1n }],
+    outputs: [{ uri: `file://${folder}/${name}.parquet`, runPath: null, rows: 60 }],
+    sort: null,
+    bytesPerSecond,
+  })
+  const workers: Worker[] = []
+  const thread = new CompactionThread(() => {
+    const worker = startThread()
+    workers.push(worker)
+    return worker
+  })
+  const compactions = new Compactions(thread.connect())
+  try {
+    // It would take minutes.
+    const dying = compactions.compact(job('first', 1))
+    const refused = assert.rejects(dying, { kind: 'unavailable', code: 'compaction-thread' })
+    while (workers.length === 0) await new Promise((resolve) => setImmediate(resolve))
+    await workers[0].terminate()
+    await refused
+    const { files } = await compactions.compact(job('second', Number.POSITIVE_INFINITY))
+    assert.deepEqual(
+      files.map(({ recordCount }) => recordCount),
+      [60],
+    )
+    assert.equal(workers.length, 2)
+    // One that dies while nobody waits for it is replaced, too.
+    await workers[1].terminate()
+    await compactions.compact(job('third', Number.POSITIVE_INFINITY))
+    assert.equal(workers.length, 3)
+  } finally {
+    compactions.close()
+    await thread.close()
+  }
+})
