@@ -26,6 +26,7 @@ const forms: Readonly<Record<string, string>> = {
   size: 'size',
   duration: 'duration',
   lag: 'duration or size, or both',
+  tokens: 'list',
   string: 'text',
   integer: 'number',
   array: 'list',
@@ -58,6 +59,7 @@ function describeNode(node: ConfigNode, path: string, rows: string[]): void {
     const needed = node.required?.includes(name) ?? false
     rows.push(`| \`${key}\` | ${whatOf(child)} | ${defaultOf(child, needed)} | ${cell(child.description ?? '')} |`)
     describeNode(child, key, rows)
+    if (child.items) describeNode(child.items, `${key}[]`, rows)
     if (child.additionalProperties) {
       rows.push(`| \`${key}.<name>\` | settings | | ${cell(child.additionalProperties.description ?? '')} |`)
       describeNode(child.additionalProperties, `${key}.<name>`, rows)

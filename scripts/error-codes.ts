@@ -72,6 +72,7 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
   'file-size': ['A data file was stored with another size than it was written with.'],
   'file-system': ['The file system cannot do what durability needs.'],
   folder: ['A folder cannot be made.'],
+  forbidden: ['The token of a request has no right to do that with that table.', 'Give it one: `auth.tokens`.'],
   'foreign-local': ['`local` belongs to another lake.', 'Give this lake a `local` of its own.'],
   'generated-in-identity': [
     'A table with REPLICA IDENTITY FULL has a generated column, which Postgres 18 does not let be published.',
@@ -101,7 +102,10 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
   'lease-held': ['Another process writes this lake.', 'Stop it, or start with `--take-over`.'],
   'lease-lost': ['Another process has taken the lake over. This one stops.'],
   'lease-record': ['The record of who writes the lake is malformed.'],
-  'listen-beyond-loopback': ['`listen` names an address that other machines can reach, and there is no authentication yet.'],
+  'listen-beyond-loopback': [
+    '`listen` names an address that other machines can reach, and no token is asked for.',
+    'Set `auth`, or listen on 127.0.0.1.',
+  ],
   'listen-failed': ['The address of `listen` cannot be used.'],
   'lock-busy': ['A lock file cannot be locked.'],
   'lock-held': ['Another session at the source holds a lock that a copy or the publication waits for. It is tried again.'],
@@ -211,6 +215,14 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
     'A table was truncated or rewritten just after the snapshot that it was copied from. It is copied from a new one.',
   ],
   'taken-over': ['Another process writes this lake now. This one stops.'],
+  'tls-files': [
+    'The files of `tls` cannot be read, or are no certificate and its key.',
+    'Both are PEM files; the key without a passphrase.',
+  ],
+  unauthorized: [
+    'A request has no token, or one that is not known.',
+    '`Authorization: Bearer …`; the command line takes it from `FRAZIL_TOKEN`.',
+  ],
   'unknown-layout': [
     'Another program has given a table a partition spec or sort order that we cannot follow.',
     'Say with `partition-by` and `sort-by` how the table is to be laid out.',

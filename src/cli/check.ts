@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import { Option } from 'commander'
 import { checkConfig } from '../engine/index.ts'
 import type { CheckReport, Config, Finding } from '../engine/index.ts'
-import { checkListenHost } from '../server/index.ts'
+import { checkKeyPair, checkListenHost, isLoopback } from '../server/index.ts'
 import { findDaemon } from './daemon.ts'
 import { exitCodes } from './exit.ts'
 import { readSettings } from './settings.ts'
@@ -31,7 +31,12 @@ export function addCheckCommand(program: Command): void {
 
 async function check(config: Config): Promise<CheckReport> {
   const own: Finding[] = []
-  checkListenHost(config.listen.host)
+  checkListenHost(config.listen.host, config.auth.tokens.length > 0)
+  if (config.tls) await checkKeyPair(config.tls)
+  else if (!isLoopback(config.listen.host)) {
+    const message = 'other machines send tokens and rows in the clear'
+    own.push({ level: 'warning', code: 'no-tls', message, hint: 'set "tls", or put a server in front that has it' })
+  }
   const daemon = await findDaemon(config)
   if (daemon) {
     const message = `a daemon runs over this lake: ${daemon.url}, pid ${daemon.pid}`

@@ -1,12 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Command } from 'commander'
 import { Option } from 'commander'
-import { FrazilError } from '../base/index.ts'
+import { FrazilError, asError } from '../base/index.ts'
 import { openEngine } from '../engine/index.ts'
 import type { Config, Engine } from '../engine/index.ts'
 import { EventBus, createLog, logEvents, logLevels } from '../observe/index.ts'
 import type { Log, LogLevel } from '../observe/index.ts'
-import { startHttpServer } from '../server/index.ts'
+import { isLoopback, startHttpServer } from '../server/index.ts'
 import type { HttpServer } from '../server/index.ts'
 import { announceDaemon, findDaemon } from './daemon.ts'
 import { readSettingsOrDefaults } from './settings.ts'
@@ -67,7 +67,15 @@ async function runDaemon(config: Config, options: RunOptions): Promise<void> {
 async function listen(config: Config, log: Log): Promise<HttpServer> {
   const info = { version: packageVersion(), warehouse: config.warehouse }
   try {
-    const server = await startHttpServer({ listen: config.listen, info, log })
+    const { listen, tls, auth } = config
+    const server = await startHttpServer({ listen, tls, tokens: auth.tokens, info, log })
+    if (tls === null && !isLoopback(listen.host)) {
+      log.warn('tokens and rows travel in the clear: set "tls", or put a server in front that has it')
+    }
+    // As other servers do; the files are also looked at from time to time.
+    process.on('SIGHUP', () => {
+      server.reload().catch((error: unknown) => log.error('the certificate stays as it is', { reason: asError(error).message }))
+    })
     log.info('listening', { url: server.url, version: info.version, pid: process.pid })
     return server
   } catch (error) {

@@ -58,7 +58,7 @@ function isSourceType(path: readonly PropertyKey[]): boolean {
 
 function knownKeys(root: ConfigNode, path: readonly PropertyKey[]): string[] {
   let node: ConfigNode | undefined = root
-  for (const key of path) node = node?.properties?.[String(key)] ?? (node?.additionalProperties || undefined)
+  for (const key of path) node = node?.properties?.[String(key)] ?? (node?.additionalProperties || node?.items)
   return Object.entries(node?.properties ?? {})
     .filter(([, child]) => !child.later)
     .map(([name]) => name)

@@ -4,6 +4,8 @@ import { z } from 'zod'
 import { FrazilError } from '../base/index.ts'
 import { checkProperty, parsePartition, parseSort } from '../iceberg/index.ts'
 import type { ColumnSetting, OutOfRange } from '../source/index.ts'
+import { auth, plainTokens, tls } from './access-config.ts'
+import type { TlsConfig, TokenConfig } from './access-config.ts'
 import { describeIssues } from './config-issues.ts'
 import type { Issue } from './config-issues.ts'
 import { fillReferences } from './references.ts'
@@ -46,6 +48,10 @@ export interface Config {
   /** Absolute directory for what can be rebuilt. */
   readonly local: string
   readonly listen: { readonly host: string; readonly port: number }
+  /** No tokens: whoever can connect may do everything. */
+  readonly auth: { readonly tokens: readonly TokenConfig[] }
+  /** Absolute paths; null for plain HTTP. */
+  readonly tls: TlsConfig | null
   readonly memory: number
   readonly query: { readonly memory: number; readonly threads: number; readonly timeout: number }
   readonly commit: { readonly every: number; readonly bytes: number }
@@ -154,7 +160,7 @@ const properties = z
 const listenPattern = /^(?:\[(?<six>[0-9a-fA-F:.]+)\]|(?<host>[^\s:[\]]+)):(?<port>\d{1,5})$/
 
 const listen = text(
-  'Where HTTP requests are answered, as `host:port`; port 0 takes a free one. Only this machine (loopback) for now.',
+  'Where HTTP requests are answered, as `host:port`; port 0 takes a free one. Beyond this machine (loopback) only with `auth`.',
   listenForm(),
 ).transform((value, ctx) => {
   const parts = listenPattern.exec(value)?.groups
@@ -289,7 +295,8 @@ export const schema = z.strictObject(
     ).prefault('./.frazil'),
     listen: listen.prefault('127.0.0.1:3030'),
     'listen-postgres': later('Where Postgres clients are answered.'),
-    auth: later('Tokens and what they may do.'),
+    auth,
+    tls,
     memory: size('Budget for hot rows, index, queues and caches.', 16e6).prefault('512MB'),
     query: section('Queries.', {
       memory: size('Memory of the SQL engine, beside `memory`.', 64e6).prefault('512MB'),
@@ -402,10 +409,14 @@ export const schema = z.strictObject(
  * Throws `config` (`config-invalid`) with one line for each thing that is wrong. No value is printed: it may be a secret.
  */
 export function resolveConfig(input: unknown, parts: ConfigParts): Config {
-  const issues: Issue[] = []
+  const issues: Issue[] = plainTokens(input)
   const filled = fillReferences(input ?? {}, parts, issues)
   const result = schema.safeParse(filled)
-  if (!result.success) issues.push(...describeIssues(result.error.issues, schema))
+  if (!result.success) {
+    // What a missing reference leaves behind is wrong as well, and nothing new.
+    const named = new Set(issues.map(({ path }) => path.join('.')))
+    issues.push(...describeIssues(result.error.issues, schema).filter(({ path }) => !named.has(path.join('.'))))
+  }
   if (issues.length > 0 || !result.success) throw invalid(issues, parts)
   const { data } = result
   const sources: Record<string, SourceConfig> = {}
@@ -434,6 +445,8 @@ export function resolveConfig(input: unknown, parts: ConfigParts): Config {
     catalog: { type: data.catalog },
     local: directory(data.local, parts.folder),
     listen: data.listen,
+    auth: { tokens: data.auth?.tokens ?? [] },
+    tls: data.tls ? { cert: resolve(parts.folder, data.tls.cert), key: resolve(parts.folder, data.tls.key) } : null,
     memory: data.memory,
     query: data.query,
     commit: data.commit,

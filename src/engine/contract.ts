@@ -84,6 +84,8 @@ export interface EngineQuery {
   readonly waitTimeoutMs?: number
   readonly timeoutMs?: number
   readonly signal?: AbortSignal
+  /** Only these tables are there for the query; absent: all. */
+  readonly mayRead?: (namespace: string, name: string) => boolean
 }
 
 /** A table that programs want to send rows to. */
@@ -149,6 +151,8 @@ export interface Engine {
    */
   optimize(database: string, table: string): Promise<void>
   describe(database: string, table: string): Promise<TableDescription>
+  /** The table to which rows that are sent to `ingest` go, or null. */
+  ingestTable(ingest: string): Promise<{ readonly namespace: string; readonly name: string } | null>
   /** Makes an empty table that programs send rows to; resolves when it is in the lake, also when it was there already just like this. */
   createTable(table: NewTable): Promise<void>
   /** Removes a table that programs send rows to, with its rows. */

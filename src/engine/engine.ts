@@ -80,6 +80,8 @@ interface OwnedTable {
 /** Which pipeline has which table. */
 interface Owners {
   readonly byName: ReadonlyMap<string, OwnedTable>
+  /** Tables to which programs send rows, by the names that they send them to. */
+  readonly byIngestName: ReadonlyMap<string, OwnedTable>
   /** The same array until a table comes or goes. */
   readonly names: readonly { readonly namespace: string; readonly name: string }[]
 }
@@ -289,12 +291,17 @@ class RunningEngine implements Engine {
   #owners(): Promise<Owners> {
     this.#ownersKnown ??= (async () => {
       const byName = new Map<string, OwnedTable>()
+      const byIngestName = new Map<string, OwnedTable>()
       for (const pipeline of this.#pipelines.values()) {
         // A source that is being started again has no tables for now; the others answer.
         const names = await pipeline.names().catch(() => [])
-        for (const { namespace, name } of names) byName.set(`${namespace}.${name}`, { namespace, name, pipeline })
+        for (const { namespace, name, sourceName } of names) {
+          const table = { namespace, name, pipeline }
+          byName.set(`${namespace}.${name}`, table)
+          if (pipeline.name === pushSource) byIngestName.set(sourceName, table)
+        }
       }
-      return { byName, names: [...byName.values()].map(({ namespace, name }) => ({ namespace, name })) }
+      return { byName, byIngestName, names: [...byName.values()].map(({ namespace, name }) => ({ namespace, name })) }
     })()
     return this.#ownersKnown
   }
@@ -318,6 +325,7 @@ class RunningEngine implements Engine {
           format: options.format ?? 'json',
           numbersAsStrings: options.numbersAsStrings,
           timeoutMs: options.timeoutMs ?? this.#config.query.timeout,
+          mayRead: options.mayRead,
         },
         options.signal,
       )
@@ -372,6 +380,11 @@ class RunningEngine implements Engine {
 
   async describe(database: string, table: string): Promise<TableDescription> {
     return (await this.#owner(database, table)).desk.describe(database, table)
+  }
+
+  async ingestTable(ingest: string): Promise<{ readonly namespace: string; readonly name: string } | null> {
+    const found = (await this.#owners()).byIngestName.get(ingest)
+    return found ? { namespace: found.namespace, name: found.name } : null
   }
 
   async createTable(table: NewTable): Promise<void> {

@@ -109,8 +109,8 @@ export interface PipelineHandle {
   readonly name: string
   readonly desk: TableDeskHandle
   status(): Promise<PipelineStatus>
-  /** Tables that can be read, as namespace and name. */
-  names(): Promise<readonly { readonly namespace: string; readonly name: string }[]>
+  /** Tables that can be read, and what they are called at the source. */
+  names(): Promise<readonly { readonly namespace: string; readonly name: string; readonly sourceName: string }[]>
   /** Pinned views of tables at one position; unknown tables are a `request` error. */
   views(tables: readonly { readonly namespace: string; readonly name: string }[]): Promise<PipelineViews>
   release(id: number): void

@@ -153,8 +153,8 @@ export class WorkerPipeline implements PipelineHandle {
     return this.#call('status') as Promise<PipelineStatus>
   }
 
-  names(): Promise<readonly { readonly namespace: string; readonly name: string }[]> {
-    return this.#call('names') as Promise<readonly { readonly namespace: string; readonly name: string }[]>
+  names(): Promise<readonly { readonly namespace: string; readonly name: string; readonly sourceName: string }[]> {
+    return this.#call('names') as ReturnType<PipelineHandle['names']>
   }
 
   views(tables: readonly { readonly namespace: string; readonly name: string }[]): Promise<PipelineViews> {

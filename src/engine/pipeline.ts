@@ -420,8 +420,8 @@ export class Pipeline implements PipelineHandle {
 
   // ---- views and look-ups --------------------------------------------------------------------------------------------------
 
-  async names(): Promise<{ namespace: string; name: string }[]> {
-    return [...this.#mirror.tables].map(({ source }) => ({ namespace: source.namespace, name: source.name }))
+  async names(): Promise<{ namespace: string; name: string; sourceName: string }[]> {
+    return [...this.#mirror.tables].map(({ source: { namespace, name, sourceName } }) => ({ namespace, name, sourceName }))
   }
 
   async views(names: readonly { namespace: string; name: string }[]): Promise<PipelineViews> {

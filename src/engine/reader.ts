@@ -52,6 +52,7 @@ export async function openReader(config: Config): Promise<Engine> {
   return {
     stopped: new Promise(() => undefined),
     describe: refuse,
+    ingestTable: refuse,
     createTable: refuse,
     dropTable: refuse,
     push: refuse,
@@ -64,6 +65,7 @@ export async function openReader(config: Config): Promise<Engine> {
           format: options.format ?? 'json',
           numbersAsStrings: options.numbersAsStrings,
           timeoutMs: options.timeoutMs ?? config.query.timeout,
+          mayRead: options.mayRead,
         },
         options.signal,
       )

@@ -39,6 +39,8 @@ export interface QueryRequest {
   /** Write int64 and decimal as JSON strings, for clients that would round them. */
   readonly numbersAsStrings?: boolean
   readonly timeoutMs: number
+  /** Only these tables are there for the query: others are refused by name alone (`forbidden`), and never named. Absent: all. */
+  readonly mayRead?: (namespace: string, name: string) => boolean
 }
 
 export interface QueryAnswer {

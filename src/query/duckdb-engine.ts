@@ -47,6 +47,7 @@ export function startWorker(settings: WorkerSettings): Worker {
 interface Job {
   readonly id: number
   readonly query: SentQuery
+  readonly mayRead: QueryRequest['mayRead']
   readonly done: PromiseWithResolvers<QueryAnswer>
   /** The worker that serves it, once its turn has come. */
   thread: Thread | null
@@ -107,6 +108,7 @@ export class DuckDbEngine implements SqlEngine {
         numbersAsStrings: request.numbersAsStrings ?? false,
         maxResultBytes: this.#maxResultBytes,
       },
+      mayRead: request.mayRead,
       done: Promise.withResolvers(),
       thread: null,
       views: null,
@@ -227,8 +229,8 @@ export class DuckDbEngine implements SqlEngine {
 
   async #answerTables(thread: Thread, job: Job, wanted: readonly TableName[]): Promise<void> {
     try {
-      const known = await this.#tableNames()
-      const names = wanted.map((name) => known.find(name))
+      const known = await this.#tableNames(job)
+      const names = wanted.map((name) => known.find(name, job.mayRead))
       const distinct = new Map(names.map((name) => [JSON.stringify([name.namespace, name.name]), name]))
       if (!isRunning(thread, job)) return
       const views = await this.#provider.views([...distinct.values()])
@@ -242,7 +244,7 @@ export class DuckDbEngine implements SqlEngine {
 
   async #answerList(thread: Thread, job: Job): Promise<void> {
     try {
-      const { all } = await this.#tableNames()
+      const { all } = await this.#tableNames(job)
       if (isRunning(thread, job))
         post(thread, { type: 'list', id: job.id, names: all.map(({ namespace, name }) => ({ namespace, name })) })
     } catch (thrown) {
@@ -256,8 +258,9 @@ export class DuckDbEngine implements SqlEngine {
     if (isRunning(thread, job)) post(thread, { type: 'stop', id: job.id, error: sendError(thrown) })
   }
 
-  async #tableNames(): Promise<TableNames> {
+  async #tableNames({ mayRead }: Job): Promise<TableNames> {
     const all: readonly FullName[] = await this.#provider.names()
+    if (mayRead) return new TableNames(all.filter(({ namespace, name }) => mayRead(namespace, name)))
     if (this.#names?.all !== all) this.#names = new TableNames(all)
     return this.#names
   }

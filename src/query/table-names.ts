@@ -23,12 +23,21 @@ export class TableNames {
     }
   }
 
-  /** The table meant, or a `request` error that names the nearest ones. */
-  find(wanted: TableName): FullName {
+  /**
+   * The table meant, or a `request` error that names the nearest ones. Where a name is not among those that `mayRead` lets through, the
+   * error is `forbidden`, whether there is such a table or not.
+   */
+  find(wanted: TableName, mayRead?: (namespace: string, name: string) => boolean): FullName {
     const found = (this.#byName.get(foldCase(wanted.name)) ?? []).filter(
       (table) => wanted.namespace === null || foldCase(table.namespace) === foldCase(wanted.namespace),
     )
-    if (found.length === 0) throw this.#unknown(wanted)
+    if (found.length === 0) {
+      const { namespace, name } = wanted
+      if (mayRead && namespace !== null && !mayRead(namespace, name)) {
+        throw new FrazilError('request', 'forbidden', `this token may not read ${namespace}.${name}`)
+      }
+      throw this.#unknown(wanted)
+    }
     if (found.length === 1) return found[0]
     const exact = found.filter((table) => table.name === wanted.name && (wanted.namespace ?? table.namespace) === table.namespace)
     if (exact.length === 1) return exact[0]

@@ -1,14 +1,14 @@
 import { FrazilError } from '../base/index.ts'
 import type { ErrorKind } from '../base/index.ts'
+import type { Caller } from './access.ts'
 
-/** When a client that was turned away may come again. */
-const retryAfterSeconds = 1
+/** When a client that was turned away may come again, in seconds. */
+const retryAfterSeconds = '1'
 
 /** What a client gets for an error: `{code, message, hint?}`. */
 export interface ErrorAnswer {
   readonly status: number
-  /** When the client may come again, in seconds. */
-  readonly retryAfter?: number
+  readonly headers: Readonly<Record<string, string>>
   readonly body: { readonly code: string; readonly message: string; readonly hint?: string }
 }
 
@@ -28,6 +28,8 @@ const statusOfCode: Readonly<Record<string, number>> = {
   'unknown-table': 404,
   'no-such-row': 404,
   'no-such-route': 404,
+  unauthorized: 401,
+  forbidden: 403,
   'wrong-host': 403,
   'wrong-origin': 403,
   'not-acceptable': 406,
@@ -56,19 +58,32 @@ const libraryErrors: Readonly<Record<string, ErrorAnswer['body']>> = {
 }
 
 /** Any thrown value as an answer. What is not an expected failure is a bug: the client learns no details. */
-export function errorAnswer(error: unknown): ErrorAnswer {
+export function errorAnswer(error: unknown, caller?: Caller): ErrorAnswer {
   if (error instanceof FrazilError) {
     const { code, message, hint } = error
     const status = statusOfCode[code] ?? statusOfKind[error.kind]
-    return {
-      status,
-      ...(status === 429 || status === 503 ? { retryAfter: retryAfterSeconds } : {}),
-      body: hint === undefined ? { code, message } : { code, message, hint },
-    }
+    const body = hint === undefined ? { code, message } : { code, message, hint }
+    return { status, headers: headersOf(status, code), body: caller && !caller.seesAll ? withoutOtherTables(body) : body }
   }
   const { statusCode, code, message } = error as { statusCode?: number; code?: string; message?: string }
   if (typeof statusCode === 'number' && statusCode >= 400 && statusCode < 500) {
-    return { status: statusCode, body: libraryErrors[code ?? ''] ?? { code: 'bad-request', message: message ?? 'bad request' } }
+    const body = libraryErrors[code ?? ''] ?? { code: 'bad-request', message: message ?? 'bad request' }
+    return { status: statusCode, headers: {}, body }
   }
-  return { status: 500, body: { code: 'internal', message: 'an internal error; the log has the details' } }
+  return { status: 500, headers: {}, body: { code: 'internal', message: 'an internal error; the log has the details' } }
+}
+
+function headersOf(status: number, code: string): Record<string, string> {
+  if (status === 429 || status === 503) return { 'retry-after': retryAfterSeconds }
+  if (code === 'unauthorized') return { 'www-authenticate': 'Bearer realm="frazil"' }
+  if (code === 'forbidden') return { 'www-authenticate': 'Bearer realm="frazil", error="insufficient_scope"' }
+  return {}
+}
+
+/** Some errors name tables that could be meant, or are in the way. */
+function withoutOtherTables(body: ErrorAnswer['body']): ErrorAnswer['body'] {
+  const { code, message } = body
+  if (code === 'unknown-table') return { code, message }
+  if (code === 'ingest-name-taken') return { code, message: 'rows sent to this name go to another table already' }
+  return body
 }

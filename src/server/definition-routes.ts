@@ -29,6 +29,7 @@ export function definitionRoutes(app: FastifyInstance, engine: () => Engine): vo
     if (!name.safeParse(ingest).success)
       throw new FrazilError('request', 'bad-body', 'the name in the path cannot be one of a table')
     const { database, table, schema, avro_schema: avro, table_config: config } = checkBody(createBody, request.body)
+    request.caller.demand('write', database, table)
     if (schema === undefined && avro === undefined) {
       throw new FrazilError('request', 'bad-body', 'schema, or avro_schema, has to say what the columns are')
     }
@@ -39,12 +40,14 @@ export function definitionRoutes(app: FastifyInstance, engine: () => Engine): vo
 
   app.delete('/tables/:name', async (request) => {
     const { database, table } = checkBody(dropBody, request.body)
+    request.caller.demand('write', database, table)
     await engine().dropTable(database, table)
     return {}
   })
 
   app.get<{ Params: { database: string; table: string } }>('/schema/:database/:table', async (request) => {
     const { database, table } = request.params
+    if (!request.caller.may('write', database, table)) request.caller.demand('read', database, table)
     const { ingest, fields, key } = await engine().describe(database, table)
     return { database, table, ingest, schema: schemaOf(fields), key }
   })

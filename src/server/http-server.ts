@@ -1,23 +1,43 @@
 import { fastify } from 'fastify'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { STATUS_CODES } from 'node:http'
+import type { Server } from 'node:http'
+import type { Socket } from 'node:net'
 import { FrazilError } from '../base/index.ts'
-import type { Engine } from '../engine/index.ts'
+import type { Engine, TlsConfig, TokenConfig } from '../engine/index.ts'
 import type { Log } from '../observe/index.ts'
+import { Access } from './access.ts'
+import type { Admit, Caller } from './access.ts'
 import { errorAnswer } from './answer-errors.ts'
 import { definitionRoutes } from './definition-routes.ts'
 import { BodiesUnderWay, ingestRoute } from './ingest-route.ts'
 import { parseJson } from './json-body.ts'
+import { httpLimits } from './limits.ts'
+import type { HttpLimits } from './limits.ts'
+import { KeyPairFiles, makeListener } from './listener.ts'
 import { queryRoute } from './query-route.ts'
-import { checkListenHost, guardRequest } from './request-guard.ts'
+import { checkListenHost, guardRequest, isLoopback } from './request-guard.ts'
 import { takeSingleRows } from './single-rows.ts'
-import { stateRoutes } from './state-routes.ts'
+import { openPaths, stateRoutes } from './state-routes.ts'
 import type { ServiceInfo } from './state-routes.ts'
 import { tableRoutes } from './table-routes.ts'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Who sends it; set before any route has it, and not where the request was refused before. */
+    caller: Caller
+  }
+}
 
 export interface HttpServerOptions {
   readonly listen: { readonly host: string; readonly port: number }
   readonly info: ServiceInfo
   readonly log: Log
+  /** With none everybody who can connect may do everything. */
+  readonly tokens?: readonly TokenConfig[]
+  /** Null or absent: plain HTTP. */
+  readonly tls?: TlsConfig | null
+  readonly limits?: HttpLimits
 }
 
 export interface HttpServer {
@@ -25,41 +45,55 @@ export interface HttpServer {
   readonly url: string
   /** From now on requests reach this engine; before, `/ready` and the others answer 503. */
   attach(engine: Engine): void
+  /** Reads the certificate again. Throws `config` `tls-files`; the server then goes on with the one it has. */
+  reload(): Promise<void>
   /** Takes no new requests and waits for those under way, at most `closeWithinMs`. */
   close(): Promise<void>
 }
 
 /** Largest request body, in bytes: a statement and its parameters. */
 const maxBodyBytes = 1 << 20
-/** A request must have arrived completely within this time. */
-const requestTimeoutMs = 30_000
 const closeWithinMs = 5000
 
 /**
- * Answers HTTP on `listen`. Throws `config`: `listen-beyond-loopback`, `port-in-use`, `listen-failed`.
+ * Answers HTTP, or HTTPS, on `listen`. Throws `config`: `listen-beyond-loopback`, `port-in-use`, `listen-failed`, `tls-files`.
  */
 export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
   const { host, port } = options.listen
-  checkListenHost(host)
+  const access = new Access(options.tokens ?? [])
+  checkListenHost(host, access.isClosed)
+  const pair = options.tls ? await KeyPairFiles.open(options.tls) : null
   let engine: Engine | null = null
   const attached = (): Engine => {
     if (engine) return engine
     throw new FrazilError('unavailable', 'starting', 'the engine is starting', { hint: 'GET /ready tells when it is up' })
   }
-  const app = createApp(options.log)
+  const onlyLocal = isLoopback(host)
+  const admit: Admit = (headers, isOpen = false) => {
+    guardRequest({ headers }, onlyLocal)
+    return isOpen && headers.authorization === undefined ? access.stranger : access.caller(headers.authorization)
+  }
+  const { app, servers } = createApp({ ...options, admit, pair })
   stateRoutes(app, { info: options.info, engine: () => engine })
   tableRoutes(app, attached)
   definitionRoutes(app, attached)
   const underWay = new BodiesUnderWay()
   ingestRoute(app, attached, underWay)
-  takeSingleRows(app, { engine: attached, underWay, log: options.log })
+  takeSingleRows(app, { admit, engine: attached, underWay, log: options.log })
   queryRoute(app, attached)
   try {
     const url = await app.listen({ host, port })
+    const unwatch = pair?.watch(servers, options.log)
     return {
-      url,
+      url: pair ? url.replace(/^http:/, 'https:') : url,
       attach: (running) => (engine = running),
-      close: () => closeApp(app),
+      reload: async () => {
+        if (await pair?.reload(servers)) options.log.info('the certificate is a new one now')
+      },
+      close: () => {
+        unwatch?.()
+        return closeApp(app, servers)
+      },
     }
   } catch (error) {
     await app.close()
@@ -67,30 +101,45 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   }
 }
 
-function createApp(log: Log): FastifyInstance {
+interface AppParts extends HttpServerOptions {
+  readonly admit: Admit
+  readonly pair: KeyPairFiles | null
+}
+
+function createApp({ log, limits, admit, pair }: AppParts): { app: FastifyInstance; servers: Server[] } {
   const routes: string[] = []
+  // One, or two where a name means an address of each kind.
+  const servers: Server[] = []
   const app = fastify({
     logger: false,
     bodyLimit: maxBodyBytes,
-    requestTimeout: requestTimeoutMs,
     forceCloseConnections: 'idle',
     routerOptions: { maxParamLength: 8192 },
     exposeHeadRoutes: false,
+    clientErrorHandler: answerBrokenRequest,
+    serverFactory: (handler) => {
+      const server = makeListener(pair?.current ?? null, limits ?? httpLimits, handler)
+      servers.push(server)
+      return server
+    },
   })
   app.addHook('onRoute', ({ method, url }) => {
     routes.push(`${String(method)} ${url.replaceAll(/:(\w+)/g, '{$1}')}`)
   })
-  app.addHook('onRequest', async (request) => guardRequest(request))
+  app.decorateRequest('caller')
+  app.addHook('onRequest', async (request) => {
+    request.caller = admit(request.headers, openPaths.has(request.routeOptions.url ?? ''))
+  })
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('application/json', { parseAs: 'string' }, async (_request: FastifyRequest, body: string) =>
     parseJson(body),
   )
   app.setErrorHandler((error, request, reply) => {
-    const { status, body, retryAfter } = errorAnswer(error)
+    const { status, headers, body } = errorAnswer(error, request.caller)
     if (body.code === 'internal') {
       log.error('a request failed', { method: request.method, route: request.routeOptions.url, error: String(error) })
     }
-    if (retryAfter !== undefined) reply.header('retry-after', retryAfter)
+    reply.headers(headers)
     return reply.code(status).type('application/json; charset=utf-8').send(JSON.stringify(body))
   })
   app.setNotFoundHandler(async (request, reply) => {
@@ -99,11 +148,28 @@ function createApp(log: Log): FastifyInstance {
     )
     return reply.code(status).send({ ...body, routes })
   })
-  return app
+  return { app, servers }
 }
 
-async function closeApp(app: FastifyInstance): Promise<void> {
-  const force = setTimeout(() => app.server.closeAllConnections(), closeWithinMs)
+const brokenRequests: Readonly<Record<string, readonly [status: number, code: string, message: string]>> = {
+  ERR_HTTP_REQUEST_TIMEOUT: [408, 'request-timeout', 'the request did not arrive in time'],
+  HPE_HEADER_OVERFLOW: [431, 'headers-too-large', 'the headers of the request are too large'],
+}
+
+/** What is no HTTP, or comes too slowly, has no route: it is answered on its socket, which then ends. */
+function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || socket.destroyed) return
+  const [status, code, message] = brokenRequests[error.code ?? ''] ?? [400, 'bad-request', 'this is no HTTP request']
+  const body = JSON.stringify({ code, message })
+  const head = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: application/json; charset=utf-8\r\n`
+  if (socket.writable) socket.write(`${head}Content-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`)
+  socket.destroy(error)
+}
+
+async function closeApp(app: FastifyInstance, servers: readonly Server[]): Promise<void> {
+  const force = setTimeout(() => {
+    for (const server of servers) server.closeAllConnections()
+  }, closeWithinMs)
   try {
     await app.close()
   } finally {

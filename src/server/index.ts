@@ -1,6 +1,7 @@
 export { startHttpServer } from './http-server.ts'
 export type { HttpServer, HttpServerOptions } from './http-server.ts'
-export { checkListenHost } from './request-guard.ts'
+export { checkKeyPair } from './listener.ts'
+export { checkListenHost, isLoopback } from './request-guard.ts'
 export type { ServiceInfo } from './state-routes.ts'
 export { jsonText, rowText } from './values.ts'
 export type { ValueOptions } from './values.ts'

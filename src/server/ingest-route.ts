@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { FrazilError } from '../base/index.ts'
 import { skipSpace } from '../format/json/index.ts'
 import type { Durability, Engine, PushAnswer, PushRequest } from '../engine/index.ts'
+import type { Caller } from './access.ts'
 import { maxIngestBytes, parseEnvelope, unpacked } from './ingest-body.ts'
 
 /** Bodies that are being received and dealt with, in bytes; more are turned away before they are read. */
@@ -23,6 +24,7 @@ interface Wishes {
 
 /** One request for rows, whichever way it came in. */
 export interface IngestRequest {
+  readonly caller: Caller
   /** The name to which the rows are sent. */
   readonly name: string
   readonly query: Record<string, unknown>
@@ -68,7 +70,8 @@ export function ingestRoute(app: FastifyInstance, engine: () => Engine, underWay
     scope.post<{ Params: { name: string } }>('/ingest/:name', async (request, reply) => {
       const query = request.query as Record<string, unknown>
       const { name } = request.params
-      const answer = await ingest(engine(), { name, query, headers: request.headers, body: request.body as Buffer })
+      const { caller, headers } = request
+      const answer = await ingest(engine(), { caller, name, query, headers, body: request.body as Buffer })
       if (answer.replayed) reply.header('idempotency-replayed', 'true')
       return reply.code(answer.status).type('application/json; charset=utf-8').send(answer.body)
     })
@@ -77,15 +80,26 @@ export function ingestRoute(app: FastifyInstance, engine: () => Engine, underWay
 
 /** Stores the rows of a request, as far as it wishes. Rejects with what is wrong with all of it. */
 export async function ingest(engine: Engine, request: IngestRequest): Promise<IngestAnswer> {
-  const { name, headers } = request
+  const { caller, name, headers } = request
+  const table = caller.mayAll('write') ? { ingest: name } : await targetOf(caller, engine, name)
   const encoding = headers['content-encoding']
   const body = encoding === undefined ? request.body : await unpacked(request.body, encoding)
   const { push, wishes } = readRequest(request, body)
-  const answer = await engine.push(
-    { ...push, table: { ingest: name }, partial: wishes.partial, key: keyOf(headers) },
-    wishes.durability,
-  )
+  const answer = await engine.push({ ...push, table, partial: wishes.partial, key: keyOf(headers) }, wishes.durability)
   return answered(name, wishes, answer)
+}
+
+/**
+ * The table that rows sent to `name` go to. A token that has no right on that table gets the answer for a table that is not there.
+ * Throws `request`.
+ */
+async function targetOf(caller: Caller, engine: Engine, name: string): Promise<PushRequest['table']> {
+  const table = await engine.ingestTable(name)
+  if (table === null || !caller.sees(table.namespace, table.name)) {
+    throw new FrazilError('request', 'unknown-table', `there is no table ${name} that takes rows`)
+  }
+  caller.demand('write', table.namespace, table.name)
+  return table
 }
 
 function readRequest(

@@ -54,7 +54,9 @@ export function queryRoute(app: FastifyInstance, engine: () => Engine): void {
       throw new FrazilError('request', 'not-available-yet', 'queries of the past ("at") are not available yet in this version')
     }
     const format = body.format ?? acceptedFormat(request.headers.accept)
+    const { caller } = request
     const answer = await engine().execute(body.sql, {
+      ...(caller.mayAll('read') ? {} : { mayRead: (namespace, name) => caller.may('read', namespace, name) }),
       params: body.params,
       format,
       numbersAsStrings: wantsStrings(request),

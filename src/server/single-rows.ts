@@ -3,10 +3,10 @@ import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http
 import type { FastifyInstance } from 'fastify'
 import type { Engine } from '../engine/index.ts'
 import type { Log } from '../observe/index.ts'
+import type { Admit, Caller } from './access.ts'
 import { errorAnswer } from './answer-errors.ts'
 import { ingest } from './ingest-route.ts'
-import type { BodiesUnderWay } from './ingest-route.ts'
-import { guardRequest } from './request-guard.ts'
+import type { BodiesUnderWay, IngestRequest } from './ingest-route.ts'
 
 /** Larger bodies have more than one row in them, or take their time anyway. */
 const longestBody = 64 << 10
@@ -14,6 +14,7 @@ const longestBody = 64 << 10
 const route = '/ingest/'
 
 export interface SingleRowsParts {
+  readonly admit: Admit
   readonly engine: () => Engine
   readonly underWay: BodiesUnderWay
   readonly log: Log
@@ -49,8 +50,9 @@ function plainName({ method, url = '', headers }: IncomingMessage): string | nul
 }
 
 function receive(request: IncomingMessage, response: ServerResponse, name: string, parts: SingleRowsParts): void {
+  let caller: Caller
   try {
-    guardRequest(request)
+    caller = parts.admit(request.headers)
     parts.underWay.enter(request.headers, response)
   } catch (error) {
     request.resume()
@@ -59,32 +61,29 @@ function receive(request: IncomingMessage, response: ServerResponse, name: strin
   }
   let body: Buffer | null = null
   request.on('data', (chunk: Buffer) => (body = body === null ? chunk : Buffer.concat([body, chunk])))
-  request.on('end', () => void answer(request, response, name, body ?? Buffer.alloc(0), parts))
+  request.on(
+    'end',
+    () => void answer(response, { caller, name, query: none, headers: request.headers, body: body ?? Buffer.alloc(0) }, parts),
+  )
 }
 
-async function answer(
-  { headers }: IncomingMessage,
-  response: ServerResponse,
-  name: string,
-  body: Buffer,
-  { engine, log }: SingleRowsParts,
-): Promise<void> {
+async function answer(response: ServerResponse, request: IngestRequest, { engine, log }: SingleRowsParts): Promise<void> {
   try {
-    const { status, body: text, replayed } = await ingest(engine(), { name, query: none, headers, body })
+    const { status, body: text, replayed } = await ingest(engine(), request)
     send(response, status, text, replayed ? ['idempotency-replayed', 'true'] : [])
   } catch (error) {
-    refuse(response, error, log)
+    refuse(response, error, log, request.caller)
   }
 }
 
 const none = {}
 
-function refuse(response: ServerResponse, error: unknown, log: Log): void {
-  const { status, body, retryAfter } = errorAnswer(error)
+function refuse(response: ServerResponse, error: unknown, log: Log, caller?: Caller): void {
+  const { status, headers, body } = errorAnswer(error, caller)
   if (body.code === 'internal') {
     log.error('a request failed', { method: 'POST', route: `${route}{name}`, error: String(error) })
   }
-  send(response, status, JSON.stringify(body), retryAfter === undefined ? [] : ['retry-after', String(retryAfter)])
+  send(response, status, JSON.stringify(body), Object.entries(headers).flat())
 }
 
 function send(response: ServerResponse, status: number, text: string, headers: readonly string[]): void {

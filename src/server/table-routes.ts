@@ -4,6 +4,7 @@ import { FrazilError } from '../base/index.ts'
 import type { Engine } from '../engine/index.ts'
 import { checkBody } from './json-body.ts'
 import { wantsStrings } from './query-route.ts'
+import { visibleTo } from './state-routes.ts'
 import { rowText } from './values.ts'
 
 const name = z.string({ error: 'must be text' }).min(1, 'must not be empty')
@@ -22,13 +23,14 @@ const optimizeBody = z.strictObject({
 
 /** `GET /tables`, what can be asked of a table, and the look-up of one row by its key. */
 export function tableRoutes(app: FastifyInstance, engine: () => Engine): void {
-  app.get('/tables', async () => {
-    const { tables, sources, ready, reasons } = await engine().status()
+  app.get('/tables', async ({ caller }) => {
+    const { tables, sources, ready, reasons } = visibleTo(caller, await engine().status())
     return { tables, sources, ready, reasons }
   })
 
   app.post('/tables/:name/snapshot', async (request) => {
     const { database, table } = checkBody(snapshotBody, request.body)
+    request.caller.demand('write', database, table)
     await engine().keyColumns(database, table) // throws for tables that do not exist
     return { database, table, positions: await engine().flush() }
   })
@@ -36,18 +38,21 @@ export function tableRoutes(app: FastifyInstance, engine: () => Engine): void {
   // Rows are durable before they are answered: what is left of Moonlink's flush is to have them in Iceberg.
   app.post('/tables/:name/flush', async (request) => {
     const { database, table } = checkBody(snapshotBody, request.body)
+    request.caller.demand('write', database, table)
     await engine().keyColumns(database, table)
     return { database, table, positions: await engine().flush() }
   })
 
   app.post('/tables/:name/resync', async (request) => {
     const { database, table } = checkBody(resyncBody, request.body)
+    request.caller.demand('write', database, table)
     await engine().resync(database, table)
     return { database, table, state: 'copying' }
   })
 
   app.post('/tables/:name/optimize', async (request) => {
     const { database, table, mode } = checkBody(optimizeBody, request.body)
+    request.caller.demand('write', database, table)
     await engine().keyColumns(database, table) // throws for tables that do not exist
     if (mode !== 'index') await engine().optimize(database, table)
     return { database, table }
@@ -57,6 +62,7 @@ export function tableRoutes(app: FastifyInstance, engine: () => Engine): void {
     '/tables/:database/:table/rows/:key',
     async (request, reply) => {
       const { database, table, key } = request.params
+      request.caller.demand('read', database, table)
       const columns = await engine().keyColumns(database, table)
       if (columns.length !== 1) throw wrongKey(database, table, columns)
       return reply
@@ -69,6 +75,7 @@ export function tableRoutes(app: FastifyInstance, engine: () => Engine): void {
     '/tables/:database/:table/rows',
     async (request, reply) => {
       const { database, table } = request.params
+      request.caller.demand('read', database, table)
       const columns = await engine().keyColumns(database, table)
       const strings = !columns.includes('numbers') && wantsStrings(request)
       const given = Object.entries(request.query).filter(([column]) => column !== 'numbers' || columns.includes(column))

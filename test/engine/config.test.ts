@@ -40,6 +40,8 @@ suite('configuration', () => {
       catalog: { type: 'sqlite' },
       local: '/srv/shop/.frazil',
       listen: { host: '127.0.0.1', port: 3030 },
+      auth: { tokens: [] },
+      tls: null,
       memory: 512_000_000,
       query: { memory: 512_000_000, threads: 2, timeout: 60_000 },
       commit: { every: 5000, bytes: 64_000_000 },
@@ -150,7 +152,6 @@ sources:
 
   test('what later versions have is refused, not ignored', () => {
     for (const text of [
-      'auth: { tokens: [] }',
       'listen-postgres: 127.0.0.1:5433',
       'catalog: { type: rest }',
       'warehouse: s3://bucket/prefix',
@@ -192,6 +193,50 @@ sources:
         }
       }),
     )
+  })
+})
+
+suite('tokens and TLS', () => {
+  const token = 'a-token-of-some-length'
+  const auth = (entry: string): string => `auth: { tokens: [${entry}] }`
+  const good = "{ token: '${env:TOKEN}', tables: ['shop.*', '*'], may: [read, write] }"
+
+  test('are references, filled in and never printed', () => {
+    const config = parse(`${auth(good)}\ntls: { cert: tls/cert.pem, key: /etc/key.pem }`, { TOKEN: token })
+    const [entry] = config.auth.tokens
+    assert.equal(entry.token.reveal(), token)
+    assert.deepEqual(
+      [entry.tables, entry.may],
+      [
+        ['shop.*', '*'],
+        ['read', 'write'],
+      ],
+    )
+    assert.deepEqual(config.tls, { cert: '/srv/shop/tls/cert.pem', key: '/etc/key.pem' })
+    for (const printed of [JSON.stringify(config), inspect(config, { depth: 9 })]) assert(!printed.includes(token), printed)
+  })
+
+  test('that are wrong are refused with what is allowed, and are not printed', () => {
+    const cases: [string, RegExp][] = [
+      [auth(good.replace('${env:TOKEN}', token)), /auth\.tokens\.0\.token must be a reference, not the token itself/],
+      [auth(good.replace('${env:TOKEN}', 'x-${env:TOKEN}')), /must be a reference/],
+      [auth(good.replace('TOKEN', 'SHORT')), /auth\.tokens\.0\.token must have at least 16 characters/],
+      [auth(good.replace('TOKEN', 'SPACED')), /must have at least 16 characters A-Z/],
+      [auth(good.replace('TOKEN', 'NOWHERE')), /needs the environment variable NOWHERE, which is not set/],
+      [auth(good.replace("'shop.*', '*'", '')), /tokens\.0\.tables must be a list of tables/],
+      [auth(good.replace("'shop.*'", 'orders')), /tokens\.0\.tables\.0 must be a list of tables/],
+      [auth(good.replace('read, write', 'admin')), /tokens\.0\.may\.0 must be a list of read and write/],
+      [auth(good.replace('tables:', 'table:')), /tokens\.0\.table is not a known key; did you mean "tables"\?/],
+      ['auth: { tokens: [] }', /auth\.tokens must have at least one token/],
+      ['auth: {}', /auth\.tokens must be a list of tokens/],
+      ['tls: { cert: a.pem }', /tls\.key must be the path of a PEM file/],
+    ]
+    for (const [text, expected] of cases) {
+      const message = refused(text, { TOKEN: token, SHORT: 'fifteen-chars-x', SPACED: `${token} ${token}` }).join('\n')
+      assert.match(message, expected, text)
+      assert(!message.includes(token) && !message.includes('fifteen'), message)
+    }
+    assert.equal(refused(auth(good)).length, 1)
   })
 })
 

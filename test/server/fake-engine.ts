@@ -53,6 +53,10 @@ export class FakeEngine implements Engine {
     return this.state
   }
 
+  async ingestTable(): Promise<null> {
+    return null
+  }
+
   readonly describe = noTables
   readonly createTable = noTables
   readonly dropTable = noTables
