@@ -64,6 +64,30 @@ test('what is wrong with one request is not the answer of the others', async () 
   assert.equal(seen.length, 5)
 })
 
+test('what comes while rows are being stored goes on together when they are', async () => {
+  const seen: string[][] = []
+  const first = Promise.withResolvers<void>()
+  const push = store(seen)
+  const groups = new RowGroups(async (request) => {
+    if (seen.length === 0) {
+      const receipt = await push(request)
+      await first.promise
+      return receipt
+    }
+    return push(request)
+  })
+  const one = groups.push(row('1'))
+  while (seen.length === 0) await new Promise((resolve) => setImmediate(resolve))
+  const others = [groups.push(row('2'))]
+  await new Promise((resolve) => setImmediate(resolve))
+  others.push(groups.push(row('3')))
+  first.resolve()
+  await Promise.all([one, ...others])
+  assert.deepEqual(seen, [['1'], ['2', '3']])
+  await groups.push(row('4'))
+  assert.equal(seen.length, 3)
+})
+
 test('groups are bounded, and only plain single rows go into them', async () => {
   const seen: string[][] = []
   const groups = new RowGroups(store(seen))

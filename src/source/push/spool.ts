@@ -12,6 +12,15 @@ const fileBytes = 64 << 20
 const maxWaitingBytes = 64 << 20
 /** Most bytes written before they are made durable together. */
 const maxGroupBytes = 16 << 20
+/**
+ * Small groups are written where zeros have been written before: a synchronous write that makes a file longer waits for the file
+ * system's journal, too, which takes several times as long. So many zeros follow the group that finds no more of them.
+ */
+const zeros = Buffer.alloc(1 << 20)
+/** Larger groups make their file longer by themselves. */
+const mostPreparedBytes = 32 << 10
+/** Up to here one buffer is cheaper to write than several. */
+const mostJoinedBytes = 64 << 10
 
 /** What was written is durable when the write returns: one way through the thread pool, not two. */
 const openFlags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_DSYNC
@@ -40,6 +49,8 @@ export class Spool {
   /** The file that is written, when there is one. */
   #handle: FileHandle | null = null
   #length = 0
+  /** Its length with the zeros behind what was written. */
+  #prepared = 0
   #waiting: Waiting[] = []
   #waitingBytes = 0
   #writing: Promise<void> | null = null
@@ -149,13 +160,17 @@ export class Spool {
       this.#handle = await open(this.#path(number), openFlags, 0o600)
       this.#files.push({ number, path: this.#path(number), last: 0 })
       this.#length = 0
+      this.#prepared = 0
       chunks = [fileHead(), ...chunks]
     }
-    const bytes = chunks.length === 1 ? chunks[0] : Buffer.concat(chunks)
+    const to = chunks.reduce((end, { length }) => end + length, this.#length)
+    const isPrepared = to <= this.#prepared
+    if (!isPrepared && to - this.#length <= mostPreparedBytes) chunks.push(zeros)
     const isNew = this.#length === 0
-    await writeAll(this.#handle, bytes, this.#length)
+    const end = await writeAll(this.#handle, chunks, this.#length)
     if (isNew) await syncFolder(this.#folder)
-    this.#length += bytes.length
+    if (!isPrepared) this.#prepared = end
+    this.#length = to
     this.#files[this.#files.length - 1].last = group[group.length - 1].sequence
   }
 
@@ -198,6 +213,7 @@ export class Spool {
     if (handle && this.#cutTo !== null) {
       await handle.truncate(this.#cutTo)
       await handle.datasync()
+      this.#prepared = this.#cutTo
       if (this.#cutTo === 0) {
         const file = this.#files.pop()
         if (file) await rm(file.path)
@@ -207,10 +223,16 @@ export class Spool {
     await this.#leaveFile()
   }
 
+  /** Behind the records of a file that another one follows there is nothing. */
   async #leaveFile(): Promise<void> {
     const handle = this.#handle
+    if (handle && this.#prepared > this.#length) {
+      await handle.truncate(this.#length)
+      await handle.datasync()
+    }
     this.#handle = null
     this.#length = 0
+    this.#prepared = 0
     await handle?.close()
   }
 
@@ -267,12 +289,25 @@ async function cut(path: string, length: number): Promise<void> {
   }
 }
 
-async function writeAll(handle: FileHandle, bytes: Buffer, position: number): Promise<void> {
-  let done = 0
-  while (done < bytes.length) {
-    const { bytesWritten } = await handle.write(bytes, done, bytes.length - done, position + done)
-    done += bytesWritten
+/** Writes the chunks one behind the other; returns where they end. */
+async function writeAll(handle: FileHandle, chunks: readonly Buffer[], position: number): Promise<number> {
+  const size = chunks.reduce((sum, { length }) => sum + length, 0)
+  let left = size <= mostJoinedBytes && chunks.length > 1 ? [Buffer.concat(chunks, size)] : chunks
+  const end = position + size
+  while (position < end) {
+    const { bytesWritten } =
+      left.length === 1 ? await handle.write(left[0], 0, left[0].length, position) : await handle.writev([...left], position)
+    position += bytesWritten
+    if (position < end) left = behind(left, bytesWritten)
   }
+  return end
+}
+
+/** What is left of `chunks` behind their first `bytes`. */
+function behind(chunks: readonly Buffer[], bytes: number): Buffer[] {
+  let first = 0
+  while (bytes >= chunks[first].length) bytes -= chunks[first++].length
+  return [chunks[first].subarray(bytes), ...chunks.slice(first + 1)]
 }
 
 /** Makes a new file's name durable. */

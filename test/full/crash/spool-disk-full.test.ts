@@ -33,9 +33,9 @@ test(
       // The mount is only there for the daemon: through its root we reach it too.
       const ballast = join(`/proc/${daemon.pid}/root`, local, 'ballast')
       await fill(ballast)
-      // More than the last page of the spool's file may still have room for.
+      // More than the spool has prepared room for.
       for (let i = 0; i < 3; i++) {
-        const refused = await daemon.post('/ingest/t', rows(1000, 50_000))
+        const refused = await daemon.post('/ingest/t', rows(1000, 200_000))
         assert.deepEqual([refused.status, (JSON.parse(refused.text) as { code: string }).code], [507, 'disk-full'])
       }
       assert.deepEqual((await daemon.query('select count(*), max(id) from app.t')).rows, [['100', '100']])

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, readFile, readdir, rm, truncate, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, mkdtemp, readFile, readdir, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
@@ -56,6 +56,26 @@ suite('spool', () => {
     assert.deepEqual(later, [2, 3])
     assert.equal(spool.last, 3)
     await spool.close()
+  })
+
+  test('at any moment a file has what was promised, whatever was prepared behind it; left, it has nothing else', async () => {
+    folder = join(root, String(count++))
+    const copy = join(root, `${count}-copy`)
+    const spool = await Spool.open(folder, () => undefined)
+    const sizes = [1, 40_000, 10, 1_200_000, 5, 31_000, 2_000, 900_000, 200_000, 7]
+    for (const [i, size] of sizes.entries()) {
+      await Promise.all([spool.append(record(3 * i + 1, ' '.repeat(size))), spool.append(record(3 * i + 2, '{}'))])
+      await spool.append(record(3 * i + 3))
+      await mkdir(copy, { recursive: true })
+      await copyFile(join(folder, '00000001.spool'), join(copy, '00000001.spool'))
+      assert.deepEqual(
+        await stored(copy),
+        Array.from({ length: 3 * (i + 1) }, (_, n) => n + 1),
+      )
+    }
+    await spool.close()
+    const last = Buffer.from('{"id":30}')
+    assert((await readFile(join(folder, '00000001.spool'))).subarray(-last.length).equals(last))
   })
 
   test('a tail that was torn at any byte is cut off, and nothing before it', async () => {
