@@ -484,6 +484,8 @@ export class ChangeDecoder implements FrameDecoder {
   #streamedRelation(table: BoundTable, relation: Relation): void {
     if (!isAsKnown(table.known, relation)) throw this.#reshapedWhileOpen(this.#streamed.xid, table)
     this.#streamed.relation(table, relation)
+    // Once this transaction has ended the server takes the message for sent, and does not repeat it: one from before is outdated.
+    if (table.news) table.news = relation
     if (this.binary && needsText(table)) throw textNeeded(table)
     this.#makeShape(table, relation, false)
   }

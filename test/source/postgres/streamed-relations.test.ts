@@ -1,0 +1,132 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { SlabPool, systemClock } from '../../../src/base/index.ts'
+import type { SourceEvent } from '../../../src/data/index.ts'
+import { ChangeDecoder } from '../../../src/source/postgres/change-decoder.ts'
+import { RetiredSegments } from '../../../src/source/postgres/segment-writer.ts'
+import { codecs } from '../../../src/source/postgres/types/scalars.ts'
+
+const oid = 77
+const xid = 9
+
+const int16 = (value: number): Buffer => Buffer.from([value >> 8, value & 255])
+const int32 = (value: number): Buffer => Buffer.from([value >>> 24, value >>> 16, value >>> 8, value].map((byte) => byte & 255))
+const lsn = (value: number): Buffer => Buffer.concat([int32(0), int32(value)])
+const message = (kind: string, ...parts: Buffer[]): Buffer =>
+  Buffer.concat([Buffer.from('w'), Buffer.alloc(24), Buffer.from(kind), ...parts])
+
+const begin = (end: number): Buffer => message('B', lsn(end), lsn(5), int32(end))
+const commit = (end: number): Buffer => message('C', Buffer.from([0]), lsn(end), lsn(end + 1), lsn(5))
+const streamStart = message('S', int32(xid), Buffer.from([1]))
+const streamStop = message('E')
+const streamCommit = (end: number): Buffer => message('c', int32(xid), Buffer.from([0]), lsn(end), lsn(end + 1), lsn(5))
+
+/** A table of the columns `id` and, from some day on, `v`. */
+function relation(columns: number, ...segment: Buffer[]): Buffer {
+  const names = ['id', 'v'].slice(0, columns)
+  return message(
+    'R',
+    ...segment,
+    int32(oid),
+    Buffer.from('public\0t\0d'),
+    int16(columns),
+    ...names.map((name, i) =>
+      Buffer.concat([Buffer.from([i === 0 ? 1 : 0]), Buffer.from(`${name}\0`), int32(23), int32(0xffffffff)]),
+    ),
+  )
+}
+
+function insert(id: number, columns: number, ...segment: Buffer[]): Buffer {
+  const value = Buffer.concat([Buffer.from('b'), int32(4), int32(id)])
+  return message('I', ...segment, int32(oid), Buffer.from('N'), int16(columns), ...Array<Buffer>(columns).fill(value))
+}
+
+function decoderOf(floor: number): { decoder: ChangeDecoder; asked: () => number } {
+  const columns = ['id', 'v'].map((name, i) => ({
+    id: i + 1,
+    name,
+    typeOid: 23,
+    modifier: -1,
+    codec: codecs.int4,
+    setting: null,
+  }))
+  let asked = 0
+  const decoder = new ChangeDecoder(0, {
+    binary: true,
+    tables: [
+      {
+        table: {
+          id: String(oid),
+          sourceName: 'public.t',
+          namespace: 'shop',
+          name: 't',
+          fields: columns.map(({ name }, i) => ({ id: 0, name, type: { kind: 'int' }, required: i === 0 })),
+          key: { kind: 'columns', columns: [0] },
+          columnIds: [1, 2],
+        },
+        columns,
+        memo: { storage: '1', highest: 2, ignored: [] },
+        floor,
+      },
+    ],
+    parts: {
+      pool: new SlabPool({ budget: 64 << 20 }),
+      clock: systemClock,
+      nextSegmentId: () => 1,
+      currentCommit: () => 0,
+      deletable: () => true,
+    },
+    retired: new RetiredSegments(),
+    codecOf: () => codecs.int4,
+    settingOf: () => null,
+    leavesBehind: () => false,
+    describe: async () => {
+      asked++
+      return {
+        attributes: columns.map(({ id, name, typeOid, modifier }) => ({
+          id,
+          name,
+          typeOid,
+          modifier,
+          dropped: false,
+          generated: false,
+        })),
+        highest: 2,
+        storage: '1',
+        primaryKey: [1],
+        lengthOf: () => null,
+        oldRows: () => ({ kind: 'unknown' }),
+      }
+    },
+  })
+  return { decoder, asked: () => asked }
+}
+
+async function feed(decoder: ChangeDecoder, bodies: readonly Buffer[]): Promise<SourceEvent[]> {
+  for (const body of bodies) while (!decoder.frame(0x64, body, 0, body.length)) await decoder.waitsFor
+  return decoder.events()
+}
+
+test('behind a streamed transaction the server does not repeat its Relation: an earlier one that nobody needed is outdated', async () => {
+  const { decoder, asked } = decoderOf(100)
+  // Before the table's copy: nothing of it is wanted, so nobody asks what its message means.
+  assert.deepEqual(await feed(decoder, [begin(10), relation(1), insert(1, 1), commit(10)]), [
+    { type: 'progress', position: '0/B' },
+  ])
+  const segment = int32(xid)
+  const events = await feed(decoder, [
+    streamStart,
+    relation(2, segment),
+    insert(2, 2, segment),
+    streamStop,
+    streamCommit(120),
+    begin(130),
+    insert(3, 2),
+    commit(130),
+  ])
+  assert.deepEqual(
+    events.map(({ type }) => type),
+    ['insert', 'commit', 'insert', 'commit'],
+  )
+  assert.ok(asked() > 0, 'what the message means was asked')
+})
