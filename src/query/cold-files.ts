@@ -35,14 +35,24 @@ export interface ColdBranch {
 /** DuckDB counts bits with 32-bit numbers. */
 const maxBits = 2 ** 31 - 1
 
+/**
+ * Large files with deletes are read alone: then the number of a row in its file is its place in the bits. Where several are read together
+ * it has to be added to what came before, which costs DuckDB as much for each row as looking at the bit; a file that is read alone costs
+ * as much as so many rows when the query is planned.
+ */
+const leastAloneRows = 32_768
+const maxAlone = 64
+
 /** Groups the files of a view. The order of rows across files means nothing, and is the same each time. */
 export function coldBranches(files: readonly ViewFile[], layouts: ReadonlyMap<string, FileLayout>): ColdBranch[] {
   const groups = new Map<string, { files: ViewFile[]; layout: FileLayout; rows: number; deletes: boolean }>()
+  const large = files.filter(({ deleted, rows }) => deleted !== null && rows >= leastAloneRows)
+  const alone = new Set(large.toSorted((a, b) => b.rows - a.rows).slice(0, maxAlone))
   for (const file of files) {
     const layout = layouts.get(file.path)
     assert(layout, 'the layout of a file is known before it is read')
     const deletes = file.deleted !== null
-    const key = `${deletes} ${layout.key}`
+    const key = `${deletes} ${alone.has(file) ? file.path : ''} ${layout.key}`
     let group = groups.get(key)
     if (!group || (deletes && group.rows + file.rows > maxBits)) {
       if (group) groups.set(`${key} ${groups.size}`, group)

@@ -279,6 +279,30 @@ describe('union read', () => {
     ])
   })
 
+  it('leaves deleted rows out of large files, which are read alone, beside small ones and files without deletes', async () => {
+    const fields = columns({ n: { kind: 'int' } })
+    const sizes = [40_000, 10, 33_000, 50, 35_000, 20, 36_000]
+    const isDeleted = (file: number, row: number): boolean => file !== 4 && (row * 7 + file) % 5 === 0
+    let from = 0
+    const alive: number[] = []
+    const files = sizes.map((size, file) => {
+      const numbers = Array.from({ length: size }, (_, row) => from + row)
+      const deleted = numbers.flatMap((_, row) => (isDeleted(file, row) ? [row] : []))
+      alive.push(...numbers.filter((_, row) => !isDeleted(file, row)))
+      from += size
+      return lake.file(
+        fields,
+        numbers.map((n) => [n]),
+        deleted,
+      )
+    })
+    lake.put('large', fields, { files })
+    // Which numbers there are, told by their sum and that of their squares.
+    const sum = (of: (n: number) => bigint): string => String(alive.reduce((total, n) => total + of(n), 0n))
+    const asked = 'SELECT count(*), sum(n)::VARCHAR, sum(n::HUGEINT * n)::VARCHAR FROM large'
+    assert.deepEqual(await rows(engine, asked), [[alive.length, sum((n) => BigInt(n)), sum((n) => BigInt(n) ** 2n)]])
+  })
+
   function literal(type: Type, value: Value): string {
     if (value === null) return 'NULL'
     if (Array.isArray(value)) return `[${value.map((item: Value) => literal({ kind: 'string' }, item)).join(', ')}]`
