@@ -128,7 +128,7 @@ export class Spool {
     const durable = new Promise<void>((resolve, reject) => {
       this.#waiting.push({ bytes, sequence: record.sequence, resolve, reject })
     })
-    this.#writing ??= this.#write().finally(() => (this.#writing = null))
+    this.#writing ??= this.#write()
     return durable
   }
 
@@ -149,6 +149,8 @@ export class Spool {
         for (const waiting of group) waiting.reject(refusal)
       }
     }
+    // In the same turn: whoever appends next begins anew.
+    this.#writing = null
   }
 
   async #store(group: readonly Waiting[]): Promise<void> {

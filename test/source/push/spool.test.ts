@@ -78,6 +78,24 @@ suite('spool', () => {
     assert((await readFile(join(folder, '00000001.spool'))).subarray(-last.length).equals(last))
   })
 
+  test('a record may have a head; files of the format without heads are read', async () => {
+    const path = await filled(1)
+    const spool = await Spool.open(folder, () => undefined)
+    await spool.append({ ...record(2), head: '{"ü":1}' })
+    await spool.append({ ...record(3), head: '' })
+    await spool.close()
+    const older = await readFile(path)
+    older.writeUInt32LE(1, 8)
+    await writeFile(path, older)
+    const heads: (string | undefined)[] = []
+    const again = await Spool.open(folder, ({ head, body }) => {
+      assert.match(Buffer.from(body).toString(), /^\{"id":\d\}$/)
+      heads.push(head)
+    })
+    await again.close()
+    assert.deepEqual(heads, [undefined, '{"ü":1}', ''])
+  })
+
   test('a tail that was torn at any byte is cut off, and nothing before it', async () => {
     const path = await filled(2)
     const whole = await readFile(path)
@@ -115,7 +133,7 @@ suite('spool', () => {
   test('a file of a newer version, or of somebody else, is refused', async () => {
     const path = await filled(1)
     const bytes = await readFile(path)
-    bytes.writeUInt32LE(2, 8)
+    bytes.writeUInt32LE(3, 8)
     await writeFile(path, bytes)
     await assert.rejects(stored(folder), (error: FrazilError) => error.code === 'newer-format')
     await writeFile(path, 'something else entirely')
