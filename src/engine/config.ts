@@ -367,8 +367,8 @@ export const schema = z.strictObject(
           {
             'on-schema-change': choice(
               ['evolve', 'new-column', 'detach'],
-              'When its columns or its key change at the source. `evolve`: they change in the lake as well; where its rows cannot follow, the table is copied anew beside itself and swapped in. `new-column`: the same, but a column that takes a type which its values cannot follow leaves them behind under the name `<column>__<type before>`, and begins anew with null in the rows that are there. `detach`: it stops there and stays readable.',
-            ).prefault('evolve'),
+              'When its columns or its key change at the source. `evolve`: they change in the lake as well; where its rows cannot follow, the table is copied anew beside itself and swapped in. `new-column`: the same, but a column that takes a type which its values cannot follow leaves them behind under the name `<column>__<type before>`, and begins anew with null in the rows that are there. `detach`: it stops there and stays readable. Tables that programs send rows to: rows with other columns add them, but for `detach`, which refuses such rows. Default: `evolve`; for the latter, as the table was made.',
+            ).optional(),
             'partition-by': expressions(
               'How data files are partitioned: columns, or `year`, `month`, `day`, `hour`, `bucket(n, column)`, `truncate(n, column)` of them; `[]` for not at all. A change holds for new files; those that are there stay as they are. Default: as the table is in the lake, a new one not at all.',
               parsePartition,
@@ -467,7 +467,7 @@ export function resolveConfig(input: unknown, parts: ConfigParts): Config {
 function tableSetting(settings: z.output<typeof schema>['tables'][string]): TableSetting {
   const { 'on-schema-change': onSchemaChange, 'partition-by': partitionBy, 'sort-by': sortBy, properties: given } = settings
   return {
-    onSchemaChange,
+    ...(onSchemaChange ? { onSchemaChange } : {}),
     ...(partitionBy ? { partitionBy } : {}),
     ...(sortBy ? { sortBy } : {}),
     ...(given ? { properties: given } : {}),

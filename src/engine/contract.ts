@@ -98,6 +98,18 @@ export interface NewTable {
   readonly fields: readonly Field[]
   /** Positions of the key columns; empty: rows are only appended. */
   readonly key: readonly number[]
+  /** Whether rows with other columns give it these; else they are refused. */
+  readonly evolves: boolean
+}
+
+/** The table that the first rows for it make, with the columns that they have. */
+export interface TableFromRows {
+  readonly namespace: string
+  readonly name: string
+  /** By this name rows are sent to it. */
+  readonly ingest: string
+  /** Names of key columns; none: rows are only appended. */
+  readonly key: readonly string[]
 }
 
 /** What a table looks like. */
@@ -107,6 +119,8 @@ export interface TableDescription {
   readonly fields: readonly Field[]
   /** Names of the key columns, in order. */
   readonly key: readonly string[]
+  /** Of a table that programs send rows to: whether rows with other columns give it these. */
+  readonly evolves: boolean
 }
 
 /**
@@ -157,8 +171,11 @@ export interface Engine {
   createTable(table: NewTable): Promise<void>
   /** Removes a table that programs send rows to, with its rows. */
   dropTable(database: string, table: string): Promise<void>
-  /** Stores rows; resolves as soon as `durability` is reached, or when it takes too long (see `reached`). */
-  push(request: PushRequest, durability: Durability): Promise<PushAnswer>
+  /**
+   * Stores rows; resolves as soon as `durability` is reached, or when it takes too long (see `reached`). With `create` a table that is not
+   * there is made with the columns that the rows have, if they are not refused.
+   */
+  push(request: PushRequest, durability: Durability, create?: TableFromRows): Promise<PushAnswer>
   /** Commits everything applied so far to the lake; resolves when it is in Iceberg, with the position. */
   flush(): Promise<Readonly<Record<string, Position>>>
   /** Prometheus text. */

@@ -6,13 +6,22 @@ import type { Position } from '../data/index.ts'
 import { SqliteCatalog } from '../iceberg/catalog/index.ts'
 import type { Catalog } from '../iceberg/catalog/index.ts'
 import { EventBus, Metrics } from '../observe/index.ts'
-import type { PushRequest } from '../source/index.ts'
+import type { PushReceipt, PushRequest } from '../source/index.ts'
 import { openDuckDb } from '../query/index.ts'
 import type { QueryAnswer, SqlEngine, ViewProvider } from '../query/index.ts'
 import { LocalStore } from '../storage/index.ts'
 import { CompactionThread, FileWorkers } from '../table/index.ts'
 import type { Config } from './config.ts'
-import type { Durability, Engine, EngineQuery, EngineStatus, NewTable, PushAnswer, TableDescription } from './contract.ts'
+import type {
+  Durability,
+  Engine,
+  EngineQuery,
+  EngineStatus,
+  NewTable,
+  PushAnswer,
+  TableDescription,
+  TableFromRows,
+} from './contract.ts'
 import { catalogPath, lakeIdentity } from './lake.ts'
 import { acquireLease } from './lease.ts'
 import type { Lease } from './lease.ts'
@@ -31,6 +40,7 @@ import { claimLocal } from './recovery.ts'
 import { RowGroups } from './row-groups.ts'
 import { pushSource, revealed } from './sources.ts'
 import { sourceStateKey } from './state-record.ts'
+import { TablesFromRows } from './tables-from-rows.ts'
 
 /** How long `wait` waits unless told otherwise. */
 const defaultWaitMs = 30_000
@@ -102,6 +112,7 @@ class RunningEngine implements Engine {
   /** The pipeline for rows that programs send, while it is being started. */
   #pushStarting: Promise<void> | null = null
   readonly #rowGroups = new RowGroups(async (request) => this.#pushed().desk.push(request))
+  readonly #tablesFromRows = new TablesFromRows((table) => this.createTable(table))
   readonly #stopping = new AbortController()
   #ownersKnown: Promise<Owners> | null = null
   #closing: Promise<void> | null = null
@@ -408,13 +419,14 @@ class RunningEngine implements Engine {
     this.#ownersKnown = null
   }
 
-  async push(request: PushRequest, durability: Durability): Promise<PushAnswer> {
-    const pipeline = this.#pushed()
-    const isGrouped = durability === 'stored' && RowGroups.takes(request)
-    const receipt = await (isGrouped ? this.#rowGroups.push(request) : pipeline.desk.push(request))
+  async push(request: PushRequest, durability: Durability, create?: TableFromRows): Promise<PushAnswer> {
+    const receipt = await (create
+      ? this.#tablesFromRows.push(request, create, () => this.#store(request, durability))
+      : this.#store(request, durability))
     const { position } = receipt
     if (position === null) return { ...receipt, reached: null }
     if (durability === 'stored') return { ...receipt, reached: 'stored' }
+    const pipeline = this.#pushed()
     try {
       await pipeline.wait(position, defaultWaitMs)
     } catch (error) {
@@ -432,6 +444,12 @@ class RunningEngine implements Engine {
     } finally {
       late.abort()
     }
+  }
+
+  async #store(request: PushRequest, durability: Durability): Promise<PushReceipt> {
+    const pipeline = this.#pushed()
+    const isGrouped = durability === 'stored' && RowGroups.takes(request)
+    return isGrouped ? this.#rowGroups.push(request) : pipeline.desk.push(request)
   }
 
   /** The pipeline for rows that programs send, where there is one. */

@@ -7,6 +7,7 @@ export type {
   PushAnswer,
   SourceStatus,
   TableDescription,
+  TableFromRows,
   TableHealth,
   TableStatus,
 } from './contract.ts'

@@ -28,6 +28,8 @@ export interface SendOptions {
   readonly durability?: Durability
   /** Rows sent again under the same key are stored once. */
   readonly idempotencyKey?: string
+  /** Makes the table, with the columns of the rows, when it is not there. It then evolves. */
+  readonly create?: true | { readonly key: readonly string[] }
 }
 
 /** What became of rows that were sent. */
@@ -44,6 +46,8 @@ export interface TableShapeInput {
   readonly schema: readonly FieldSchema[]
   /** Names of key columns; without any, rows are only appended. */
   readonly key?: readonly string[]
+  /** Rows with other columns: `evolve` gives them to the table, `refuse` (the default) refuses the rows. */
+  readonly onSchemaChange?: 'evolve' | 'refuse'
 }
 
 /** One table. */
@@ -123,10 +127,11 @@ export async function open(config: ConfigInput, options: OpenOptions = {}): Prom
       const table = { namespace: name.slice(0, dot), name: name.slice(dot + 1) }
       const send =
         (operation: PushRequest['operation']): TableHandle['insert'] =>
-        async (rows, { durability = 'stored', idempotencyKey = null } = {}) => {
+        async (rows, { durability = 'stored', idempotencyKey = null, create } = {}) => {
           const body = jsonLines(Array.isArray(rows) ? rows : [rows])
           const request = { table, operation, form: 'lines', body, partial: false, key: idempotencyKey } as const
-          const { position, rows: count, reached, refused, refusals } = await engine.push(request, durability)
+          const made = create && { ...table, ingest: name, key: create === true ? [] : create.key }
+          const { position, rows: count, reached, refused, refusals } = await engine.push(request, durability, made)
           if (position === null || reached === null) {
             const [{ row, column, message }] = refusals
             const where = column === null ? '' : `${JSON.stringify(column)} `
@@ -136,10 +141,10 @@ export async function open(config: ConfigInput, options: OpenOptions = {}): Prom
           return { position, rows: count, durability: reached }
         }
       return {
-        async create({ schema, key }) {
+        async create({ schema, key, onSchemaChange }) {
           const fields = fieldsOf(schema)
           const columns = keyOf(key && key.length > 0 ? { key: [...key] } : undefined, fields)
-          await engine.createTable({ ...table, ingest: name, fields, key: columns })
+          await engine.createTable({ ...table, ingest: name, fields, key: columns, evolves: onSchemaChange === 'evolve' })
         },
         insert: send('insert'),
         upsert: send('upsert'),

@@ -84,7 +84,7 @@ export class Pipeline implements PipelineHandle {
   private constructor(options: PipelineOptions, given: PipelineParts) {
     this.name = options.name
     this.#options = options
-    this.#schemaPolicy = new SchemaPolicy(options.tables)
+    this.#schemaPolicy = new SchemaPolicy(options.source.type === 'http' ? {} : options.tables)
     const mark = { lake: markedLake(options.lakeId), epoch: options.epoch }
     const parts = { ...given, random: markedRandom(given.random, mark) }
     this.#parts = parts
@@ -100,6 +100,7 @@ export class Pipeline implements PipelineHandle {
       nextSegmentId: () => this.#nextSegment++,
       currentCommit: () => this.#visible.commit,
       deletable: (table) => table.key.kind !== 'none',
+      onSchemaChange: (table) => options.tables[fullName(table)]?.onSchemaChange ?? null,
     })
     this.#visible = new Visibility((a, b) => this.#source.reached(a, b), clock)
     const { warehouse, local } = options

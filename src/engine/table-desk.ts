@@ -1,8 +1,9 @@
 import { FrazilError } from '../base/index.ts'
 import type { Random } from '../base/index.ts'
 import type { Field, SourceTable } from '../data/index.ts'
-import { sameType } from '../data/index.ts'
+import { isPromotion, sameType } from '../data/index.ts'
 import type { Catalog } from '../iceberg/catalog/index.ts'
+import { isEvolving, tableMemo } from '../source/index.ts'
 import type { PushReceipt, PushRequest, PushSource, Source } from '../source/index.ts'
 import type { Committer } from './committer.ts'
 import type { NewTable, TableDescription } from './contract.ts'
@@ -33,7 +34,8 @@ export class TableDesk implements TableDeskHandle {
   async describe(namespace: string, name: string): Promise<TableDescription> {
     const { source } = this.#parts.mirror.find(namespace, name)
     const key = source.key.kind === 'columns' ? source.key.columns.map((i) => source.fields[i].name) : []
-    return { ingest: source.sourceName, fields: source.fields, key }
+    const evolves = 'push' in this.#parts.source && isEvolving(source)
+    return { ingest: source.sourceName, fields: source.fields, key, evolves }
   }
 
   push(request: PushRequest): Promise<PushReceipt> {
@@ -41,13 +43,14 @@ export class TableDesk implements TableDeskHandle {
   }
 
   /** Resolves when the table is in the lake, also when it was there already just like this. Throws `conflict` when it is another one. */
-  async create({ namespace, name, ingest, fields, key }: NewTable): Promise<void> {
+  async create(table: NewTable): Promise<void> {
+    const { namespace, name, ingest, fields, key, evolves } = table
     const { mirror, committer, catalog, random } = this.#parts
     const source = pushed(this.#parts.source)
     const full = fullName({ namespace, name })
     for (const { source: other } of mirror.tables) {
       if (other.namespace === namespace && other.name === name) {
-        if (!isSame(other, { namespace, name, ingest, fields, key })) throw exists(full)
+        if (!isSame(other, table)) throw exists(full)
         await committer.flush()
         return
       }
@@ -70,6 +73,7 @@ export class TableDesk implements TableDeskHandle {
         name,
         fields,
         key: key.length === 0 ? { kind: 'none' } : { kind: 'columns', columns: key },
+        memo: tableMemo(evolves),
       })
       await committer.flush()
     } finally {
@@ -110,13 +114,18 @@ function exists(name: string): FrazilError {
   })
 }
 
-function isSame(table: SourceTable, { ingest, fields, key }: NewTable): boolean {
+function isSame(table: SourceTable, { ingest, fields, key, evolves }: NewTable): boolean {
   const columns = table.key.kind === 'columns' ? table.key.columns : []
-  const isSameField = (a: Field, b: Field): boolean => a.name === b.name && a.required === b.required && sameType(a.type, b.type)
+  const isSameField = (now: Field, then: Field): boolean =>
+    now.name === then.name &&
+    now.required === then.required &&
+    (sameType(now.type, then.type) || (evolves && isPromotion(then.type, now.type)))
   return (
     table.sourceName === ingest &&
     columns.join() === key.join() &&
-    table.fields.length === fields.length &&
-    table.fields.every((field, i) => isSameField(field, fields[i]))
+    isEvolving(table) === evolves &&
+    // One that evolves may have other columns behind them by now.
+    (evolves ? table.fields.length >= fields.length : table.fields.length === fields.length) &&
+    fields.every((field, i) => isSameField(table.fields[i], field))
   )
 }

@@ -160,6 +160,7 @@ export const tableConfig = z
       })
       .optional(),
     key: z.array(z.string(), { error: 'must be names of columns' }).min(1).optional(),
+    on_schema_change: z.enum(['evolve', 'refuse'], { error: 'must be evolve or refuse' }).optional(),
   })
   .optional()
 

@@ -4,7 +4,8 @@ import type { IcebergTable, LayoutRequest } from '../iceberg/index.ts'
 
 /** What the configuration says about one table. Absent parts of the layout stay as they are in the lake. */
 export interface TableSetting extends LayoutRequest {
-  readonly onSchemaChange: 'evolve' | 'new-column' | 'detach'
+  /** Absent: as its source has it. */
+  readonly onSchemaChange?: 'evolve' | 'new-column' | 'detach'
 }
 
 /** Settings per table, by `namespace.table`. Plain data: it travels to pipeline threads. */

@@ -5,7 +5,8 @@ import { avroColumns, fieldSchema, fieldsOf, keyOf, schemaOf, tableConfig } from
 import type { Engine } from '../engine/index.ts'
 import { checkBody } from './json-body.ts'
 
-const name = z
+/** What a database or table may be called. */
+export const tableName = z
   .string({ error: 'must be text' })
   .regex(
     /^[^\s./\\"'`\p{Cc}](?:[^./\\"'`\p{Cc}]{0,253}[^\s./\\"'`\p{Cc}])?$/u,
@@ -13,20 +14,20 @@ const name = z
   )
 
 const createBody = z.strictObject({
-  database: name,
-  table: name,
+  database: tableName,
+  table: tableName,
   schema: z.array(fieldSchema, { error: 'must be a list of columns' }).optional(),
   avro_schema: z.unknown().optional(),
   table_config: tableConfig,
 })
 
-const dropBody = z.strictObject({ database: name, table: name })
+const dropBody = z.strictObject({ database: tableName, table: tableName })
 
 /** `POST` and `DELETE /tables/{name}`, `GET /schema/{database}/{table}`. */
 export function definitionRoutes(app: FastifyInstance, engine: () => Engine): void {
   app.post<{ Params: { name: string } }>('/tables/:name', async (request) => {
     const ingest = request.params.name
-    if (!name.safeParse(ingest).success)
+    if (!tableName.safeParse(ingest).success)
       throw new FrazilError('request', 'bad-body', 'the name in the path cannot be one of a table')
     const { database, table, schema, avro_schema: avro, table_config: config } = checkBody(createBody, request.body)
     request.caller.demand('write', database, table)
@@ -34,7 +35,9 @@ export function definitionRoutes(app: FastifyInstance, engine: () => Engine): vo
       throw new FrazilError('request', 'bad-body', 'schema, or avro_schema, has to say what the columns are')
     }
     const fields = schema ? fieldsOf(schema) : avroColumns(avro)
-    await engine().createTable({ namespace: database, name: table, ingest, fields, key: keyOf(config, fields) })
+    const key = keyOf(config, fields)
+    const evolves = config?.on_schema_change === 'evolve'
+    await engine().createTable({ namespace: database, name: table, ingest, fields, key, evolves })
     return { database, table, lsn: 1 }
   })
 
@@ -48,7 +51,8 @@ export function definitionRoutes(app: FastifyInstance, engine: () => Engine): vo
   app.get<{ Params: { database: string; table: string } }>('/schema/:database/:table', async (request) => {
     const { database, table } = request.params
     if (!request.caller.may('write', database, table)) request.caller.demand('read', database, table)
-    const { ingest, fields, key } = await engine().describe(database, table)
-    return { database, table, ingest, schema: schemaOf(fields), key }
+    const { ingest, fields, key, evolves } = await engine().describe(database, table)
+    const onSchemaChange = evolves ? { on_schema_change: 'evolve' } : {}
+    return { database, table, ingest, schema: schemaOf(fields), key, ...onSchemaChange }
   })
 }

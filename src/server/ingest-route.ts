@@ -2,8 +2,9 @@ import type { IncomingHttpHeaders, ServerResponse } from 'node:http'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { FrazilError } from '../base/index.ts'
 import { skipSpace } from '../format/json/index.ts'
-import type { Durability, Engine, PushAnswer, PushRequest } from '../engine/index.ts'
+import type { Durability, Engine, PushAnswer, PushRequest, TableFromRows } from '../engine/index.ts'
 import type { Caller } from './access.ts'
+import { tableName } from './definition-routes.ts'
 import { maxIngestBytes, parseEnvelope, unpacked } from './ingest-body.ts'
 
 /** Bodies that are being received and dealt with, in bytes; more are turned away before they are read. */
@@ -11,6 +12,8 @@ const maxBytesUnderWay = 256 << 20
 /** What a body counts whose length is not said beforehand. */
 const unknownLength = 8 << 20
 const longestKey = 255
+/** Where a table goes that is made by its first rows, unless they say it. */
+const defaultDatabase = 'http'
 
 const csvType = 'text/csv'
 const lineTypes = ['application/x-ndjson', 'application/ndjson', 'application/jsonl', 'application/x-jsonlines']
@@ -81,11 +84,12 @@ export function ingestRoute(app: FastifyInstance, engine: () => Engine, underWay
 /** Stores the rows of a request, as far as it wishes. Rejects with what is wrong with all of it. */
 export async function ingest(engine: Engine, request: IngestRequest): Promise<IngestAnswer> {
   const { caller, name, headers } = request
-  const table = caller.mayAll('write') ? { ingest: name } : await targetOf(caller, engine, name)
+  const create = wantedTable(request)
+  const table = caller.mayAll('write') ? { ingest: name } : await targetOf(caller, engine, name, create)
   const encoding = headers['content-encoding']
   const body = encoding === undefined ? request.body : await unpacked(request.body, encoding)
   const { push, wishes } = readRequest(request, body)
-  const answer = await engine.push({ ...push, table, partial: wishes.partial, key: keyOf(headers) }, wishes.durability)
+  const answer = await engine.push({ ...push, table, partial: wishes.partial, key: keyOf(headers) }, wishes.durability, create)
   return answered(name, wishes, answer)
 }
 
@@ -93,13 +97,34 @@ export async function ingest(engine: Engine, request: IngestRequest): Promise<In
  * The table that rows sent to `name` go to. A token that has no right on that table gets the answer for a table that is not there.
  * Throws `request`.
  */
-async function targetOf(caller: Caller, engine: Engine, name: string): Promise<PushRequest['table']> {
-  const table = await engine.ingestTable(name)
+async function targetOf(
+  caller: Caller,
+  engine: Engine,
+  name: string,
+  create: TableFromRows | undefined,
+): Promise<PushRequest['table']> {
+  const known = await engine.ingestTable(name)
+  if (known === null && create) caller.demand('write', create.namespace, create.name)
+  const table = known ?? (create ? { namespace: create.namespace, name: create.name } : null)
   if (table === null || !caller.sees(table.namespace, table.name)) {
     throw new FrazilError('request', 'unknown-table', `there is no table ${name} that takes rows`)
   }
   caller.demand('write', table.namespace, table.name)
   return table
+}
+
+/** The table to be made if there is none. Throws `request`. */
+function wantedTable({ name, query }: IngestRequest): TableFromRows | undefined {
+  const { create, database, key } = query
+  if (create !== 'true') {
+    if ((create === undefined || create === 'false') && database === undefined && key === undefined) return undefined
+    throw new FrazilError('request', 'bad-parameter', 'create must be true or false; database and key are for create=true')
+  }
+  const namespace = text(database) ?? defaultDatabase
+  if (!tableName.safeParse(name).success || !tableName.safeParse(namespace).success) {
+    throw new FrazilError('request', 'bad-parameter', 'the name in the path, or database, cannot be one of a table')
+  }
+  return { namespace, name, ingest: name, key: text(key)?.split(',') ?? [] }
 }
 
 function readRequest(
@@ -121,7 +146,7 @@ function readRequest(
 }
 
 const operations: readonly PushRequest['operation'][] = ['insert', 'upsert', 'delete']
-const parameters = new Set(['operation', 'request_mode', 'wait', 'partial'])
+const parameters = new Set(['operation', 'request_mode', 'wait', 'partial', 'create', 'database', 'key'])
 
 function readWishes(query: Record<string, unknown>, operation: string, mode: string | null): Wishes {
   for (const name of Object.keys(query)) {

@@ -1,4 +1,4 @@
-export { HttpSource } from './http/index.ts'
+export { HttpSource, draftTable, isEvolving, tableMemo } from './http/index.ts'
 export type {
   InterruptedCopy,
   PushReceipt,

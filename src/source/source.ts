@@ -43,6 +43,8 @@ export interface SourceParts {
   currentCommit(): number
   /** Whether rows of this table can be deleted (it has a key): its segments then carry `deletedAt`. */
   deletable(table: SourceTable): boolean
+  /** What the configuration says of a table whose columns change; null: nothing. */
+  onSchemaChange(table: SourceTable): 'evolve' | 'new-column' | 'detach' | null
 }
 
 /** What lies between the source and us, in bytes of its log. */

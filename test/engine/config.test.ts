@@ -65,7 +65,7 @@ suite('configuration', () => {
     assert.deepEqual(parsed['s.t'].sortBy, [
       { text: 'a desc', transform: { kind: 'identity' }, column: 'a', descending: true, nullsFirst: false },
     ])
-    assert.deepEqual(parse(tables('partition-by: []')).tables['s.t'], { onSchemaChange: 'evolve', partitionBy: [] })
+    assert.deepEqual(parse(tables('partition-by: []')).tables['s.t'], { partitionBy: [] })
     assert.match(refused(tables("partition-by: ['dya(at)']"))[0], /partition-by is wrong: .*no transform dya. Did you mean day\?/)
     assert.deepEqual(parse(tables("properties: { 'write.parquet.bloom-filter-max-bytes': 1000 }")).tables['s.t'].properties, {
       'write.parquet.bloom-filter-max-bytes': '1000',

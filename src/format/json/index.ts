@@ -1,5 +1,7 @@
 export { JsonText, encodeJson, isJsonArray, isJsonObject, parseJson } from './json.ts'
 export type { JsonObject, JsonValue } from './json.ts'
+export { RowShape } from './infer.ts'
+export { oneCell } from './nested.ts'
 export { JsonRowDecoder, outcomes } from './row-decoder.ts'
 export type { RowProblem } from './row-decoder.ts'
 export { numberEnd, skipSpace, skipValue } from './scan.ts'

@@ -3,7 +3,7 @@ import type { Field, Type } from '../../data/index.ts'
 import { cellText } from './cells.ts'
 import { isWord, numberEnd, skipSpace, stringEnd } from './scan.ts'
 
-/** Columns of a table that are made from rows, nested ones not counted; more are not made. */
+/** Columns that a table may have when more are made from rows; new ones with those nested in them. */
 const mostFields = 2000
 /** Deepest nesting of a column that is made from rows. */
 const deepest = 16
@@ -88,8 +88,12 @@ export class RowShape {
       return type === field.type ? field : { ...field, type }
     })
     const folded = new Set(this.#folded)
+    let count = fields.length
     for (const [name, guess] of this.#guesses) {
-      if (isOpen(guess) || !isName(name) || folded.has(name.toLowerCase()) || fields.length >= mostFields) continue
+      if (isOpen(guess) || !isName(name) || folded.has(name.toLowerCase())) continue
+      const size = sizeOf(guess)
+      if (count + size > mostFields) continue
+      count += size
       folded.add(name.toLowerCase())
       fields.push({ id: 0, name, type: typeOf(guess), required: false })
       changed = true
@@ -113,6 +117,12 @@ function isName(name: string): boolean {
   return name !== '' && name.length <= longestName && !/\p{Cc}/u.test(name) && name.isWellFormed()
 }
 
+/** Columns that it makes, nested ones counted. */
+function sizeOf(guess: Guess): number {
+  if (guess.kind === 'list') return 1 + sizeOf(guess.item)
+  return guess.kind === 'struct' ? [...guess.members.values()].reduce((sum, member) => sum + sizeOf(member), 1) : 1
+}
+
 function typeOf(guess: Guess): Type {
   switch (guess.kind) {
     case 'open':
@@ -122,8 +132,9 @@ function typeOf(guess: Guess): Type {
     case 'struct': {
       const string: Type = { kind: 'string' }
       if (guess.members.size === 0) return { kind: 'map', keyId: 0, key: string, valueId: 0, value: string, valueRequired: false }
-      const fields = [...guess.members].map(
-        ([name, member]): Field => ({ id: 0, name, type: typeOf(member), required: false }),
+      const folded = new Map([...guess.members].map(([name, member]) => [name.toLowerCase(), { name, member }]))
+      const fields = [...folded.values()].map(
+        ({ name, member }): Field => ({ id: 0, name, type: typeOf(member), required: false }),
       )
       return { kind: 'struct', fields }
     }

@@ -50,7 +50,8 @@ class Item {
   }
 }
 
-function oneCell(field: Field, heapBytes: number): Column {
+/** A column of a single cell, outside any pool. */
+export function oneCell(field: Field, heapBytes: number): Column {
   const layout = layoutOf(field.type)
   const width = widthOf(field.type)
   const data = new Uint8Array(width)

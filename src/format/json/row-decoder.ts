@@ -2,6 +2,7 @@ import { Buffer } from 'node:buffer'
 import type { Column, Field } from '../../data/index.ts'
 import { cellText, setNull } from './cells.ts'
 import type { CellReader } from './cells.ts'
+import { isOpenValue } from './infer.ts'
 import { readerOf } from './readers.ts'
 import { isWord, skipSpace, skipValue, stringEnd } from './scan.ts'
 
@@ -45,6 +46,8 @@ export class JsonRowDecoder {
   /** Which target came behind which, in the row before; the first is at 0, the one behind target i at i + 1. */
   readonly #next: Int32Array
   #row = 0
+  /** Whether names that are no columns may be given null, `[]` or `{}`, which say nothing (see `RowShape`). */
+  skipsOpen = false
   /** After `refused`. */
   problem: RowProblem = { code: '', column: null, message: '' }
   /** After `full`: the column without room, and the bytes that its value needs with its length. */
@@ -94,7 +97,7 @@ export class JsonRowDecoder {
         if (name === null) return this.#malformed()
         at = quote + 1
         const found = this.#byName.get(name)
-        if (found === undefined && !this.#ignored.has(name)) {
+        if (found === undefined && !this.#ignored.has(name) && !this.#isOpen(bytes, at, end)) {
           return this.#refuse('unknown-field', name.slice(0, longestNameShown), 'the table has no such column')
         }
         index = found ?? -1
@@ -121,6 +124,12 @@ export class JsonRowDecoder {
       if (bytes[at] !== 0x2c) return this.#malformed()
       at = skipSpace(bytes, at + 1, end)
     }
+  }
+
+  /** Whether the value behind the name that ends at `at` may be given to no column. */
+  #isOpen(bytes: Uint8Array, at: number, end: number): boolean {
+    const colon = this.skipsOpen ? skipSpace(bytes, at, end) : end
+    return colon < end && bytes[colon] === 0x3a && isOpenValue(bytes, skipSpace(bytes, colon + 1, end), end)
   }
 
   #value(bytes: Uint8Array, at: number, end: number, row: number, target: Target): number {

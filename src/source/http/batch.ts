@@ -1,11 +1,12 @@
 import { Buffer, isUtf8 } from 'node:buffer'
 import { FrazilError } from '../../base/index.ts'
-import type { SourceTable } from '../../data/index.ts'
+import type { Field } from '../../data/index.ts'
 import { csvToJsonLines } from '../../format/csv/index.ts'
-import { skipSpace, skipValue } from '../../format/json/index.ts'
+import { RowShape, skipSpace, skipValue } from '../../format/json/index.ts'
+import type { RowProblem } from '../../format/json/index.ts'
 import type { PushRequest, RefusedRow } from '../source.ts'
 import { laneOutcomes, letGo } from './lane.ts'
-import type { Lane, Rows } from './lane.ts'
+import type { Rows } from './lane.ts'
 
 /** Most rows of one request. */
 const mostRows = 1_000_000
@@ -28,6 +29,14 @@ export interface Batch {
   readonly body: Uint8Array
 }
 
+/** Takes rows one by one: see `Lane`. */
+export interface RowSink {
+  /** Memory taken since it was last set to 0. */
+  taken: number
+  readonly problem: RowProblem
+  append(bytes: Uint8Array, at: number, end: number, rows: Rows[]): number
+}
+
 const newline = Buffer.from('\n')
 
 /**
@@ -36,15 +45,11 @@ const newline = Buffer.from('\n')
  */
 export function decodeBatch(
   { body: sent, form, ends, partial }: PushRequest,
-  { fields }: SourceTable,
-  lane: Lane,
+  fields: readonly Field[],
+  lane: RowSink,
   memoryBytes: number,
 ): Batch {
-  if (!isUtf8(sent)) throw new FrazilError('request', 'bad-encoding', 'the body is not UTF-8')
-  if (form === 'csv' && sent.length > mostCsvBytes) {
-    throw new FrazilError('request', 'body-too-large', `a body of CSV has at most ${mostCsvBytes >> 20} MiB`)
-  }
-  const body = form === 'csv' ? csvToJsonLines(sent, fields) : sent
+  const body = jsonOf({ body: sent, form }, fields)
   const rows: Rows[] = []
   const refusals: RefusedRow[] = []
   const kept: Uint8Array[] = []
@@ -102,6 +107,35 @@ export function decodeBatch(
     letGo(rows)
     throw error
   }
+}
+
+/** The body as JSON. Throws `request`. */
+function jsonOf({ body, form }: Pick<PushRequest, 'body' | 'form'>, fields: readonly Field[]): Uint8Array {
+  if (!isUtf8(body)) throw new FrazilError('request', 'bad-encoding', 'the body is not UTF-8')
+  if (form !== 'csv') return body
+  if (body.length > mostCsvBytes) {
+    throw new FrazilError('request', 'body-too-large', `a body of CSV has at most ${mostCsvBytes >> 20} MiB`)
+  }
+  return csvToJsonLines(body, fields)
+}
+
+/**
+ * The columns that the rows of a request need, where those that there are do not do (see `RowShape`); null when they do. Throws `request`
+ * for a body that cannot be taken apart into rows.
+ */
+export function grownFields(
+  request: Pick<PushRequest, 'body' | 'form' | 'ends'>,
+  fields: readonly Field[],
+  fixed: readonly string[],
+): Field[] | null {
+  const body = jsonOf(request, fields)
+  const shape = new RowShape(fields, fixed)
+  let rows = 0
+  for (const { from, to } of places(request.form, body, request.ends)) {
+    if (++rows > mostRows) break
+    if (to - from <= mostRowBytes) shape.add(body, from, to)
+  }
+  return shape.grown()
 }
 
 function noMemory(isTooLarge: boolean): FrazilError {

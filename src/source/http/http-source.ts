@@ -4,11 +4,12 @@ import type { Change, Position, SourceEvent, SourceTable } from '../../data/inde
 import { Spool } from '../push/index.ts'
 import type { SpoolRecord } from '../push/index.ts'
 import type { PushReceipt, PushRequest, PushSource, SourceParts, SourceState } from '../source.ts'
-import { decodeBatch } from './batch.ts'
+import { decodeBatch, grownFields } from './batch.ts'
+import type { Batch } from './batch.ts'
 import { KnownKeys } from './known-keys.ts'
 import { laneOutcomes, letGo } from './lane.ts'
 import type { Rows } from './lane.ts'
-import { PushedTable } from './pushed-table.ts'
+import { PushedTable, shapeHead, shapeOf } from './pushed-table.ts'
 
 export interface HttpSourceOptions {
   readonly name: string
@@ -24,6 +25,8 @@ const replayRows = 65_536
 /** A request that is durable and not taken yet. */
 interface Stored {
   readonly table: PushedTable
+  /** The table as the rows were decoded. */
+  readonly shape: SourceTable
   readonly operation: PushRequest['operation']
   readonly rows: readonly Rows[]
   readonly count: number
@@ -84,7 +87,9 @@ export class HttpSource implements PushSource {
     this.#given = committed
     try {
       yield [this.#progress()]
+      for (const table of this.#tables.values()) table.skipsOpen = true
       yield* this.#replay(this.#spool, committed)
+      for (const table of this.#tables.values()) table.skipsOpen = table.evolves
       this.#given = this.#last
       this.#opened = this.#spool
       this.#opening.resolve(this.#spool)
@@ -128,9 +133,10 @@ export class HttpSource implements PushSource {
 
   async *#replayRecord(
     table: PushedTable,
-    { body, operation }: SpoolRecord,
+    { body, operation, head }: SpoolRecord,
     events: SourceEvent[],
   ): AsyncIterableIterator<readonly SourceEvent[]> {
+    if (head !== undefined && table.restore(shapeOf(head))) events.push({ type: 'table', table: table.table })
     const lane = table.lane(operation)
     let rows: Rows[] = []
     const handOver = (): void => {
@@ -173,8 +179,9 @@ export class HttpSource implements PushSource {
     if (this.#stored.length === 0) return events
     const stored = this.#stored
     this.#stored = []
-    for (const { table, operation, rows, count } of stored) {
+    for (const { table, shape, operation, rows, count } of stored) {
       this.#waitingRows -= count
+      if (table.tells(shape)) events.push({ type: 'table', table: shape })
       for (const part of rows) {
         const change = table.change(operation, part)
         const last = events.at(-1)
@@ -233,14 +240,11 @@ export class HttpSource implements PushSource {
       throw new FrazilError('unavailable', 'overloaded', 'more rows come than can be stored', { hint: 'Send it again later.' })
     }
     const { operation } = request
-    const { rows, count, refused, refusals, body } = decodeBatch(
-      request,
-      table.table,
-      table.lane(operation),
-      this.#parts.pool.budget,
-    )
+    const { rows, count, refused, refusals, body } = this.#decode(table, request)
     if (count === 0) return { position: refused > 0 ? null : String(this.#durable), rows: 0, refused, refusals, replayed: false }
     const sequence = ++this.#last
+    const { table: shape } = table
+    const newShape = table.storing()
     const record: SpoolRecord = {
       sequence,
       timeMs: this.#parts.clock.now(),
@@ -249,6 +253,7 @@ export class HttpSource implements PushSource {
       rows: count,
       key: request.key ?? '',
       digest,
+      ...(newShape ? { head: shapeHead(newShape) } : {}),
       body,
     }
     this.#waitingRows += count
@@ -257,14 +262,49 @@ export class HttpSource implements PushSource {
     } catch (error) {
       this.#waitingRows -= count
       letGo(rows)
+      table.notStored()
       throw error
     }
+    table.stored(newShape)
     if (request.key !== null) this.#keys.add(record)
     this.#durable = sequence
     if (this.#isStopped) letGo(rows)
-    else this.#stored.push({ table, operation, rows, count, sequence })
+    else this.#stored.push({ table, shape, operation, rows, count, sequence })
     this.#wake()
     return { position: String(sequence), rows: count, refused, refusals, replayed: false }
+  }
+
+  /** Decodes the rows of a request; if they have other columns than their table, and it may have them, it has them then. */
+  #decode(table: PushedTable, request: PushRequest): Batch {
+    const { operation } = request
+    const { budget } = this.#parts.pool
+    const decode = (sent: PushRequest): Batch => decodeBatch(sent, table.table.fields, table.lane(operation), budget)
+    const first = decode(request)
+    if (first.refused === 0 || operation === 'delete' || !table.evolves) return first
+    const before = table.table
+    const grow = (sent: Parameters<typeof grownFields>[0]): SourceTable | null => {
+      const fields = grownFields(sent, before.fields, table.keyNames)
+      return fields && { ...before, fields }
+    }
+    const grown = grow(request)
+    if (!grown) return first
+    letGo(first.rows)
+    try {
+      table.reshape(grown)
+      const second = decode(request)
+      if (second.refused === 0) return second
+      if (second.count === 0) {
+        table.reshape(before)
+        return second
+      }
+      // The table gets the columns only that the good rows have.
+      letGo(second.rows)
+      table.reshape(grow({ body: second.body, form: 'lines' }) ?? before)
+      return decode(request)
+    } catch (error) {
+      table.reshape(before)
+      throw error
+    }
   }
 
   #find(wanted: PushRequest['table']): PushedTable {
@@ -285,7 +325,9 @@ export class HttpSource implements PushSource {
       this.#arriving.push({ table, arrived })
       this.#wake()
     })
-    this.#tables.set(table.id, new PushedTable(table, this.#parts))
+    const pushed = new PushedTable(table, this.#parts)
+    pushed.skipsOpen = pushed.evolves
+    this.#tables.set(table.id, pushed)
   }
 
   removeTable(id: string): void {

@@ -31,6 +31,11 @@ export class Lane {
     this.#needed = this.#growth.variable.map(() => 0)
   }
 
+  /** See {@link JsonRowDecoder.skipsOpen}. */
+  set skipsOpen(skips: boolean) {
+    this.#decoder.skipsOpen = skips
+  }
+
   /** After `refused`. */
   get problem(): RowProblem {
     return this.#decoder.problem

@@ -333,6 +333,7 @@ function parts(): SourceParts {
     nextSegmentId: () => 1,
     currentCommit: () => 0,
     deletable: () => true,
+    onSchemaChange: () => null,
   }
 }
 

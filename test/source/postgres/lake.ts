@@ -62,6 +62,7 @@ export class MapLake {
         nextSegmentId: () => ++segments,
         currentCommit: () => this.commits,
         deletable: (table) => table.key.kind !== 'none',
+        onSchemaChange: () => null,
         observe: (event) => this.observed.push(event),
       },
     )
