@@ -10,6 +10,8 @@ const deepest = 16
 const longestName = 255
 /** Whole numbers up to here are the same as `double`. */
 const exactDigits = 15
+/** Longer numbers are not looked at. */
+const mostDigits = 300
 
 /**
  * What values have shown of a type. `open`: nothing but null yet. A list of what is open and a struct without members are open as well.
@@ -52,7 +54,7 @@ export class RowShape {
   }
 
   /**
-   * Takes the row at or behind `from` into account. Returns false, with nothing changed, for one that does not go together with the
+   * Takes the row between `from` and `end` into account. Returns false, with nothing changed, for one that does not go together with the
    * rows before it, or is no JSON object.
    */
   add(bytes: Uint8Array, from: number, end: number): boolean {
@@ -73,7 +75,7 @@ export class RowShape {
       if (merged !== before) found.push([name, merged])
       return true
     })
-    if (!isRow) return false
+    if (!isRow || skipSpace(bytes, reader.at, end) !== end) return false
     for (const [name, guess] of found) this.#guesses.set(name, guess)
     for (const [name, type] of widened) this.#types.set(name, type)
     return true
@@ -173,9 +175,8 @@ function merge(a: Guess, b: Guess): Guess | null {
 function widerType(type: Type, bytes: Uint8Array, at: number, end: number): Type | null {
   if (type.kind !== 'int' && type.kind !== 'float' && type.kind !== 'decimal') return null
   const to = numberEnd(bytes, at, end)
-  if (to < 0 || to - at > 64) return null
-  let text = ''
-  for (let i = at; i < to; i++) text += String.fromCharCode(bytes[i])
+  if (to < 0 || to - at > mostDigits) return null
+  const text = textOf(bytes, at, to)
   if (type.kind === 'float') {
     return Number.isFinite(Number(text)) && !Number.isFinite(Math.fround(Number(text))) ? { kind: 'double' } : null
   }
@@ -190,16 +191,36 @@ function widerType(type: Type, bytes: Uint8Array, at: number, end: number): Type
   return fraction.length <= type.scale && wanted.precision <= 38 && isPromotion(type, wanted) ? wanted : null
 }
 
+/** A whole number of many digits: `double` when it is too large for long and is what a double prints as. */
+function wideNumber(bytes: Uint8Array, at: number, to: number): Guess | null {
+  if (to - at > mostDigits) return null
+  const text = textOf(bytes, at, to)
+  const number = Number(text)
+  const exact = BigInt(text)
+  if (BigInt.asIntN(64, exact) === exact) return BigInt(number) === exact ? long : wideLong
+  return BigInt(number) === exact || String(number) === text ? double : wideLong
+}
+
+function textOf(bytes: Uint8Array, at: number, to: number): string {
+  let text = ''
+  for (let i = at; i < to; i++) text += String.fromCharCode(bytes[i])
+  return text
+}
+
 /** Looks at values of one row. */
 class GuessReader {
   readonly #bytes: Uint8Array
   readonly #end: number
-  /** Behind the value that was read last. */
   #at = 0
 
   constructor(bytes: Uint8Array, end: number) {
     this.#bytes = bytes
     this.#end = end
+  }
+
+  /** Behind the value, or the members, that were read last. */
+  get at(): number {
+    return this.#at
   }
 
   /** The value at `at`; null when it is malformed, too deep, or has parts that do not go together. */
@@ -248,7 +269,7 @@ class GuessReader {
       const byte = this.#bytes[i]
       if (byte === 0x2e || (byte | 0x20) === 0x65) return double
     }
-    return to - at > exactDigits ? wideLong : long
+    return to - at > exactDigits ? wideNumber(this.#bytes, at, to) : long
   }
 
   #list(at: number, depth: number): Guess | null {
