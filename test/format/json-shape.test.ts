@@ -44,7 +44,10 @@ suite('columns from rows of JSON', () => {
   })
 
   test('whole numbers beyond 64 bits are double when that is what they were', () => {
-    assert.equal(columns('{"a":100000000000000000000,"b":9223372036854776000,"c":9223372036854775808}'), 'a double; b double; c double')
+    assert.equal(
+      columns('{"a":100000000000000000000,"b":9223372036854776000,"c":9223372036854775808}'),
+      'a double; b double; c double',
+    )
     assert.equal(columns('{"a":9007199254740994}', '{"a":0.5}'), 'a double')
     // The decoder refuses it: nothing has all its digits.
     assert.equal(columns('{"a":12345678901234567890}'), 'a long')
@@ -145,7 +148,7 @@ suite('columns from rows of JSON', () => {
 
   test('bytes that are no JSON are refused, never followed', () => {
     fc.assert(
-      fc.property(fc.string({ unit: fc.constantFrom(...'{}[]":,0123.eE-tnull\\ ') , maxLength: 30 }), (text) => {
+      fc.property(fc.string({ unit: fc.constantFrom(...'{}[]":,0123.eE-tnull\\ '), maxLength: 30 }), (text) => {
         let isObject = false
         try {
           const parsed: unknown = JSON.parse(text)

@@ -57,13 +57,17 @@ suite('tables made and changed by their rows', { timeout: 240_000 }, () => {
     assert.deepEqual(errors, [])
   })
 
-  async function send(path: string, body: string, type = 'application/json', headers: Record<string, string> = {}): Promise<Answer> {
+  async function send(
+    path: string,
+    body: string,
+    type = 'application/json',
+    headers: Record<string, string> = {},
+  ): Promise<Answer> {
     const response = await fetch(`${server.url}${path}`, { method: 'POST', body, headers: { 'content-type': type, ...headers } })
     return { status: response.status, body: (await response.json()) as Record<string, unknown> }
   }
 
-  const ndjson = (path: string, rows: readonly string[]): Promise<Answer> =>
-    send(path, rows.join('\n'), 'application/x-ndjson')
+  const ndjson = (path: string, rows: readonly string[]): Promise<Answer> => send(path, rows.join('\n'), 'application/x-ndjson')
 
   async function rows(sql: string): Promise<unknown> {
     const { body, status } = await send('/query', JSON.stringify({ sql, wait: 'now' }))
@@ -82,7 +86,8 @@ suite('tables made and changed by their rows', { timeout: 240_000 }, () => {
   }
 
   test('one request makes a table and fills it; without being asked to it is 404', async () => {
-    const row = '{"operation":"insert","data":{"id":1,"name":"a","price":1.5,"ok":true,"at":"2026-01-31","tags":["x"],"who":{"n":1}}}'
+    const row =
+      '{"operation":"insert","data":{"id":1,"name":"a","price":1.5,"ok":true,"at":"2026-01-31","tags":["x"],"who":{"n":1}}}'
     assert.deepEqual([(await send('/ingest/events', row)).status, await exists('http', 'events')], [404, false])
     const answer = await send('/ingest/events?create=true', row)
     assert.deepEqual([answer.status, answer.body['rows']], [200, 1])
@@ -154,9 +159,7 @@ suite('tables made and changed by their rows', { timeout: 240_000 }, () => {
       ),
     )
     assert.deepEqual(new Set(answers.map(({ status }) => status)), new Set([200]))
-    assert.deepEqual(await rows('select count(*), count(distinct id), sum(c0), sum(c3) from http.race'), [
-      [20, 20, 40, 55],
-    ])
+    assert.deepEqual(await rows('select count(*), count(distinct id), sum(c0), sum(c3) from http.race'), [[20, 20, 40, 55]])
   })
 
   test('a table evolves when it was made so: new columns, wider numbers; a refused request changes nothing', async () => {

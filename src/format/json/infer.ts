@@ -135,9 +135,12 @@ function typeOf(guess: Guess): Type {
       const string: Type = { kind: 'string' }
       if (guess.members.size === 0) return { kind: 'map', keyId: 0, key: string, valueId: 0, value: string, valueRequired: false }
       const folded = new Map([...guess.members].map(([name, member]) => [name.toLowerCase(), { name, member }]))
-      const fields = [...folded.values()].map(
-        ({ name, member }): Field => ({ id: 0, name, type: typeOf(member), required: false }),
-      )
+      const fields = [...folded.values()].map(({ name, member }): Field => ({
+        id: 0,
+        name,
+        type: typeOf(member),
+        required: false,
+      }))
       return { kind: 'struct', fields }
     }
     default:
