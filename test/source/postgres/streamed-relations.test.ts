@@ -75,6 +75,7 @@ function decoderOf(floor: number): { decoder: ChangeDecoder; asked: () => number
       nextSegmentId: () => 1,
       currentCommit: () => 0,
       deletable: () => true,
+      onSchemaChange: () => null,
     },
     retired: new RetiredSegments(),
     codecOf: () => codecs.int4,
