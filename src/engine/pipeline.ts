@@ -415,6 +415,7 @@ export class Pipeline implements PipelineHandle {
   /** Not while a commit is on the way: it may still bring rows of the table into the lake. */
   async #reopen(id: string): Promise<void> {
     await this.#committer.exclusively(() => this.#mirror.reopen(id))
+    this.desk.left(id)
     this.#committer.want()
     this.#recopies.start(id)
   }

@@ -54,6 +54,7 @@ export function sourceState(
     copies,
     tables,
     detached: detached.filter((table) => !again.includes(fullName(table))).map(({ id }) => id),
+    left: detached,
     again: [...tables.map(({ table }) => table), ...detached]
       .filter((table) => again.includes(fullName(table)))
       .map(({ namespace, name }) => ({ namespace, name })),

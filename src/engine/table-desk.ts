@@ -85,7 +85,14 @@ export class TableDesk implements TableDeskHandle {
   /** A table was detached: no rows are taken for it any more. */
   closed(id: string): void {
     const { source } = this.#parts
-    if ('push' in source) pushed(source).removeTable(id)
+    if ('push' in source) pushed(source).closeTable(id)
+  }
+
+  /** A closed table is readable again as of what the lake has of it. */
+  left(id: string): void {
+    const { source, mirror } = this.#parts
+    const entry = mirror.detached.find((table) => table.id === id)
+    if (entry && 'push' in source) pushed(source).leaveTable(id, entry.position)
   }
 
   /** Resolves when the table is gone from the lake, with whatever rows it had. Throws `request` when there is none. */

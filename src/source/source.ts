@@ -11,6 +11,8 @@ export interface SourceState {
   readonly tables: readonly { readonly table: SourceTable; readonly floor: Position }[]
   /** Ids of tables that were detached: not read any more. */
   readonly detached: readonly string[]
+  /** Detached tables with what the lake has of each. */
+  readonly left?: readonly (TableName & { readonly id: string; readonly position: Position | null })[]
   /** Iceberg names of tables to be copied again, healthy or detached; see {@link Source.recopy}. */
   readonly again?: readonly TableName[]
   /** Copies that were interrupted and can go on, see `CopyStart`. */
@@ -163,4 +165,8 @@ export interface PushSource extends Source {
   addTable(table: SourceTable): Promise<void>
   /** The table has gone from the lake. */
   removeTable(id: string): void
+  /** The table takes no rows any more: it was detached. What the lake does not have of it is kept for people. */
+  closeTable(id: string): void
+  /** What the lake has of a closed table; null: nothing. */
+  leaveTable(id: string, committed: Position | null): void
 }

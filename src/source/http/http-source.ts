@@ -9,6 +9,7 @@ import type { Batch } from './batch.ts'
 import { KnownKeys } from './known-keys.ts'
 import { laneOutcomes, letGo } from './lane.ts'
 import type { Rows } from './lane.ts'
+import { LeftRows } from './left-rows.ts'
 import { PushedTable, shapeHead, shapeOf } from './pushed-table.ts'
 
 export interface HttpSourceOptions {
@@ -44,6 +45,7 @@ export class HttpSource implements PushSource {
   readonly #parts: SourceParts
   readonly #keys: KnownKeys
   readonly #tables = new Map<string, PushedTable>()
+  readonly #left: LeftRows
   #spool: Spool | null = null
   /** Requests under way, by table and key: a repeated one waits for the first. */
   readonly #underWay = new Map<string, { readonly digest: number; readonly receipt: Promise<PushReceipt> }>()
@@ -71,12 +73,14 @@ export class HttpSource implements PushSource {
     this.#options = options
     this.#parts = parts
     this.#keys = new KnownKeys(options.spool)
+    this.#left = new LeftRows(options.spool)
     // Nobody may be waiting when it fails.
     this.#opening.promise.catch(() => undefined)
   }
 
   async *open(state: SourceState | null): AsyncIterableIterator<readonly SourceEvent[]> {
     for (const { table } of state?.tables ?? []) this.#tables.set(table.id, new PushedTable(table, this.#parts))
+    for (const { position, ...table } of state?.left ?? []) this.#left.add(table, Number(position ?? 0))
     const committed = Number(state?.position ?? 0)
     await this.#keys.load()
     this.#spool = await Spool.open(this.#options.spool, (record) => {
@@ -330,6 +334,18 @@ export class HttpSource implements PushSource {
     this.#tables.set(table.id, pushed)
   }
 
+  closeTable(id: string): void {
+    const closed = this.#tables.get(id)
+    if (closed) this.#left.add(closed.table, null)
+    this.removeTable(id)
+  }
+
+  leaveTable(id: string, committed: Position | null): void {
+    this.#left.know(id, Number(committed ?? 0))
+    // What cannot be done now is done before anything leaves the spool.
+    if (this.#spool) this.#left.save(this.#spool).catch(() => undefined)
+  }
+
   removeTable(id: string): void {
     this.#tables.get(id)?.release()
     this.#tables.delete(id)
@@ -355,7 +371,11 @@ export class HttpSource implements PushSource {
   }
 
   acknowledge(position: Position): void {
-    this.#spool?.release(Number(position), () => this.#keys.store())
+    const spool = this.#spool
+    spool?.release(Number(position), async () => {
+      await this.#left.save(spool)
+      await this.#keys.store()
+    })
   }
 
   async recopy(): Promise<void> {

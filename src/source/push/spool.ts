@@ -132,6 +132,11 @@ export class Spool {
     return durable
   }
 
+  /** Resolves when what was appended before is durable, or refused. */
+  async written(): Promise<void> {
+    while (this.#writing) await this.#writing
+  }
+
   async #write(): Promise<void> {
     // Requests of the same turn share the first group.
     await Promise.resolve()
