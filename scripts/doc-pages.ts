@@ -61,8 +61,12 @@ function describeNode(node: ConfigNode, path: string, rows: string[]): void {
     describeNode(child, key, rows)
     if (child.items) describeNode(child.items, `${key}[]`, rows)
     if (child.additionalProperties) {
-      rows.push(`| \`${key}.<name>\` | settings | | ${cell(child.additionalProperties.description ?? '')} |`)
-      describeNode(child.additionalProperties, `${key}.<name>`, rows)
+      const { oneOf = [child.additionalProperties] } = child.additionalProperties
+      for (const form of oneOf) {
+        if (form.description === undefined && form.properties === undefined) continue
+        rows.push(`| \`${key}.<name>\` | ${form.properties ? 'settings' : whatOf(form)} | | ${cell(form.description ?? '')} |`)
+        describeNode(form, `${key}.<name>`, rows)
+      }
     }
   }
 }

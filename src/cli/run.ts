@@ -100,6 +100,7 @@ async function close(server: HttpServer, running: Promise<{ engine: Engine; forg
 /** A slot that nobody reads keeps the server's WAL, until its disk is full. */
 function remindOfSlots(config: Config, log: Log): void {
   for (const [name, source] of Object.entries(config.sources)) {
+    if (source.type !== 'postgres') continue
     log.info(`the replication slot ${source.slot} stays on the server and keeps WAL for the next run`, {
       source: name,
       remove: `frazil drop ${name}`,

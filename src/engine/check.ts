@@ -2,7 +2,7 @@ import { accessSync, constants, existsSync, statSync, statfsSync } from 'node:fs
 import { dirname } from 'node:path'
 import { FrazilError, asError } from '../base/index.ts'
 import { SqliteCatalog } from '../iceberg/catalog/index.ts'
-import { checkPostgresSource } from '../source/index.ts'
+import { checkOtlpSource, checkPostgresSource } from '../source/index.ts'
 import type { SourceFinding, SourceReport } from '../source/index.ts'
 import type { Config } from './config.ts'
 import { catalogPath, storedLakeId } from './lake.ts'
@@ -32,6 +32,7 @@ export async function checkConfig(config: Config, running: boolean): Promise<Che
   attempt(lake, () => checkLocal(config.local, lakeId))
   const sources = await Promise.all(
     Object.entries(config.sources).map(async ([name, source]) => {
+      if (source.type === 'otlp') return { name, ...(await checkOtlpSource(source, running)) }
       return {
         name,
         ...(await checkPostgresSource(

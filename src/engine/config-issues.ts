@@ -19,6 +19,8 @@ export interface ConfigNode {
   readonly type?: string | readonly string[]
   readonly properties?: Readonly<Record<string, ConfigNode>>
   readonly additionalProperties?: ConfigNode | false
+  /** Of several forms: the settings of a source, by its type. */
+  readonly oneOf?: readonly ConfigNode[]
   readonly items?: ConfigNode
   readonly required?: readonly string[]
   readonly later?: boolean
@@ -31,14 +33,14 @@ export function configNode(schema: z.ZodType): ConfigNode {
 }
 
 /** zod's issues as sentences. Nothing is said about the settings of a source whose type is wrong. */
-export function describeIssues(issues: readonly z.core.$ZodIssue[], schema: z.ZodType): Issue[] {
+export function describeIssues(issues: readonly z.core.$ZodIssue[], schema: z.ZodType, input: unknown): Issue[] {
   const wrongSources = new Set(issues.filter(({ path }) => isSourceType(path)).map(({ path }) => String(path[1])))
   const root = configNode(schema)
   return issues.flatMap((issue): Issue[] => {
     const { path } = issue
     if (path[0] === 'sources' && wrongSources.has(String(path[1])) && !isSourceType(path)) return []
     if (issue.code === 'unrecognized_keys') {
-      const known = knownKeys(root, path)
+      const known = knownKeys(root, path, input)
       return issue.keys.map((key) => ({ path: [...path, key], key: true, message: unknownKey(key, known) }))
     }
     if (issue.code === 'invalid_key') {
@@ -56,12 +58,22 @@ function isSourceType(path: readonly PropertyKey[]): boolean {
   return path.length === 3 && path[0] === 'sources' && path[2] === 'type'
 }
 
-function knownKeys(root: ConfigNode, path: readonly PropertyKey[]): string[] {
+function knownKeys(root: ConfigNode, path: readonly PropertyKey[], input: unknown): string[] {
   let node: ConfigNode | undefined = root
-  for (const key of path) node = node?.properties?.[String(key)] ?? (node?.additionalProperties || node?.items)
+  let value = input
+  for (const key of path) {
+    node = node?.properties?.[String(key)] ?? (node?.additionalProperties || node?.items)
+    value = member(value, key)
+    const type = member(value, 'type')
+    node = node?.oneOf?.find(({ properties }) => properties?.['type']?.const === type) ?? node
+  }
   return Object.entries(node?.properties ?? {})
     .filter(([, child]) => !child.later)
     .map(([name]) => name)
+}
+
+function member(value: unknown, key: PropertyKey): unknown {
+  return typeof value === 'object' && value !== null ? Reflect.get(value, key) : undefined
 }
 
 function unknownKey(key: string, known: readonly string[]): string {

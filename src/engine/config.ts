@@ -12,7 +12,9 @@ import { fillReferences } from './references.ts'
 import type { ReferenceParts } from './references.ts'
 import { Secret } from './secret.ts'
 import type { TableSetting, TableSettings } from './table-settings.ts'
-import { parseDuration, parseSize } from './units.ts'
+import { otlpSchema, otlpSource } from './otlp-config.ts'
+import type { OtlpSourceConfig } from './otlp-config.ts'
+import { parseAddress, parseDuration, parseSize } from './units.ts'
 
 /** One Postgres database. Everything is set: defaults are filled in. */
 export interface PostgresSourceConfig {
@@ -38,7 +40,7 @@ export interface PostgresSourceConfig {
   readonly columns: Readonly<Record<string, ColumnSetting>>
 }
 
-export type SourceConfig = PostgresSourceConfig
+export type SourceConfig = PostgresSourceConfig | OtlpSourceConfig
 
 /** A whole configuration, resolved: paths absolute, sizes in bytes, durations in milliseconds, references filled in. */
 export interface Config {
@@ -157,15 +159,12 @@ const properties = z
   })
   .optional()
 
-const listenPattern = /^(?:\[(?<six>[0-9a-fA-F:.]+)\]|(?<host>[^\s:[\]]+)):(?<port>\d{1,5})$/
-
 const listen = text(
   'Where HTTP requests are answered, as `host:port`; port 0 takes a free one. Beyond this machine (loopback) only with `auth`.',
   listenForm(),
 ).transform((value, ctx) => {
-  const parts = listenPattern.exec(value)?.groups
-  const port = Number(parts?.['port'])
-  if (parts && port <= 65535) return { host: parts['six'] ?? parts['host'], port }
+  const parsed = parseAddress(value)
+  if (parsed) return parsed
   ctx.addIssue(listenForm())
   return z.NEVER
 })
@@ -189,12 +188,7 @@ const postgres = z
   .strictObject(
     {
       type: z
-        .literal('postgres', {
-          error: (issue) =>
-            ['kafka', 'otlp', 'http'].includes(String(issue.input))
-              ? 'is not available yet in this version; it has "postgres"'
-              : 'must be "postgres"',
-        })
+        .literal('postgres', { error: 'must be "postgres"' })
         .meta({ description: 'What kind of source it is: `postgres`.' }),
       url: text(
         'The database: `postgres://user:password@host:port/database`. Write the password as `${env:NAME}` or `${file:path}`.',
@@ -266,7 +260,18 @@ const postgres = z
     },
     { error: 'must be a source with type, url and tables' },
   )
-  .meta({ description: 'A source. Its name is the Iceberg namespace, unless `into` says otherwise.' })
+  .meta({ description: 'A Postgres database. Its name is the Iceberg namespace, unless `into` says otherwise.' })
+
+const source = z
+  .discriminatedUnion('type', [postgres, otlpSchema], {
+    error: (issue) =>
+      issue.code !== 'invalid_union'
+        ? 'must be a source with type, url and tables'
+        : ['kafka', 'http'].includes(String((issue.input as { type?: unknown } | null)?.type))
+          ? 'is not available yet in this version; it has "postgres" and "otlp"'
+          : 'must be "postgres" or "otlp"',
+  })
+  .meta({ description: 'A source, by its type.' })
 
 const tags = (periods: string, example: string, most: number) =>
   z
@@ -395,7 +400,7 @@ export const schema = z.strictObject(
           .string()
           .regex(/^[A-Za-z_][A-Za-z0-9_-]{0,55}$/)
           .refine((name) => name !== 'http'),
-        postgres,
+        source,
         { error: 'must be a map of names to sources' },
       )
       .meta({ description: 'Where rows come from, by name.' })
@@ -415,14 +420,19 @@ export function resolveConfig(input: unknown, parts: ConfigParts): Config {
   if (!result.success) {
     // What a missing reference leaves behind is wrong as well, and nothing new.
     const named = new Set(issues.map(({ path }) => path.join('.')))
-    issues.push(...describeIssues(result.error.issues, schema).filter(({ path }) => !named.has(path.join('.'))))
+    issues.push(...describeIssues(result.error.issues, schema, filled).filter(({ path }) => !named.has(path.join('.'))))
   }
   if (issues.length > 0 || !result.success) throw invalid(issues, parts)
   const { data } = result
   const sources: Record<string, SourceConfig> = {}
+  const databases: Record<string, PostgresSourceConfig> = {}
   for (const [name, source] of Object.entries(data.sources)) {
+    if (source.type === 'otlp') {
+      sources[name] = otlpSource(source)
+      continue
+    }
     const own = `frazil_${name.toLowerCase().replaceAll('-', '_')}`
-    sources[name] = {
+    sources[name] = databases[name] = {
       ...source,
       into: source.into ?? null,
       slot: source.slot ?? own,
@@ -430,8 +440,9 @@ export function resolveConfig(input: unknown, parts: ConfigParts): Config {
       findTables: source['find-tables'],
       outOfRange: source['out-of-range'],
     }
-    const twin = Object.keys(sources).find(
-      (other) => other !== name && sources[other].slot === sources[name].slot && sameServer(sources[other], sources[name]),
+    const twin = Object.keys(databases).find(
+      (other) =>
+        other !== name && databases[other].slot === databases[name].slot && sameServer(databases[other], databases[name]),
     )
     if (twin !== undefined) {
       throw invalid(
@@ -501,6 +512,6 @@ function isTableTemplate(value: string): boolean {
   return /^[^{}.]+\.[^{}.]+$/.test(plain) && value.includes('{table}')
 }
 
-function sameServer(a: SourceConfig, b: SourceConfig): boolean {
+function sameServer(a: PostgresSourceConfig, b: PostgresSourceConfig): boolean {
   return new URL(a.url.reveal()).host === new URL(b.url.reveal()).host
 }

@@ -25,6 +25,7 @@ import type {
 import { catalogPath, lakeIdentity } from './lake.ts'
 import { acquireLease } from './lease.ts'
 import type { Lease } from './lease.ts'
+import { otlpTableSettings } from './otlp-config.ts'
 import type {
   LookupAnswer,
   PipelineHandle,
@@ -38,7 +39,7 @@ import { startPipeline } from './pipeline-parts.ts'
 import { reactionTo } from './policy.ts'
 import { claimLocal } from './recovery.ts'
 import { RowGroups } from './row-groups.ts'
-import { pushSource, revealed } from './sources.ts'
+import { pipelineSource, pushSource } from './sources.ts'
 import { sourceStateKey } from './state-record.ts'
 import { TablesFromRows } from './tables-from-rows.ts'
 
@@ -161,7 +162,7 @@ class RunningEngine implements Engine {
       this.#provider(),
     )
     const sources: Record<string, PipelineSource> = Object.fromEntries(
-      Object.entries(this.#config.sources).map(([name, source]) => [name, revealed(source)]),
+      Object.entries(this.#config.sources).map(([name, source]) => [name, pipelineSource(source)]),
     )
     const isPushed = Object.keys(sources).length === 0 || (await catalog.state(sourceStateKey(pushSource))) !== null
     if (isPushed) sources[pushSource] = { type: 'http' }
@@ -182,7 +183,7 @@ class RunningEngine implements Engine {
           history: this.#config.history,
           compaction: this.#config.compaction,
           onError: this.#config.onError,
-          tables: this.#config.tables,
+          tables: source.type === 'otlp' ? otlpTableSettings(name, this.#config.tables) : this.#config.tables,
         },
         files,
       )

@@ -8,10 +8,11 @@ import type { TableView } from '../query/index.ts'
 import type { ColumnSetting, OutOfRange, PushReceipt, PushRequest, Source, SourceParts } from '../source/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
 import type { Compactions, FilePool } from '../table/index.ts'
+import type { OtlpSourceConfig } from './otlp-config.ts'
 import type { NewTable, SourceStatus, TableDescription, TableStatus } from './contract.ts'
 
 /** A source's settings with its secrets revealed: they travel to the pipeline's thread and nowhere else. */
-export type PipelineSource = PostgresPipelineSource | { readonly type: 'http' }
+export type PipelineSource = PostgresPipelineSource | OtlpSourceConfig | { readonly type: 'http' }
 
 export interface PostgresPipelineSource {
   readonly type: 'postgres'

@@ -1,7 +1,8 @@
 import { join } from 'node:path'
 import { systemClock, systemRandom } from '../base/index.ts'
 import { SqliteCatalog } from '../iceberg/catalog/index.ts'
-import { HttpSource, createPostgresSource } from '../source/index.ts'
+import type { EngineEvent } from '../observe/index.ts'
+import { HttpSource, OtlpSource, createPostgresSource } from '../source/index.ts'
 import type { Source, SourceParts } from '../source/index.ts'
 import { locationSegment, openStore } from '../storage/index.ts'
 import { Compactions, FilePool } from '../table/index.ts'
@@ -38,7 +39,10 @@ function openSource(
   parts: SourceParts,
   listener: PipelineListener,
 ): Source {
-  if (source.type === 'http') return new HttpSource({ name, spool: join(local, 'spool', locationSegment(name)) }, parts)
+  const spool = join(local, 'spool', locationSegment(name))
+  const observe = (event: EngineEvent): void => listener.event(event)
+  if (source.type === 'http') return new HttpSource({ name, spool }, parts)
+  if (source.type === 'otlp') return new OtlpSource({ name, spool, ...source }, { ...parts, observe })
   return createPostgresSource(
     {
       name,
@@ -57,6 +61,6 @@ function openSource(
       outOfRange: source.outOfRange,
       columns: source.columns,
     },
-    { ...parts, observe: (event) => listener.event(event) },
+    { ...parts, observe },
   )
 }

@@ -21,7 +21,9 @@ export async function requestResync(config: Config, target: string): Promise<str
     const lease = await acquireLease({ catalog, clock: systemClock, takeOver: false })
     try {
       const known: string[] = []
-      for (const source of Object.keys(config.sources)) {
+      for (const [source, { type }] of Object.entries(config.sources)) {
+        // What programs send there is nowhere else.
+        if (type !== 'postgres') continue
         const stored = await catalog.state(sourceStateKey(source))
         if (!stored) continue
         const record = parseRecord(stored.value)

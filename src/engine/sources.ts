@@ -2,22 +2,29 @@ import { existsSync } from 'node:fs'
 import { FrazilError } from '../base/index.ts'
 import { SqliteCatalog } from '../iceberg/catalog/index.ts'
 import { dropPostgresSource } from '../source/index.ts'
-import type { Config, SourceConfig } from './config.ts'
+import type { Config, PostgresSourceConfig, SourceConfig } from './config.ts'
 import { catalogPath, storedLakeId } from './lake.ts'
-import type { PostgresPipelineSource } from './pipeline-contract.ts'
+import type { PipelineSource, PostgresPipelineSource } from './pipeline-contract.ts'
 import { parseRecord, sourceStateKey } from './state-record.ts'
 
 /** Name of the source of rows that programs send. */
 export const pushSource = 'http'
 
-/** A source's settings with its secrets revealed. */
-export function revealed(source: SourceConfig): PostgresPipelineSource {
+/** A database's settings with its secrets revealed. */
+export function revealed(source: PostgresSourceConfig): PostgresPipelineSource {
   return { ...source, url: source.url.reveal() }
+}
+
+/** A source's settings as its pipeline wants them. */
+export function pipelineSource(source: SourceConfig): PipelineSource {
+  return source.type === 'postgres' ? revealed(source) : source
 }
 
 /** Removes what a source left at its server, if it carries this lake's mark. Returns what was removed, in words. */
 export async function dropSource(config: Config, name: string): Promise<string[]> {
   const source = config.sources[name]
+  // It has nothing anywhere but here.
+  if (source.type !== 'postgres') return []
   const lakeId = await existingLakeId(config)
   if (lakeId === null) {
     throw new FrazilError(

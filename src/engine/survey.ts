@@ -1,3 +1,4 @@
+import { assert } from '../base/index.ts'
 import { surveyPostgresSource } from '../source/index.ts'
 import type { SurveyedSource } from '../source/index.ts'
 import { resolveConfig } from './config.ts'
@@ -21,7 +22,9 @@ export async function surveyDatabase(name: string, url: string, parts: Reference
   const survey = async (into: string | null): Promise<Survey> => {
     const source = { type: 'postgres', url, tables: ['*.*'], ...(into === null ? {} : { into }) }
     const config = resolveConfig({ sources: { [name]: source } }, parts)
-    return { ...(await surveyPostgresSource({ name, ...revealed(config.sources[name]) })), into }
+    const found = config.sources[name]
+    assert(found.type === 'postgres', 'it was made one above')
+    return { ...(await surveyPostgresSource({ name, ...revealed(found) })), into }
   }
   let found = await survey(null)
   for (const into of templates) {

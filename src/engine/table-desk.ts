@@ -84,8 +84,7 @@ export class TableDesk implements TableDeskHandle {
 
   /** A table was detached: no rows are taken for it any more. */
   closed(id: string): void {
-    const { source } = this.#parts
-    if ('push' in source) pushed(source).closeTable(id)
+    this.#parts.source.closeTable?.(id)
   }
 
   /** A closed table is readable again as of what the lake has of it. */

@@ -22,6 +22,20 @@ export function parseSize(text: string | number): number | null {
   return Number.isSafeInteger(bytes) ? bytes : null
 }
 
+export interface Address {
+  readonly host: string
+  readonly port: number
+}
+
+const addressPattern = /^(?:\[(?<six>[0-9a-fA-F:.]+)\]|(?<host>[^\s:[\]]+)):(?<port>\d{1,5})$/
+
+/** `127.0.0.1:3030` or `[::1]:3030` taken apart; null when the text is no address with a port. */
+export function parseAddress(text: string): Address | null {
+  const parts = addressPattern.exec(text)?.groups
+  const port = Number(parts?.['port'])
+  return parts && port <= 65535 ? { host: parts['six'] ?? parts['host'], port } : null
+}
+
 /** Milliseconds of `250ms`, `5s`, `1.5h`, `7d`; null when the text is no duration. A plain number has no unit and is none. */
 export function parseDuration(text: string): number | null {
   const match = /^(\d+(?:\.\d+)?) *(ms|s|m|h|d)$/.exec(text.trim())

@@ -1,4 +1,6 @@
 export { HttpSource, draftTable, isEvolving, tableMemo } from './http/index.ts'
+export { OtlpSource, checkOtlpSource, otlpTables } from './otlp/index.ts'
+export type { Promotion } from './otlp/index.ts'
 export type {
   InterruptedCopy,
   PushReceipt,

@@ -106,6 +106,8 @@ export interface Source {
   resume(scope: string): void
   /** Somebody waits for `position`: if it has been written at the source, what is in its way there is moved. Returns at once. */
   reach(position: Position): void
+  /** The table takes no rows any more: it was detached. A source that rows are sent to refuses them. */
+  closeTable?(id: string): void
   /** How far the source is ahead, as far as it is known; null before it was asked. Cheap: nothing is asked now. */
   lag(visible: Position | null, committed: Position | null): SourceLag | null
   /** Stops reading: the iterator ends behind what it has given out. Acknowledgements still reach the source until {@link close}. */

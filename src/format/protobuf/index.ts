@@ -1,0 +1,2 @@
+export { WireReader } from './reader.ts'
+export { WireWriter } from './writer.ts'

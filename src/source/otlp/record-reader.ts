@@ -1,0 +1,66 @@
+import { WireReader } from '../../format/protobuf/index.ts'
+import { AttributeMap } from './attributes.ts'
+import type { Promoted } from './attributes.ts'
+import { RowImage } from './row-image.ts'
+import { Scratch } from './scratch.ts'
+import { AnyValue, ValueText } from './values.ts'
+import type { RecordRefusal, Repairs } from './values.ts'
+
+/** What the readers of all kinds of records share: the place in the body, and the row that they put together. */
+export interface RecordParts {
+  readonly reader: WireReader
+  readonly scratch: Scratch
+  readonly repairs: Repairs
+  readonly text: ValueText
+  readonly image: RowImage
+  /** Of the record itself. */
+  readonly attributes: AttributeMap
+  /** Of what is within a record: an event, a link, an exemplar. */
+  readonly inner: AttributeMap
+  readonly any: AnyValue
+  /** Attributes of records that have columns of their own. */
+  readonly promoted: readonly Promoted[]
+}
+
+/** Where the readers of records put what they have read. */
+export interface RowSink {
+  /** Takes the row of the image for the table of this place in `tableNames`. Throws a {@link RecordRefusal} when that cannot hold it. */
+  row(table: number): void
+  refuse(records: number, refusal: RecordRefusal): void
+}
+
+/** Reads the records of one signal. */
+export interface RecordReader {
+  /**
+   * Reads what lies in a scope, from `reader.at` to `end`, and gives each row of it, or why it is refused, to the sink.
+   *
+   * @param refusal why nothing of the scope can be kept; else null
+   */
+  read(end: number, refusal: RecordRefusal | null): void
+}
+
+export function recordParts(names: Iterable<string>, promotedOf: (image: RowImage) => readonly Promoted[]): RecordParts {
+  const scratch = new Scratch()
+  const repairs: Repairs = { values: 0 }
+  const text = new ValueText(scratch, repairs)
+  const image = new RowImage(names, scratch, text, repairs)
+  return {
+    reader: new WireReader(),
+    scratch,
+    repairs,
+    text,
+    image,
+    attributes: new AttributeMap(scratch, text, repairs),
+    inner: new AttributeMap(scratch, text, repairs),
+    any: new AnyValue(),
+    promoted: promotedOf(image),
+  }
+}
+
+/** Writes the attributes taken as the cell of a slot, and those that are promoted to their columns. */
+export function writeAttributes({ reader, scratch, image, attributes, promoted }: RecordParts, slot: number): void {
+  const from = scratch.at
+  attributes.write(reader)
+  image.cell(slot, from)
+  if (promoted.length > 0) attributes.promote(reader, promoted, image)
+}
