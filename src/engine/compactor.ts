@@ -151,7 +151,8 @@ export class Compactor {
       if (this.#resting.has(table) || !table.compactable) continue
       try {
         const groups = byPartition(this.#rated(mirrored))
-        const chosen = groups.map((files) => chooseFiles(files, this.#options)).find((files) => files.length > 0)
+        const settings = { ...this.#options, partitions: groups.length }
+        const chosen = groups.map((files) => chooseFiles(files, settings)).find((files) => files.length > 0)
         if (!chosen) continue
         this.#last = table
         await this.#compact(

@@ -12,6 +12,9 @@ import type { TableCommit } from '../table/index.ts'
 /** How often a catalog that does not answer is asked: the same commit again; after that everything is planned anew. */
 export const catalogRetry = { attempts: 6, minMs: 100, maxMs: 2_000 }
 
+/** Deletion vectors on their way to the store at one time. */
+const vectorsAtOnce = 16
+
 export interface LakeCommitParts {
   readonly store: ObjectStore
   readonly catalog: Catalog
@@ -63,18 +66,8 @@ export async function commitToLake(parts: LakeCommitParts, request: LakeCommitRe
   let note: Note | null = null
   try {
     for (const { iceberg, plan } of request.entries) {
-      const vectors: DeletionVector[] = []
-      // The vector that each new one was made from: a foreign one that came meanwhile is then a conflict, not an overwrite.
-      const live = plan.vectors.length > 0 ? await iceberg.files() : []
-      const replaced = new Map(live.map((file) => [file.path, file.deletionVector?.path ?? null]))
-      for (const { dataFile, bits } of plan.vectors) {
-        const replaces = replaced.get(dataFile) ?? null
-        const { path, bytes, vector } = deletionVectorFile(iceberg.location, random, { dataFile, bits, replaces })
-        await store.put(path, bytes, { ifAbsent: true })
-        written.push(path)
-        objects++
-        vectors.push(vector)
-      }
+      const vectors = await putVectors(parts, iceberg, plan.vectors, written)
+      objects += vectors.length
       const rowsChange = plan.added.length + plan.removed.length + plan.vectors.length > 0
       const positions = JSON.stringify({ [request.source]: { from: request.from, to: request.to, ts: request.timeMs } })
       const ready = await iceberg.prepare({
@@ -133,6 +126,35 @@ export async function commitToLake(parts: LakeCommitParts, request: LakeCommitRe
     tables: prepared.map(({ next }) => next),
     objects,
   }
+}
+
+/**
+ * Stores deletion vectors, some at a time: each waits for the disk or the network by itself. Paths are in `written` before anything is.
+ * When one fails no other is on its way any more.
+ */
+async function putVectors(
+  { store, random }: LakeCommitParts,
+  iceberg: IcebergTable,
+  vectors: TableCommit['vectors'],
+  written: string[],
+): Promise<DeletionVector[]> {
+  if (vectors.length === 0) return []
+  // The vector that each new one was made from: a foreign one that came meanwhile is then a conflict, not an overwrite.
+  const live = await iceberg.files()
+  const replaced = new Map(live.map((file) => [file.path, file.deletionVector?.path ?? null]))
+  const stored: DeletionVector[] = []
+  for (let from = 0; from < vectors.length; from += vectorsAtOnce) {
+    const files = vectors.slice(from, from + vectorsAtOnce).map(({ dataFile, bits }) => {
+      const replaces = replaced.get(dataFile) ?? null
+      return deletionVectorFile(iceberg.location, random, { dataFile, bits, replaces })
+    })
+    written.push(...files.map(({ path }) => path))
+    const puts = files.map(({ path, bytes }) => store.put(path, bytes, { ifAbsent: true }))
+    await Promise.allSettled(puts)
+    await Promise.all(puts)
+    stored.push(...files.map(({ vector }) => vector))
+  }
+  return stored
 }
 
 /**

@@ -2,10 +2,11 @@
  * Which files are worth rewriting. A reader pays for each file that it opens, for each deletion vector, and for the bytes of rows that
  * are dead; a rewrite reads and writes the bytes of rows that are alive.
  *
- * Two bounds keep a row from being rewritten too often. Small files wait until there are {@link fanIn} of about the same size, so that
- * a row is rewritten once for each tier of sizes up to the target. Files of any size wait until {@link mostDeadShare} of their rows are
- * dead, so that a rewrite frees about as much as it copies; or until the dead rows of the whole table take {@link mostTableDead} of it,
- * and then the emptiest go. Of what is left, the rewrite that saves readers most for each byte goes first, and one that does not pay for
+ * Two bounds keep a row from being rewritten too often. Small files wait until there are {@link mostSmall} of them; then those of the
+ * most frequent size become one, so that a row is rewritten about once for each tier of sizes up to the target, and the later the fewer
+ * files there are of other sizes. Files of any size wait until {@link mostDeadShare} of their rows are dead, so that a rewrite frees
+ * about as much as it copies; or until the dead rows of the whole table take {@link mostTableDead} of it, and then the emptiest go, and
+ * small files with them: they skip a tier. Of what is left, the rewrite that saves readers most for each byte goes first, and one that does not pay for
  * itself within {@link payback} scans of the table is not done at all.
  *
  * Files of a table with a sort order whose rows are not in it are rewritten once, some together; so are those that become one.
@@ -15,12 +16,17 @@
 const openBytes = 4 << 20
 /** What a deletion vector costs: another small file, and a test for each row. */
 const vectorBytes = 2 << 20
-/** Small files of about one size that become one. */
-const fanIn = 24
+/** Small files that a table, or a partition of it, may have. Where there are several partitions, each has fewer. */
+const mostSmall = 50
+const mostSmallOfMany = 24
+/** Sizes of small files differ by this from one tier to the next. */
+const tierRatio = 16
+/** Small files that go along with emptied ones have this share of the live bytes of those. */
+const alongShare = 0.4
 /** Share of a file's rows that are dead when it is rewritten in any case. */
 const mostDeadShare = 0.7
 /** Share of a table's bytes that dead rows may take. */
-const mostTableDead = 0.32
+const mostTableDead = 0.3
 /** Dead rows of fewer bytes than this are not worth a rewrite for their own sake. */
 const leastDeadBytes = 64 << 10
 /** Scans of the table within which a rewrite has to pay for itself. */
@@ -46,6 +52,8 @@ export interface RatedFile {
 export interface RuleSettings {
   /** Bytes that files should have. */
   readonly targetBytes: number
+  /** Partitions of the table, of which the files are one; without it, it has one. */
+  readonly partitions?: number
 }
 
 /** Bytes of a file's live rows. */
@@ -62,7 +70,7 @@ export function outputsFor(bytes: number, targetBytes: number): number {
 export function chooseFiles<F extends RatedFile>(files: readonly F[], settings: RuleSettings): F[] {
   let best: readonly F[] = []
   let bestWorth = 1
-  const groups = [...smallFiles(files, settings), emptyFiles(files)].map((group) => boundedFiles(group, settings))
+  const groups = [smallFiles(files, settings), emptyFiles(files, settings)].map((group) => boundedFiles(group, settings))
   for (const group of [...groups, unsortedFiles(files, settings)]) {
     const worth = worthOf(group, settings)
     if (worth > bestWorth) {
@@ -85,24 +93,25 @@ function worthOf(files: readonly RatedFile[], { targetBytes }: RuleSettings): nu
   return (payback * (opens * openBytes + vectors * vectorBytes + dead + unsorted)) / Math.max(1, 2 * live)
 }
 
-/** For each tier with enough files: they and all smaller ones. */
-function* smallFiles<F extends RatedFile>(files: readonly F[], { targetBytes }: RuleSettings): Generator<F[], void> {
-  const tiers = Map.groupBy(files, (file) => tierOf(liveBytes(file), targetBytes))
-  for (const [tier, members] of tiers) {
-    if (tier === 0 || members.length < fanIn) continue
-    yield files.filter((file) => tierOf(liveBytes(file), targetBytes) >= tier)
-  }
+/** When there are too many small files: those of the tier with the most of them, and all smaller ones. */
+function smallFiles<F extends RatedFile>(files: readonly F[], { targetBytes, partitions = 1 }: RuleSettings): F[] {
+  const tier = (file: F): number => tierOf(liveBytes(file), targetBytes)
+  const small = files.filter((file) => tier(file) > 0)
+  if (small.length < (partitions > 1 ? mostSmallOfMany : mostSmall)) return []
+  // Of two that have as many, the one with the smaller files.
+  const [fullest] = [...Map.groupBy(small, tier)].sort(([a, as], [b, bs]) => bs.length - as.length || b - a)[0]
+  return small.filter((file) => tier(file) >= fullest)
 }
 
-/** 0 for files that are large enough, then 1 for those that need {@link fanIn} of them to be, and so on. */
+/** 0 for files that are large enough, then 1 for those that need up to {@link tierRatio} of them to be, and so on. */
 function tierOf(bytes: number, targetBytes: number): number {
   let tier = 0
-  for (let limit = targetBytes / 2; bytes < limit && tier < 16; limit /= fanIn) tier++
+  for (let limit = targetBytes / 2; bytes < limit && tier < 16; limit /= tierRatio) tier++
   return tier
 }
 
-/** Files with many dead rows. */
-function emptyFiles<F extends RatedFile>(files: readonly F[]): F[] {
+/** Files with many dead rows, and small files beside them. */
+function emptyFiles<F extends RatedFile>(files: readonly F[], { targetBytes }: RuleSettings): F[] {
   const byShare = files
     .filter((file) => file.deleted > 0 && file.bytes - liveBytes(file) >= leastDeadBytes)
     .sort((a, b) => b.deleted / b.rows - a.deleted / a.rows)
@@ -113,6 +122,13 @@ function emptyFiles<F extends RatedFile>(files: readonly F[]): F[] {
     if (file.deleted / file.rows < mostDeadShare && dead <= total * mostTableDead) break
     chosen.push(file)
     dead -= file.bytes - liveBytes(file)
+  }
+  let along = alongShare * sum(chosen, liveBytes)
+  const others = files.filter((file) => !chosen.includes(file) && tierOf(liveBytes(file), targetBytes) > 0)
+  for (const file of others.sort((a, b) => liveBytes(a) - liveBytes(b))) {
+    along -= liveBytes(file)
+    if (along < 0) break
+    chosen.push(file)
   }
   return chosen
 }
