@@ -79,12 +79,19 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
   'file-system': ['The file system cannot do what durability needs.'],
   folder: ['A folder cannot be made.'],
   forbidden: ['The token of a request has no right to do that with that table.', 'Give it one: `auth.tokens`.'],
+  'foreign-schema': [
+    'Another program changed the columns of a table.',
+    '`frazil resync` copies it anew with the columns of its source.',
+  ],
   'foreign-local': ['`local` belongs to another lake.', 'Give this lake a `local` of its own.'],
   'generated-in-identity': [
     'A table with REPLICA IDENTITY FULL has a generated column, which Postgres 18 does not let be published.',
     '`REPLICA IDENTITY DEFAULT` and a primary key.',
   ],
-  'layout-changed': ['The layout of a table was changed while it was copied anew.', 'Nothing: it is copied again.'],
+  'layout-changed': [
+    'The layout of a table was changed, by another program or while it was copied anew.',
+    'Nothing: it is read or copied again.',
+  ],
   'layout-invalid': ['`partition-by` or `sort-by` of a table is wrong, or does not fit its columns.', 'The message names both.'],
   'idempotency-key-reused': ['Another request was stored with this `Idempotency-Key`.', 'A new request needs a new key.'],
   'ingest-name-taken': ['Rows that are sent to this name go to another table.', 'Give the table another name in the path.'],
@@ -99,9 +106,6 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
   format: ['The result cannot be given in this format yet.'],
   'format-version': ['The table has an Iceberg format version that is not supported here.'],
   'invalid-utf8': ['A text is not UTF-8.'],
-  'key-changed': [
-    "A table's key was changed at the very moment when data files were exchanged. The source starts anew by itself.",
-  ],
   'key-run': ['A key run is malformed. Key runs are rebuilt from the data files.'],
   'key-type': ['Rows cannot be looked up by a column of this type.', '`POST /query`'],
   'lease-contested': ['Several processes start on this lake at the same time.'],

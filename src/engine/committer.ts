@@ -11,6 +11,7 @@ import type { ObjectStore } from '../storage/index.ts'
 import type { FrozenRange, HotRange, Table, TableCommit } from '../table/index.ts'
 import type { FileReaper } from './file-reaper.ts'
 import { catalogRetry, commitToLake, swap } from './lake-commit.ts'
+import type { LakeFollower } from './lake-follower.ts'
 import type { Mirror } from './mirror.ts'
 import { fullName } from './mirrored-table.ts'
 import type { MirroredTable } from './mirrored-table.ts'
@@ -27,6 +28,8 @@ const firstRetryMs = 500
 const longestRetryMs = 30_000
 /** Snapshots kept on main, whatever their age. */
 const maxSnapshots = 600
+/** How often in a row a commit gives way to those of others. */
+const maxFollowed = 10
 
 export interface CommitterOptions {
   readonly source: string
@@ -48,6 +51,7 @@ export interface CommitterParts {
   readonly visible: Visibility
   readonly pool: SlabPool
   readonly reaper: FileReaper
+  readonly follower: LakeFollower
   /** Set while a source commit is half applied: nobody may plan before it has resolved. */
   readonly applying: () => Promise<void> | null
   readonly emit: (event: EngineEvent) => void
@@ -256,7 +260,7 @@ export class Committer {
     this.#commits++
     try {
       await this.exclusively(async () => {
-        await this.#commit(waiters.length > 0 || this.#ended.signal.aborted)
+        await this.#commitFollowing(waiters.length > 0 || this.#ended.signal.aborted)
       })
       for (const waiter of waiters) waiter.resolve(this.#record.position)
     } catch (error) {
@@ -264,6 +268,25 @@ export class Committer {
       throw error
     } finally {
       this.#commits--
+    }
+  }
+
+  /** Commits on top of what others have committed. */
+  async #commitFollowing(demanded: boolean): Promise<void> {
+    const { follower } = this.#parts
+    await follower.look(demanded)
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await this.#commit(demanded)
+        return
+      } catch (error) {
+        if (!isForeign(error)) throw error
+        if (attempt === maxFollowed) {
+          const message = 'others commit to a table faster than its changes can be carried over'
+          throw new FrazilError('unavailable', 'table-changing', message, { cause: error })
+        }
+        await follower.look(true)
+      }
     }
   }
 
@@ -495,4 +518,9 @@ export class Committer {
       ms: clock.monotonic() - started,
     })
   }
+}
+
+/** Whether a commit has failed because another program has committed to a table. */
+export function isForeign(error: unknown): boolean {
+  return error instanceof FrazilError && error.kind === 'conflict' && error.code === 'table-changed'
 }

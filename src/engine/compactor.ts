@@ -21,8 +21,10 @@ import {
   outputsFor,
 } from '../table/index.ts'
 import type { ColdFile, CompactionOutput, CompactionResult, Compactions, RatedFile, Table, TableShape } from '../table/index.ts'
+import { isForeign } from './committer.ts'
 import type { Committer } from './committer.ts'
 import type { FileReaper } from './file-reaper.ts'
+import type { LakeFollower } from './lake-follower.ts'
 import type { Mirror } from './mirror.ts'
 import { fullName } from './mirrored-table.ts'
 import type { MirroredTable } from './mirrored-table.ts'
@@ -50,6 +52,7 @@ interface CompactorParts {
   readonly committer: Committer
   readonly compactions: Compactions
   readonly reaper: FileReaper
+  readonly follower: LakeFollower
   /** Set while a source commit is half applied. */
   readonly applying: () => Promise<void> | null
   readonly emit: (event: EngineEvent) => void
@@ -343,25 +346,38 @@ export class Compactor {
     compaction: Compaction,
     outputs: readonly CompactionOutput[],
     written: CompactionResult,
+    attempt = 1,
   ): Promise<boolean> {
     const { table } = mirrored
-    const { committer, reaper, store } = this.#parts
-    const { shape } = table
+    const { committer, follower, reaper, store } = this.#parts
+    const { shape, tag } = table
+    const base = mirrored.iceberg
     const present = new Set(table.files.filter((file) => compaction.files.includes(file)))
     const plan = compaction.plan(outputs, written, present)
     // All rows are dead, or are going to be: the files go by themselves.
     if (plan.added.length === 0 || [...present].some(({ removedAt }) => removedAt > 0)) return false
-    await committer.commitRewrite(mirrored, plan)
+    try {
+      await committer.commitRewrite(mirrored, plan)
+    } catch (error) {
+      if (!isForeign(error)) throw error
+      // Another program was faster; or this commit was, and its answer was lost.
+      await committer.insist(() => follower.follow(mirrored))
+      const paths = new Set(written.files.map(({ path }) => path))
+      if (mirrored.table !== table || table.files.some(({ file }) => paths.has(file.path))) return true
+      await this.#whole()
+      const isSame = mirrored.table === table && table.shape === shape
+      return isSame && attempt < maxAttempts ? this.#commit(mirrored, compaction, outputs, written, attempt + 1) : false
+    }
     await store.delete(plan.abandoned).catch(() => undefined)
     await this.#whole()
     // The table has ended meanwhile: it is read from the lake again.
     if (mirrored.table !== table) return true
-    const key = keySpecOf(table.fields, table.shape.source.key)
-    const before = keySpecOf(shape.fields, shape.source.key)
-    if ((key && keyTag(key, table.fields)) !== (before && keyTag(before, shape.fields))) {
-      throw new FrazilError('conflict', 'key-changed', 'the key of a table was changed while files of it were exchanged')
+    if (table.tag !== tag) {
+      // The key was changed meanwhile: the files are taken over like those of somebody else, with key runs by the new one.
+      await committer.insist(() => follower.follow(mirrored, base))
+      return true
     }
-    const gone = table.exchange(compaction.files, compaction.results(key && keyWords(key)))
+    const gone = table.exchange(compaction.files, compaction.results(table.keySpec && keyWords(table.keySpec)))
     const dropped = new Set(plan.abandoned)
     reaper.local([...gone, ...outputs.flatMap(({ uri, runPath }) => (dropped.has(uri) ? (runPath ?? []) : []))])
     return true

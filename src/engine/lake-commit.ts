@@ -6,6 +6,7 @@ import type { DeletionVector, IcebergTable, PreparedCommit, Retention } from '..
 import type { Catalog, StateChange } from '../iceberg/catalog/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
 import type { FileReaper, Note } from './file-reaper.ts'
+import { foreignRowsNote } from './recovery.ts'
 import { identifierFieldIds } from '../table/index.ts'
 import type { TableCommit } from '../table/index.ts'
 
@@ -88,6 +89,7 @@ export async function commitToLake(parts: LakeCommitParts, request: LakeCommitRe
         summary: { 'frazil.positions': positions, 'frazil.epoch': String(request.epoch), 'frazil.commit-id': commitId },
         properties: {
           'frazil.format': '1',
+          ...foreignRowsNote(plan.foreign, iceberg),
           // As the newest snapshot has it: new columns alone make none, and must not look as if it had been rolled back.
           ...(rowsChange || iceberg.currentSnapshotId === null
             ? {

@@ -4,22 +4,33 @@ import type { CopyStart, Position, SourceEvent, SourceTable } from '../data/inde
 import { encodeJson } from '../format/json/index.ts'
 import type { Catalog } from '../iceberg/catalog/index.ts'
 import { loadTable, schemaToJson } from '../iceberg/index.ts'
-import type { DataFile, IcebergTable } from '../iceberg/index.ts'
+import type { IcebergTable } from '../iceberg/index.ts'
 import type { EngineEvent } from '../observe/index.ts'
 import type { InterruptedCopy } from '../source/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
-import { KeyRun, Table, isPartial, keySpecOf, keyTag, keyWords } from '../table/index.ts'
-import type { ChangeLog, ChangeLogParts, FilePool, FileWriter, LoggedChange, TableShape, TableWork } from '../table/index.ts'
+import { Table, isPartial, keySpecOf, keyTag } from '../table/index.ts'
+import type {
+  ChangeLog,
+  ChangeLogParts,
+  FilePool,
+  ForeignChange,
+  FileWriter,
+  LoggedChange,
+  TableShape,
+  TableWork,
+} from '../table/index.ts'
 import { Arrivals } from './arrivals.ts'
 import type { ArrivingTable, Reached } from './arriving-table.ts'
 import type { TableStatus } from './contract.ts'
-import { fullName, shapeOf } from './mirrored-table.ts'
+import { fullName, shapeOf, statusOf } from './mirrored-table.ts'
 import type { MirroredTable } from './mirrored-table.ts'
 import { OpenTransactions } from './open-transactions.ts'
-import { checkNotRolledBack, openRun, recoverTable, runPathOf } from './recovery.ts'
+import { isTableFault } from './policy.ts'
+import { checkNotRolledBack, openRun, rebuildRun, recoverTable, runPathOf } from './recovery.ts'
 import type { DetachedTable, SourceRecord } from './state-record.ts'
 import { withSettings } from './table-settings.ts'
 import type { TableSettings } from './table-settings.ts'
+import type { Hands, Sick } from './table-work.ts'
 
 export interface MirrorParts {
   /** Name of the source. */
@@ -36,16 +47,6 @@ export interface MirrorParts {
   readonly tables: TableSettings
   readonly emit: (event: EngineEvent) => void
 }
-
-/** What tables need done in the middle of a source commit. */
-interface Hands {
-  /** Writes a table's rows in memory to staged files. */
-  stageOne(mirrored: MirroredTable, commit: number): Promise<void>
-  /** Does something as often as it takes. */
-  insist<T>(work: () => Promise<T>): Promise<T>
-}
-
-type Sick = (id: string, error: FrazilError) => void
 
 /** Rows after which a long transaction lets other work have a turn. */
 const yieldRows = 16_384
@@ -108,7 +109,7 @@ export class Mirror {
           hint: 'Register it again from its newest metadata file, or drop the source with frazil drop and start anew.',
         })
       }
-      checkNotRolledBack(this.#parts.source, source, iceberg)
+      checkNotRolledBack(this.#parts.source, iceberg)
       const table = await recoverTable(this.#parts, source, iceberg)
       this.#tables.set(source.id, {
         source,
@@ -206,7 +207,7 @@ export class Mirror {
         try {
           yield hands.insist(() => arriving.held.spill()).then(() => undefined)
         } catch (error) {
-          if (!isOwnFault(error)) throw error
+          if (!isTableFault(error)) throw error
           fail(arriving.next.source.id, error)
           continue
         }
@@ -379,6 +380,46 @@ export class Mirror {
     return rows
   }
 
+  /** Takes over as source commit `commit` what others have done to a table in the lake, which is `iceberg` now. Works like {@link apply}. */
+  *follow(
+    commit: number,
+    mirrored: MirroredTable,
+    change: ForeignChange,
+    iceberg: IcebergTable,
+    hands: Hands,
+  ): Generator<Promise<void> | null, number> {
+    const { table } = mirrored
+    assert(table, 'a table that is live')
+    table.hold(commit - 1)
+    this.#held = true
+    try {
+      for (const step of table.follow(commit, change, this.#workOf(mirrored, table, hands))) {
+        yield typeof step === 'number' ? null : step
+      }
+      this.rebase(mirrored, iceberg)
+    } finally {
+      table.unhold()
+      this.#held = false
+    }
+    return 0
+  }
+
+  /** The lake has a table with the same files in another state. False when it has ended meanwhile. */
+  rebase(mirrored: MirroredTable, iceberg: IcebergTable): boolean {
+    if (!mirrored.table) return false
+    mirrored.iceberg = withSettings(this.#parts.tables, iceberg, mirrored.table.fields)
+    return true
+  }
+
+  #workOf(mirrored: MirroredTable, table: Table, hands: Hands): TableWork {
+    return {
+      stage: (at) => hands.stageOne(mirrored, at),
+      readCells: ({ path: uri, fileSize }, wanted, mostBytes) =>
+        hands.insist(() => this.#parts.files.readCells({ warehouse: this.#parts.warehouse, uri, fileSize, wanted, mostBytes })),
+      rebuildRun: (file) => hands.insist(() => rebuildRun(this.#parts, mirrored.iceberg.uuid, table.shape, file)),
+    }
+  }
+
   *#applyLog(
     mirrored: MirroredTable,
     commit: number,
@@ -388,12 +429,7 @@ export class Mirror {
   ): Generator<Promise<void> | null, number> {
     const { table } = mirrored
     if (!table) return 0
-    const work: TableWork = {
-      stage: (at) => hands.stageOne(mirrored, at),
-      readCells: ({ path: uri, fileSize }, wanted, mostBytes) =>
-        hands.insist(() => this.#parts.files.readCells({ warehouse: this.#parts.warehouse, uri, fileSize, wanted, mostBytes })),
-      rebuildRun: (file) => hands.insist(() => this.#rebuildRun(mirrored.iceberg, table.shape, file)),
-    }
+    const work = this.#workOf(mirrored, table, hands)
     let rows = 0
     try {
       for (const applied of table.apply(commit, log, work)) {
@@ -407,7 +443,7 @@ export class Mirror {
       }
       mirrored.source = table.shape.source
     } catch (error) {
-      if (!isOwnFault(error)) throw error
+      if (!isTableFault(error)) throw error
       sick(log.table, error)
     }
     return rows
@@ -433,15 +469,6 @@ export class Mirror {
         this.#staging = null
       })
     return null
-  }
-
-  async #rebuildRun(iceberg: IcebergTable, { source, fields }: TableShape, file: DataFile): Promise<KeyRun> {
-    const key = keySpecOf(fields, source.key)
-    assert(key, 'only keyed tables have key runs')
-    const { warehouse, local, files } = this.#parts
-    const runPath = runPathOf(local, iceberg.uuid, file.path, keyTag(key, fields))
-    await files.rebuildRun({ warehouse, uri: file.path, fileSize: file.fileSize, fields, key, runPath })
-    return KeyRun.open(runPath, keyWords(key), file.recordCount, false)
   }
 
   // ---- going ---------------------------------------------------------------------------------------------------------------
@@ -544,28 +571,11 @@ export class Mirror {
   }
 
   status(visible: Position | null, committed: Position | null): TableStatus[] {
-    return [...this.#tables.values()].map((mirrored) => {
-      const { source, table, health, reason } = mirrored
-      const files = table?.files ?? []
-      const live = (committed: boolean): number =>
-        files.filter((file) => file.committed === committed).reduce((sum, file) => sum + file.rows - file.deleted, 0)
-      const current = isLive(mirrored)
-      return {
-        database: source.namespace,
-        table: source.name,
-        source: this.#parts.source,
-        health,
-        reason,
-        visible: current ? visible : mirrored.committed,
-        committed: current && mirrored.iceberg.metadataLocation !== null ? committed : mirrored.committed,
-        hotRows: table?.hotRows ?? 0,
-        stagedRows: live(false),
-        coldRows: live(true),
-        dataFiles: files.length,
-        deletedRows: files.reduce((sum, file) => sum + file.deleted, 0),
-        copy: this.arrivals.progressOf(fullName(source)),
-      }
-    })
+    return [...this.#tables.values()].map((mirrored) => ({
+      ...statusOf(mirrored, isLive(mirrored) ? { visible, committed } : null),
+      source: this.#parts.source,
+      copy: this.arrivals.progressOf(fullName(mirrored.source)),
+    }))
   }
 
   #setHealth(mirrored: MirroredTable, health: MirroredTable['health'], reason: string | null): void {
@@ -577,11 +587,6 @@ export class Mirror {
 
 function isLive(mirrored: MirroredTable): mirrored is MirroredTable & { table: Table } {
   return mirrored.joined && mirrored.table !== null && mirrored.health === 'streaming'
-}
-
-/** Whether an error is a table's own: not one that hits everything, such as a disk, another process, the end of the pipeline, a fault of ours. */
-function isOwnFault(error: unknown): error is FrazilError {
-  return error instanceof FrazilError && (error.kind === 'corrupt' || error.kind === 'unsupported')
 }
 
 /** Whether applying takes so long that readers do not wait for it. A new shape waits for files. */

@@ -2,7 +2,7 @@ import { FrazilError } from '../base/index.ts'
 import type { Position, SourceTable } from '../data/index.ts'
 import type { IcebergTable } from '../iceberg/index.ts'
 import type { Table, TableShape } from '../table/index.ts'
-import type { TableHealth } from './contract.ts'
+import type { TableHealth, TableStatus } from './contract.ts'
 import type { CopyJournal } from './copy-journal.ts'
 
 /** One table of a source as the pipeline keeps it, from the first row of its copy to its end. */
@@ -35,6 +35,29 @@ export function fullName(table: { readonly namespace: string; readonly name: str
 /** The shape of a table that was not changed since it was loaded or made. */
 export function shapeOf(source: SourceTable, iceberg: IcebergTable): TableShape {
   return { source, fields: iceberg.schema.fields, lastFieldId: iceberg.lastColumnId }
+}
+
+/** What is told of a table; `at`: where the source is, null for a table that does not follow it. */
+export function statusOf(
+  { source, iceberg, table, health, reason, committed }: MirroredTable,
+  at: { readonly visible: Position | null; readonly committed: Position | null } | null,
+): Omit<TableStatus, 'source' | 'copy'> {
+  const files = table?.files ?? []
+  const live = (isCommitted: boolean): number =>
+    files.filter((file) => file.committed === isCommitted).reduce((sum, file) => sum + file.rows - file.deleted, 0)
+  return {
+    database: source.namespace,
+    table: source.name,
+    health,
+    reason,
+    visible: at ? at.visible : committed,
+    committed: at && iceberg.metadataLocation !== null ? at.committed : committed,
+    hotRows: table?.hotRows ?? 0,
+    stagedRows: live(false),
+    coldRows: live(true),
+    dataFiles: files.length,
+    deletedRows: files.reduce((sum, file) => sum + file.deleted, 0),
+  }
 }
 
 /** The name of a new table belongs to another one in the lake. */

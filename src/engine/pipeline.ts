@@ -12,6 +12,7 @@ import { Committer } from './committer.ts'
 import { Compactor } from './compactor.ts'
 import { Freshness } from './freshness.ts'
 import { FileReaper } from './file-reaper.ts'
+import { LakeFollower } from './lake-follower.ts'
 import { readKeyedRow } from './lookup.ts'
 import { Mirror } from './mirror.ts'
 import { fullName, nameTakenError } from './mirrored-table.ts'
@@ -25,6 +26,7 @@ import type {
   PipelineViews,
 } from './pipeline-contract.ts'
 import { OpenViews } from './open-views.ts'
+import { pipelineStatus } from './pipeline-status.ts'
 import { Recopies } from './recopies.ts'
 import { Room } from './room.ts'
 import { SchemaPolicy } from './schema-policy.ts'
@@ -32,7 +34,7 @@ import { sourceState } from './state-record.ts'
 import { Visibility } from './visibility.ts'
 import { TableDesk } from './table-desk.ts'
 import { markedLake, markedRandom } from './writer-mark.ts'
-import { noWork } from './table-work.ts'
+import { noTable, noWork } from './table-work.ts'
 import type { Sick, Work } from './table-work.ts'
 
 /** Share of `memory` that the slab pool may hand out; the rest is for what lies outside it (runs, bitmaps, messages). */
@@ -121,6 +123,23 @@ export class Pipeline implements PipelineHandle {
     })
     const reaper = new FileReaper(options.name, parts)
     const applying = (): Promise<void> | null => this.#applying
+    const follower = new LakeFollower({
+      ...parts,
+      source: options.name,
+      warehouse,
+      local,
+      mirror: this.#mirror,
+      hands: () => this.#committer,
+      alone: (work) =>
+        this.#changeAlone(
+          null,
+          () => undefined,
+          (number) => work(number, noTable),
+        ),
+      detach: (id, error) => this.#detach(id, error),
+      emit,
+    })
+    const common = { ...parts, mirror: this.#mirror, reaper, follower, applying, emit }
     this.#committer = new Committer(
       {
         source: options.name,
@@ -129,16 +148,7 @@ export class Pipeline implements PipelineHandle {
         everyMs: options.commit.every,
         history: options.history,
       },
-      {
-        ...parts,
-        source: this.#source,
-        mirror: this.#mirror,
-        visible: this.#visible,
-        pool: this.#pool,
-        reaper,
-        applying,
-        emit,
-      },
+      { ...common, source: this.#source, visible: this.#visible, pool: this.#pool },
     )
     this.#recopies = new Recopies({
       clock,
@@ -148,7 +158,7 @@ export class Pipeline implements PipelineHandle {
       remember: () => this.#committer.rememberAgain(),
       tell: (id, error) => void this.#tellError(id, error),
     })
-    const shared = { ...parts, mirror: this.#mirror, committer: this.#committer, reaper, applying, emit }
+    const shared = { ...common, committer: this.#committer }
     this.#compactor = new Compactor({ source: options.name, warehouse, local, ...options.compaction }, shared)
     this.desk = new TableDesk({ ...shared, source: this.#source })
     this.#room = new Room({
@@ -317,7 +327,11 @@ export class Pipeline implements PipelineHandle {
     let rows = 0
     const sick: string[] = []
     const change = async (): Promise<void> => {
-      rows = await this.#changeAlone(position, done, work, sick)
+      rows = await this.#changeAlone(position, done, (number) => this.#steps(position, number, condemn, work))
+    }
+    const condemn = (id: string, error: FrazilError): void => {
+      this.#condemn(id, error)
+      sick.push(id)
     }
     // What is being committed may be what goes.
     if (this.#mirror.arrivals.due(position, this.#reached).some(({ replaces }) => replaces))
@@ -330,13 +344,15 @@ export class Pipeline implements PipelineHandle {
     return rows
   }
 
-  async #changeAlone(position: Position, done: () => void, work: Work, sick: string[]): Promise<number> {
+  /** With a position of null it stays where it is: what is done has nothing to do with the source. Waits for the source commit before. */
+  async #changeAlone(
+    position: Position | null,
+    done: () => void,
+    begin: (commit: number) => Generator<Promise<void> | null, number>,
+  ): Promise<number> {
+    while (this.#applying) await this.#applying
     const number = this.#visible.commit + 1
-    const condemn = (id: string, error: FrazilError): void => {
-      this.#condemn(id, error)
-      sick.push(id)
-    }
-    const steps = this.#steps(position, number, condemn, work)
+    const steps = begin(number)
     let finish: (() => void) | null = null
     let rows: number
     try {
@@ -354,7 +370,7 @@ export class Pipeline implements PipelineHandle {
       }
       rows = step.value
       done()
-      this.#visible.advance(number, position)
+      this.#visible.advance(number, position ?? this.#visible.position)
     } catch (error) {
       // Before anybody else has a turn: half of this transaction must not reach the lake.
       this.#fail(asError(error))
@@ -403,6 +419,12 @@ export class Pipeline implements PipelineHandle {
     if (!this.#recopies.want(id, source, helps) && this.#options.onError === 'stop') throw error
     this.#mirror.condemn(id, error)
     this.desk.closed(id)
+  }
+
+  /** Within the committer's turn, which {@link #reopen} waits for. */
+  #detach(id: string, error: FrazilError): void {
+    this.#condemn(id, error)
+    this.#reopen(id).catch((cause: unknown) => this.#fail(asError(cause)))
   }
 
   /** The copy of a table has failed that the lake has already: what it has of it stays. */
@@ -492,28 +514,19 @@ export class Pipeline implements PipelineHandle {
 
   async status(): Promise<PipelineStatus> {
     const committed = this.#committer.record.position
-    const tables = this.#mirror.status(this.#visible.position, committed)
-    const copying = tables.filter(({ health }) => health === 'copying')
-    const reason = this.#failure?.message ?? null
-    return {
-      source: {
+    return pipelineStatus(
+      {
         name: this.name,
         type: this.#options.source.type,
         state: this.#state,
-        reason,
+        reason: this.#failure?.message ?? null,
         position: this.#visible.position,
         committed,
         ...this.#freshness.status(this.#source.lag(this.#visible.position, committed)),
       },
-      tables,
-      reasons: [
-        ...copying.map(({ database, table }) => `the table ${database}.${table} is being copied`),
-        ...(this.#state === 'streaming'
-          ? []
-          : [`the source ${this.name} is ${this.#state}${reason === null ? '' : `: ${reason}`}`]),
-      ],
-      memoryUsed: this.#pool.used,
-    }
+      this.#mirror.status(this.#visible.position, committed),
+      this.#pool.used,
+    )
   }
 
   // ---- end -----------------------------------------------------------------------------------------------------------------

@@ -29,3 +29,8 @@ export function reactionTo(error: Error): SourceReaction {
       return 'end-source'
   }
 }
+
+/** Whether an error is a table's own: not one that hits everything, such as a disk, another process, the end of the pipeline, a fault of ours. */
+export function isTableFault(error: unknown): error is FrazilError {
+  return error instanceof FrazilError && (error.kind === 'corrupt' || error.kind === 'unsupported')
+}

@@ -7,7 +7,7 @@ import type { DataFile, IcebergTable, LiveDataFile } from '../iceberg/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
 import { fullName } from './mirrored-table.ts'
 import { ColdFile, KeyRun, Table, keySpecOf, keyTag, keyWords } from '../table/index.ts'
-import type { FilePool, TableParts, TableShape } from '../table/index.ts'
+import type { FilePool, ForeignRows, TableParts, TableShape } from '../table/index.ts'
 
 /** Key runs that may be rebuilt at one time: the workers serve one file each. */
 const parallelRebuilds = 4
@@ -33,9 +33,10 @@ export function runPathOf(local: string, tableUuid: string, dataFile: string, ta
 export async function recoverTable(parts: RecoveryParts, source: SourceTable, iceberg: IcebergTable): Promise<Table> {
   const shape = { source, fields: iceberg.schema.fields, lastFieldId: iceberg.lastColumnId }
   const table = new Table(shape, parts.memory)
-  const live = await iceberg.files()
+  table.foreign = foreignRowsOf(iceberg)
   try {
-    const runs = table.keySpec ? await openRuns(parts, table, iceberg, live) : null
+    const live = await iceberg.files()
+    const runs = table.keySpec ? await openRuns(parts, table, iceberg.uuid, live) : null
     for (const [i, file] of live.entries()) {
       table.adopt(new ColdFile(file, runs ? runs[i] : null, { vector: await vectorOf(parts.store, file) }))
     }
@@ -47,19 +48,59 @@ export async function recoverTable(parts: RecoveryParts, source: SourceTable, ic
   return table
 }
 
-/** A rollback by another program leaves the position property ahead of the snapshot that is current. */
-export function checkNotRolledBack(name: string, source: SourceTable, iceberg: IcebergTable): void {
+/** A rollback by another program leaves the position property ahead of the newest snapshot of ours. */
+export function checkNotRolledBack(name: string, iceberg: IcebergTable): void {
   const property = iceberg.properties[`frazil.position.${name}`]
-  const summary = iceberg.summary?.['frazil.positions']
-  if (property === undefined || summary === undefined) return
+  const own = iceberg.history().flatMap(({ summary }) => positionIn(summary, name) ?? [])
+  if (property === undefined || own.length === 0) return
   // Both are ours: written in the same commit.
   const { to } = JSON.parse(property) as { to?: string }
-  const own = (JSON.parse(summary) as Record<string, { to?: string } | undefined>)[name]?.to
-  if (own === undefined || own === to) return
-  throw new FrazilError('config', 'rolled-back', `the table ${fullName(source)} was rolled back by another program`, {
-    table: fullName(source),
+  if (own[0] === to) return
+  throw new FrazilError('config', 'rolled-back', `the table ${fullName(iceberg)} was rolled back by another program`, {
+    table: fullName(iceberg),
     hint: 'Make its newest snapshot current again, or drop the source with frazil drop and copy it anew.',
   })
+}
+
+function positionIn(summary: Readonly<Record<string, string>>, source: string): string | undefined {
+  const positions = summary['frazil.positions']
+  return positions === undefined ? undefined : (JSON.parse(positions) as Record<string, { to?: string } | undefined>)[source]?.to
+}
+
+/** What is in a table's history cannot be relied on: its source would not send it again. */
+export function rolledBack(table: IcebergTable): FrazilError {
+  const name = fullName(table)
+  return new FrazilError('unsupported', 'rolled-back', `the table ${name} was rolled back by another program`, {
+    table: name,
+    hint: 'Copy it anew with frazil resync.',
+  })
+}
+
+/** Property with what others have done to the rows of a table, so that it is known when their snapshots have expired. */
+const foreignRowsProperty = 'frazil.foreign-rows'
+
+/** What others have done to the rows of a table, as far as its history tells. */
+export function foreignRowsOf(iceberg: IcebergTable): ForeignRows {
+  const history = iceberg.history()
+  const noted = iceberg.properties[foreignRowsProperty] ?? ''
+  let [added, deleted] = [noted.includes('added'), noted.includes('deleted')]
+  let isOwn = history.length === 0
+  for (const { summary } of history) {
+    if (summary['frazil.positions'] !== undefined) isOwn = true
+    else {
+      if (summary.operation === 'append' || summary.operation === 'overwrite') added = true
+      if (summary.operation === 'delete' || summary.operation === 'overwrite') deleted = true
+    }
+  }
+  // Nothing of ours is left of the history: nobody knows what came before.
+  return isOwn ? { added, deleted } : { added: true, deleted: true }
+}
+
+/** The property to be set when that is not what the lake says; none otherwise. */
+export function foreignRowsNote(foreign: ForeignRows | null, { properties }: IcebergTable): Record<string, string> {
+  if (!foreign) return {}
+  const text = [foreign.added ? 'added' : [], foreign.deleted ? 'deleted' : []].flat().join(',') || 'none'
+  return text === (properties[foreignRowsProperty] ?? 'none') ? {} : { [foreignRowsProperty]: text }
 }
 
 async function vectorOf(store: ObjectStore, file: LiveDataFile): Promise<{ bits: Uint8Array; cardinality: number } | null> {
@@ -68,18 +109,22 @@ async function vectorOf(store: ObjectStore, file: LiveDataFile): Promise<{ bits:
   return { bits: await readDeletionVector(store, vector, file.recordCount), cardinality: vector.cardinality }
 }
 
-async function openRuns(
-  parts: RecoveryParts,
+/** Opens the key runs of data files of a table with a key, see {@link openRun}; all or none. */
+export async function openRuns(
+  parts: Pick<RecoveryParts, 'files' | 'warehouse' | 'local'>,
   table: Table,
-  iceberg: IcebergTable,
+  tableUuid: string,
   live: readonly LiveDataFile[],
 ): Promise<KeyRun[]> {
   const runs: KeyRun[] = []
   let next = 0
   const lane = async (): Promise<void> => {
-    for (let i = next++; i < live.length; i = next++) runs[i] = await openRun(parts, iceberg.uuid, table.shape, live[i])
+    for (let i = next++; i < live.length; i = next++) runs[i] = await openRun(parts, tableUuid, table.shape, live[i])
   }
-  await Promise.all(Array.from({ length: Math.min(parallelRebuilds, live.length) }, lane))
+  const lanes = Array.from({ length: Math.min(parallelRebuilds, live.length) }, lane)
+  const outcomes = await Promise.allSettled(lanes)
+  if (outcomes.some(({ status }) => status === 'rejected')) for (const run of runs) run?.close()
+  await Promise.all(lanes)
   return runs
 }
 
@@ -87,19 +132,32 @@ async function openRuns(
 export async function openRun(
   parts: Pick<RecoveryParts, 'files' | 'warehouse' | 'local'>,
   tableUuid: string,
+  shape: TableShape,
+  file: DataFile,
+): Promise<KeyRun> {
+  const key = keySpecOf(shape.fields, shape.source.key)
+  assert(key, 'a table with a key has key runs')
+  const runPath = runPathOf(parts.local, tableUuid, file.path, keyTag(key, shape.fields))
+  try {
+    return KeyRun.open(runPath, keyWords(key), file.recordCount, true)
+  } catch {
+    // Missing, torn or of an older format: it is only a cache.
+    return rebuildRun(parts, tableUuid, shape, file)
+  }
+}
+
+/** Makes the key run of a data file anew. */
+export async function rebuildRun(
+  parts: Pick<RecoveryParts, 'files' | 'warehouse' | 'local'>,
+  tableUuid: string,
   { source, fields }: TableShape,
   { path: uri, fileSize, recordCount }: DataFile,
 ): Promise<KeyRun> {
   const key = keySpecOf(fields, source.key)
-  assert(key, 'a table with a key has key runs')
+  assert(key, 'only keyed tables have key runs')
   const runPath = runPathOf(parts.local, tableUuid, uri, keyTag(key, fields))
-  try {
-    return KeyRun.open(runPath, keyWords(key), recordCount, true)
-  } catch {
-    // Missing, torn or of an older format: it is only a cache.
-    await parts.files.rebuildRun({ warehouse: parts.warehouse, uri, fileSize, fields, key, runPath })
-    return KeyRun.open(runPath, keyWords(key), recordCount, false)
-  }
+  await parts.files.rebuildRun({ warehouse: parts.warehouse, uri, fileSize, fields, key, runPath })
+  return KeyRun.open(runPath, keyWords(key), recordCount, false)
 }
 
 /** Runs of files that no snapshot has: left by a process that died. */

@@ -26,10 +26,10 @@ export class Visibility {
   }
 
   /** A source commit (or, with the same number, mere progress) has become visible. */
-  advance(commit: number, position: Position): void {
+  advance(commit: number, position: Position | null): void {
     this.commit = commit
     this.position = position
-    if (this.#waiters.length === 0) return
+    if (position === null || this.#waiters.length === 0) return
     const waiters = this.#waiters
     this.#waiters = waiters.filter((waiter) => !this.#reached(position, waiter.position))
     for (const waiter of waiters) if (!this.#waiters.includes(waiter)) waiter.done(null)

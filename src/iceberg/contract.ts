@@ -146,6 +146,8 @@ export interface IcebergTable {
   readonly currentSnapshotId: bigint | null
   /** Summary of the current snapshot, null without one. */
   readonly summary: Readonly<Record<string, string>> | null
+  /** The head of main and its ancestors that are retained, newest first. */
+  history(): readonly { readonly id: bigint; readonly summary: Readonly<Record<string, string>> }[]
   /**
    * How new data files with these columns are laid out; the columns may be newer than the table's. Throws `unsupported` (code
    * `unknown-layout`) when another program has given it a partition spec that we cannot follow.

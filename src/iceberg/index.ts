@@ -38,4 +38,4 @@ export type {
   SortKey,
   TransformedValues,
 } from './layout/index.ts'
-export { containsCommit, createTable, loadTable, withLayout } from './table.ts'
+export { containsCommit, createTable, loadTable, succession, withLayout } from './table.ts'

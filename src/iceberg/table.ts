@@ -15,6 +15,7 @@ import { decodeTableFile } from './metadata-file.ts'
 import { currentSchema, findSnapshot, withoutReserved } from './metadata.ts'
 import type { TableMetadata } from './metadata.ts'
 import { schemaToJson } from './schema-json.ts'
+import { continues, history, keepsLayouts } from './succession.ts'
 
 class Table implements IcebergTable {
   readonly state: TableState
@@ -62,6 +63,10 @@ class Table implements IcebergTable {
 
   get summary(): Readonly<Record<string, string>> | null {
     return findSnapshot(this.state.metadata, this.currentSnapshotId)?.summary ?? null
+  }
+
+  history(): { id: bigint; summary: Readonly<Record<string, string>> }[] {
+    return history(this.state.metadata)
   }
 
   layoutFor(fields: readonly Field[]): FileLayout {
@@ -193,6 +198,22 @@ export async function loadTable(parts: TableParts, pointer: TablePointer, previo
   })
   const journal = { since: metadata.lastSequenceNumber, obsolete: [] }
   return new Table(parts, { namespace, name, metadata, metadataLocation, manifests, journal })
+}
+
+/**
+ * How a table that others may have changed goes on from an earlier state: whether all that was committed up to `base` is part of it
+ * (not after a rollback), and whether files that were laid out for `base` mean the same in it.
+ */
+export async function succession(
+  { store }: TableParts,
+  base: IcebergTable,
+  next: IcebergTable,
+): Promise<{ readonly isContinued: boolean; readonly keepsLayouts: boolean }> {
+  assert(base instanceof Table && next instanceof Table, 'tables of this module')
+  return {
+    isContinued: await continues(store, base.state, next.state),
+    keepsLayouts: keepsLayouts(base.state.metadata, next.state.metadata),
+  }
 }
 
 /**

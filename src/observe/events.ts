@@ -69,6 +69,8 @@ export type EngineEvent =
     }
   /** Files that processes which have ended left behind, and that nothing refers to, were removed. `table` is `namespace.table`. */
   | { readonly type: 'swept'; readonly source: string; readonly table: string; readonly files: number; readonly bytes: number }
+  /** Another program has changed a table, and its files were taken over: so many are gone, so many have come. */
+  | { readonly type: 'followed'; readonly source: string; readonly table: string; readonly gone: number; readonly came: number }
   /** Something outside did not answer and is tried again. `what` is one of a few fixed words, for example `postgres`, `catalog`. */
   | {
       readonly type: 'retry'

@@ -107,6 +107,8 @@ function logEvent(log: Log, event: EngineEvent): void {
       return log[event.state === 'lost' ? 'error' : 'info'](`lease ${event.state}`, { holder: event.holder })
     case 'swept':
       return log.info('files that nothing refers to removed', { table: event.table, files: event.files, bytes: event.bytes })
+    case 'followed':
+      return log.info('changed by another program', { table: event.table, gone: event.gone, came: event.came })
     case 'notice':
       return log[event.level](event.message, { hint: event.hint ?? undefined })
     case 'query':

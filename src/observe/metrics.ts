@@ -69,6 +69,11 @@ export const metricTable = {
   ],
   frazil_lake_commits_total: ['counter', 'Commits to Iceberg.', ['source']],
   frazil_lake_commit_seconds: ['histogram', 'Duration of a commit to Iceberg.', ['source']],
+  frazil_foreign_commits_total: [
+    'counter',
+    'Times that changes of a table by another program were taken over.',
+    ['source', 'table'],
+  ],
   frazil_orphans_removed_total: ['counter', 'Files removed that nothing referred to, left by processes that ended.', ['source']],
   frazil_lake_objects_total: ['counter', 'Objects written for commits, data files and metadata.', ['source']],
   frazil_files_compacted_total: ['counter', 'Data files that were rewritten.', ['source']],
@@ -189,6 +194,8 @@ export class Metrics {
       case 'swept':
         this.#add('frazil_orphans_removed_total', event.files, { source: event.source })
         return
+      case 'followed':
+        return this.#add('frazil_foreign_commits_total', 1, { source: event.source, table: event.table })
       case 'query':
         this.#add('frazil_queries_total', 1, { outcome: event.code ?? 'ok' })
         if (event.code === null) this.#histograms.get('frazil_query_seconds')?.observe(event.ms / 1000)

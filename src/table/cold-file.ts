@@ -2,6 +2,7 @@ import { assert } from '../base/index.ts'
 import type { DataFile } from '../iceberg/index.ts'
 import type { KeyRun } from './key-run.ts'
 import { PendingDeletes } from './pending-deletes.ts'
+import { shrunkVector } from './refusals.ts'
 
 /**
  * A data file of a table, staged (in no snapshot yet) or committed, with the deletes of its rows: those in its committed
@@ -24,7 +25,7 @@ export class ColdFile {
   #lent = false
   #deleted: number
   /** Deletes after the committed vector. */
-  readonly #pending: PendingDeletes
+  #pending: PendingDeletes
   #changes = 0
 
   /** A file from the lake comes with its committed vector; a staged one with {@link since} (0: a copy). */
@@ -68,10 +69,14 @@ export class ColdFile {
     if (this.#bits === null) this.#bits = new Uint8Array((this.rows + 7) >> 3)
     else if (this.#lent) this.#bits = this.#bits.slice()
     this.#lent = false
-    this.#bits[position >> 3] |= 1 << (position & 7)
-    this.#deleted++
+    this.#mark(position, this.#bits)
     this.#changes++
     this.#pending.add(position, commit)
+  }
+
+  #mark(position: number, bits: Uint8Array): void {
+    bits[position >> 3] |= 1 << (position & 7)
+    this.#deleted++
   }
 
   /** The deletes as of now, not changed afterwards. */
@@ -111,6 +116,27 @@ export class ColdFile {
   /** Rows dead at `commit`, committed vector included. */
   deletedAt(commit: number): number {
     return this.#deleted - (this.#pending.count - this.#pending.countUntil(commit))
+  }
+
+  /**
+   * Another writer has given the file another vector, which the lake has now. Deletes that it has as well are no longer pending.
+   * Throws `conflict` when it lacks some that the lake had.
+   */
+  merge(bits: Uint8Array, cardinality: number): void {
+    const before = this.committedDeletes()
+    if (before?.bits.some((byte, i) => (byte & ~bits[i]) !== 0)) throw shrunkVector()
+    const pending = new PendingDeletes(this.rows)
+    const merged = bits.slice()
+    this.#bits = merged
+    this.#lent = false
+    this.#deleted = cardinality
+    this.#pending.each((commit, position) => {
+      if (this.isDeleted(position)) return
+      this.#mark(position, merged)
+      pending.add(position, commit)
+    })
+    this.#pending = pending
+    this.#changes++
   }
 
   /** A snapshot now has the file and its deletes up to `commit`. */

@@ -127,6 +127,7 @@ export class Compaction {
       vectors: kept.flatMap(({ file, vector }) => (vector ? [{ dataFile: file.path, ...vector }] : [])),
       abandoned: this.#targets.filter((target) => !isAlive(target)).map(({ file }) => file.path),
       shape: null,
+      foreign: null,
     }
   }
 

@@ -1,5 +1,6 @@
 export { Table } from './table.ts'
-export type { FrozenRange, TableParts, TableWork } from './table.ts'
+export type { FrozenRange, TableParts, TableWork } from './table-work.ts'
+export type { ForeignChange, ForeignRows } from './foreign-change.ts'
 export type { TableCommit } from './table-commit.ts'
 export type { RowPlace, TableRows } from './table-rows.ts'
 export type { HotRange } from './hot-range.ts'

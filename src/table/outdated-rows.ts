@@ -74,10 +74,11 @@ export function* killReplaced(files: readonly ColdFile[], newer: ColdFile, commi
   }
 }
 
-function killKey(file: ColdFile, words: Int32Array, at: number, commit: number): void {
+/** The rows of a file with a key are dead as of `commit`. Always false: other files may have it as well. */
+export function killKey(file: ColdFile, words: Int32Array, at: number, commit: number): boolean {
   const { run } = file
-  if (!run || file.removedAt > 0 || !run.mayHave(words, at)) return
-  run.find(words, at, (position) => {
+  if (!run || file.removedAt > 0 || !run.mayHave(words, at)) return false
+  return run.find(words, at, (position) => {
     if (!file.isDeleted(position)) file.delete(position, commit)
     return false
   })

@@ -12,3 +12,8 @@ export function unknownValue(column: string): FrazilError {
   const message = `a row was changed whose value in column "${column}" is not known since the column took another type`
   return new FrazilError('unsupported', 'schema-changed', message, { hint: 'Copy the table anew with frazil resync.' })
 }
+
+/** Somebody has given back rows that were deleted, which a deletion vector never does. */
+export function shrunkVector(): FrazilError {
+  return new FrazilError('conflict', 'deletion-vector-changed', 'another program has taken deletes back from a data file')
+}

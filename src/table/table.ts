@@ -1,67 +1,34 @@
 import { FrazilError, assert } from '../base/index.ts'
 import type { SlabPool } from '../base/index.ts'
 import type { Change, Column, Field, Segment, SourceTable, TableKey } from '../data/index.ts'
-import type { DataFile } from '../iceberg/index.ts'
 import type { ChangeLog } from './change-log.ts'
 import { ColdFile, deletePlaced } from './cold-file.ts'
 import type { WrittenFiles } from './file-messages.ts'
+import { carryOver, noForeignRows } from './foreign-change.ts'
+import type { ForeignChange, ForeignRows } from './foreign-change.ts'
 import { HotRange } from './hot-range.ts'
-import type { RangePart } from './hot-range.ts'
 import { keyReader, keySpecOf, keyTag, keyWords, mixWords } from './key-codec.ts'
 import type { KeySpec } from './key-codec.ts'
 import { sortKeys } from './key-order.ts'
 import { KeyRun } from './key-run.ts'
 import { isPartial } from './old-values.ts'
-import type { PartialChange, ReadCells } from './old-values.ts'
+import type { PartialChange } from './old-values.ts'
 import { killNamed, killReplaced } from './outdated-rows.ts'
 import { missingRow } from './refusals.ts'
 import { RowCompletion } from './row-completion.ts'
+import { planFiles } from './table-commit.ts'
 import type { TableCommit } from './table-commit.ts'
 import { reshape } from './table-shape.ts'
 import { HeldRows, findRow, viewOf } from './table-rows.ts'
 import type { RowPlace, TableRows } from './table-rows.ts'
 import type { TableShape } from './table-shape.ts'
+import type { FrozenRange, SlicedWork, TableParts, TableWork } from './table-work.ts'
 
 /** Rows applied before other work gets a turn: a few milliseconds. */
 const sliceRows = 16384
 
-/**
- * Work in slices of a few milliseconds: yields the number of rows done since the last time, so that the caller can give other work a
- * turn; or something that has to be waited for before it is asked to go on. When that is rejected the work is over.
- */
-export type SlicedWork = Generator<number | Promise<void>, void>
-
-/** What tables share. */
-export interface TableParts {
-  readonly pool: SlabPool
-  /** A new number for a segment, unique in the process. */
-  nextSegmentId(): number
-  /**
-   * Resolves when memory that was refused in the same turn may be asked for again; with true when there will be none and the budget
-   * is to be exceeded.
-   */
-  room(): Promise<boolean>
-}
-
-/** What a table asks for while changes are applied; nobody looks at it meanwhile. What fails is thrown where it is waited for. */
-export interface TableWork {
-  /** Writes all rows that are in memory in the middle of source commit `commit`, and resolves when staged files have taken their place. */
-  stage(commit: number): Promise<void>
-  /** Reads cells of a data file, see `CellReader`; those left out because they would be more than `mostBytes` are asked for again. */
-  readonly readCells: ReadCells
-  /** Builds the key run of a data file anew, by the key that the table has now. */
-  rebuildRun(file: DataFile): Promise<KeyRun>
-}
-
 /** Key runs that may be built at one time: the workers serve one file each. */
 const parallelRebuilds = 4
-
-/** A frozen range on its way to a data file. */
-export interface FrozenRange {
-  readonly parts: readonly RangePart[]
-  /** Rows dead at this source commit are left out. */
-  readonly commit: number
-}
 
 /**
  * The live state of one table: hot ranges, data files, and the deletes of both. It has one owner, does no I/O but reading key
@@ -93,6 +60,8 @@ export class Table {
   #completion: RowCompletion | null = null
   /** See {@link adopt}. */
   readonly #replacing: ColdFile[] = []
+  /** What others have done to its rows; readers of a table need not care. */
+  foreign: ForeignRows = noForeignRows
   /** See {@link foresee}. */
   #foreseen: readonly PartialChange[] = []
 
@@ -259,7 +228,7 @@ export class Table {
     const shape = reshape(this.shape, source)
     yield work.stage(commit)
     assert(this.#ranges.length === 1 && this.#active.rows === 0, 'rows of an older shape are in files')
-    const tag = this.#keyTag()
+    const tag = this.tag
     this.#completion?.release()
     this.#completion = null
     this.#foreseen = []
@@ -267,10 +236,11 @@ export class Table {
     this.#keySpec = keySpecOf(shape.fields, source.key)
     this.#ranges[0].release()
     this.#ranges = [new HotRange(this.keySpec, this.#pool)]
-    if (this.#keyTag() !== tag) yield this.#rebuildRuns(work)
+    if (this.tag !== tag) yield this.#rebuildRuns(work)
   }
 
-  #keyTag(): string | null {
+  /** What its key runs are named by; null without a key. */
+  get tag(): string | null {
     return this.keySpec && keyTag(this.keySpec, this.fields)
   }
 
@@ -301,18 +271,22 @@ export class Table {
 
   #applySlice(change: Exclude<Change, { type: 'truncate' }>, from: number, to: number, commit: number): void {
     switch (change.type) {
-      case 'insert':
-        this.#appendTo(change.segment, commit)
-        this.#active.append(change.segment, from, to)
-        return
       case 'delete':
         this.#killAll(change.keys.columns, change.keys, from, to, commit, change.mustExist, null, 0)
         return
+      case 'insert':
       case 'upsert': {
+        // Others may have added a row with the key of one that the source inserts.
+        if (change.type === 'insert' && !(this.foreign.added && this.keySpec?.multiset === false)) {
+          this.#appendTo(change.segment, commit)
+          this.#active.append(change.segment, from, to)
+          return
+        }
+        const mustExist = change.type === 'upsert' && change.mustExist
         const columns = this.#keyColumns(change.segment)
         this.#appendTo(change.segment, commit)
         this.#active.extend(change.segment, from, to)
-        this.#killAll(columns, change.segment, from, to, commit, change.mustExist, change.segment, from)
+        this.#killAll(columns, change.segment, from, to, commit, mustExist, change.segment, from)
         return
       }
       case 'update': {
@@ -348,6 +322,8 @@ export class Table {
     const cold = new Int32Array(to - from)
     let coldCount = 0
     const ranges = this.#ranges
+    // What the source changes others may have deleted in the lake.
+    const isStrict = mustExist && !this.foreign.deleted
     for (let row = from; row < to; row++) {
       const at = (row - from) * width
       read(row, words, at)
@@ -355,12 +331,12 @@ export class Table {
       let outcome: 'killed' | 'dead' | 'absent' = 'absent'
       for (let i = ranges.length - 1; i >= 0 && outcome === 'absent'; i--) outcome = ranges[i].kill(hash, columns, row, commit)
       if (outcome === 'absent') cold[coldCount++] = row - from
-      else if (outcome === 'dead' && mustExist) throw missingRow()
+      else if (outcome === 'dead' && isStrict) throw missingRow()
       if (replacements) this.#active.put(replacements, replacementFrom + row - from, replacements === keys ? hash : undefined)
     }
     if (coldCount === 0) return
     const missing = this.#killCold(words, width, cold.subarray(0, coldCount), commit)
-    if (missing > 0 && mustExist) throw missingRow()
+    if (missing > 0 && isStrict) throw missingRow()
   }
 
   /** Marks cold rows dead. `keys`: numbers of keys in `words`. Returns how many were not found. */
@@ -522,24 +498,9 @@ export class Table {
    */
   plan(commit: number): TableCommit {
     assert(!this.#ranges.some(({ since }) => since > 0 && since <= commit), 'a commit has all rows before it')
-    const added: DataFile[] = []
-    const removed: string[] = []
-    const abandoned: string[] = []
-    const vectors: { dataFile: string; bits: Uint8Array; cardinality: number }[] = []
-    for (const file of this.#files) {
-      if (file.since > commit) continue
-      const gone = (file.removedAt > 0 && file.removedAt <= commit) || file.deletedAt(commit) === file.rows
-      if (gone) {
-        if (file.committed) removed.push(file.file.path)
-        else abandoned.push(file.file.path)
-        continue
-      }
-      if (!file.committed) added.push(file.file)
-      const vector = file.vectorAt(commit)
-      if (vector) vectors.push({ dataFile: file.file.path, ...vector })
-    }
     const shape = this.shapeAt(commit)
-    return { commit, added, removed, vectors, abandoned, shape: shape === this.#shapes[0].shape ? null : shape }
+    const { foreign } = this
+    return { commit, ...planFiles(this.#files, commit), shape: shape === this.#shapes[0].shape ? null : shape, foreign }
   }
 
   /** The lake has what {@link plan} said. Returns the key runs that nobody needs any more. */
@@ -575,11 +536,34 @@ export class Table {
   exchange(old: readonly ColdFile[], rewritten: readonly ColdFile[]): string[] {
     const gone = new Set(old)
     const at = this.#files.findIndex((file) => gone.has(file))
-    const runs = this.#files.flatMap((file) => (gone.has(file) && file.run ? [file.run] : []))
-    this.#files = this.#files.toSpliced(Math.max(at, 0), 0, ...rewritten).filter((file) => !gone.has(file))
+    this.#files = this.#files.toSpliced(Math.max(at, 0), 0, ...rewritten)
+    return this.#takeOut((file) => gone.has(file)).flatMap(({ run }) => run?.path ?? [])
+  }
+
+  /**
+   * Takes over as source commit `commit` what others have done to the committed files, see {@link carryOver}; the files that came are
+   * its own from here on. As {@link apply}: nobody may look at the table before it has ended.
+   */
+  *follow(commit: number, change: ForeignChange, work: TableWork): SlicedWork {
+    const isAdded = change.came.some(({ rewritten }) => !rewritten)
+    this.#files = [
+      ...this.#files.filter((file) => file.committed),
+      ...change.came.map(({ file }) => file),
+      ...this.#files.filter((file) => !file.committed),
+    ]
+    if (isAdded && this.deletable) yield work.stage(commit)
+    yield* carryOver(this.#files, this.#keySpec, change, commit)
+    for (const { run } of this.#takeOut(({ file }) => change.gone.has(file.path))) if (run) this.#strayRuns.push(run.path)
+    this.#changedAt = commit
+  }
+
+  /** Removes files and closes their key runs. */
+  #takeOut(isGone: (file: ColdFile) => boolean): ColdFile[] {
+    const gone = this.#files.filter(isGone)
+    this.#files = this.#files.filter((file) => !gone.includes(file))
+    for (const { run } of gone) run?.close()
     this.#completion?.rest()
-    for (const run of runs) run.close()
-    return runs.map(({ path }) => path)
+    return gone
   }
 
   /** Lets go of all memory and files; the table is not used afterwards. */

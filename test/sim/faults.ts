@@ -26,6 +26,8 @@ export class Gate {
   readonly died = new Promise<void>((resolve) => (this.#died = resolve))
   /** What others do before anybody can look whether a lost answer was a yes. */
   afterLoss: (() => Promise<void>) | null = null
+  /** What others do, once, just before the next commit of tables reaches the catalog. */
+  beforeCommit: (() => Promise<void>) | null = null
   /** What the fault met, for messages. */
   met: string | null = null
 
@@ -121,7 +123,15 @@ export function gatedCatalog(catalog: Catalog, gate: Gate): Catalog {
     namespaces: () => gate.read(() => catalog.namespaces()),
     list: (namespace) => gate.read(() => catalog.list(namespace)),
     load: (table) => gate.read(() => catalog.load(table)),
-    commit: (commit) => gate.change(`commit of ${commit.tables.length} tables`, true, () => catalog.commit(commit)),
+    commit: (commit) =>
+      gate.change(`commit of ${commit.tables.length} tables`, true, async () => {
+        const { beforeCommit } = gate
+        if (beforeCommit && commit.tables.length > 0) {
+          gate.beforeCommit = null
+          await beforeCommit()
+        }
+        await catalog.commit(commit)
+      }),
     state: (key) => gate.change(`state ${key}`, false, () => catalog.state(key)),
     states: (prefix) => gate.read(() => catalog.states(prefix)),
     close: () => catalog.close(),

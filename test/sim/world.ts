@@ -427,9 +427,23 @@ export class Process {
 
   /** What a query sees is the database as of the view's position. */
   async checkViews(): Promise<void> {
+    const wanted = (await this.pipeline.status()).tables.filter(({ health }) => health === 'streaming')
+    for (const [name, { rows, position }] of await this.#view(wanted.map(({ table }) => table))) {
+      const expected = textOf(this.#world.history.rowsAt(name, Number(position)))
+      assert.deepEqual(rows, expected, `the view of ${name} at ${position}`)
+    }
+  }
+
+  /** What a query sees of a table. */
+  async viewRows(name: string): Promise<string[]> {
+    return (await this.#view([name])).get(name)?.rows ?? []
+  }
+
+  /** Rows of tables at one position. */
+  async #view(names: readonly string[]): Promise<Map<string, { rows: string[]; position: string | null }>> {
     const { pipeline } = this
-    const wanted = (await pipeline.status()).tables.filter(({ health }) => health === 'streaming')
-    const view = await pipeline.views(wanted.map(({ database, table }) => ({ namespace: database, name: table })))
+    const view = await pipeline.views(names.map((name) => ({ namespace: 'shop', name })))
+    const found = new Map<string, { rows: string[]; position: string | null }>()
     try {
       for (const { name, hot, files, fields, commit } of view.tables) {
         const rows: string[] = []
@@ -441,12 +455,12 @@ export class Process {
           const size = (await this.#world.store.head(uri))?.size ?? assert.fail(`${uri} is there`)
           rows.push(...(await this.#world.fileRows(uri, size, fields, deleted)))
         }
-        const expected = textOf(this.#world.history.rowsAt(name, Number(view.position)))
-        assert.deepEqual(rows.sort(), expected, `the view of ${name} at ${view.position}`)
+        found.set(name, { rows: rows.sort(), position: view.position })
       }
     } finally {
       pipeline.release(view.id)
     }
+    return found
   }
 
   async close(): Promise<void> {
