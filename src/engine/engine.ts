@@ -36,7 +36,7 @@ import type {
 } from './pipeline-contract.ts'
 import { WorkerPipeline } from './pipeline-host.ts'
 import { startPipeline } from './pipeline-parts.ts'
-import { reactionTo } from './policy.ts'
+import { readAnew, reactionTo } from './policy.ts'
 import { claimLocal } from './recovery.ts'
 import { RowGroups } from './row-groups.ts'
 import { pipelineSource, pushSource } from './sources.ts'
@@ -330,16 +330,21 @@ class RunningEngine implements Engine {
     const started = systemClock.monotonic()
     try {
       await this.#wait(options)
-      const answer = await this.#sql.query(
-        {
-          sql,
-          params: options.params,
-          format: options.format ?? 'json',
-          numbersAsStrings: options.numbersAsStrings,
-          timeoutMs: options.timeoutMs ?? this.#config.query.timeout,
-          mayRead: options.mayRead,
-        },
-        options.signal,
+      const answer = await readAnew(
+        this.#sql,
+        () => this.flush(),
+        (engine) =>
+          engine.query(
+            {
+              sql,
+              params: options.params,
+              format: options.format ?? 'json',
+              numbersAsStrings: options.numbersAsStrings,
+              timeoutMs: options.timeoutMs ?? this.#config.query.timeout,
+              mayRead: options.mayRead,
+            },
+            options.signal,
+          ),
       )
       this.#events.emit({
         type: 'query',
@@ -373,7 +378,11 @@ class RunningEngine implements Engine {
   }
 
   async lookup(database: string, table: string, key: Readonly<Record<string, unknown>>): Promise<LookupAnswer> {
-    return (await this.#owner(database, table)).lookup(database, table, key)
+    return readAnew(
+      await this.#owner(database, table),
+      () => this.flush(),
+      (owner) => owner.lookup(database, table, key),
+    )
   }
 
   async keyColumns(database: string, table: string): Promise<readonly string[]> {

@@ -25,7 +25,7 @@ import type { TableStatus } from './contract.ts'
 import { fullName, shapeOf, statusOf } from './mirrored-table.ts'
 import type { MirroredTable } from './mirrored-table.ts'
 import { OpenTransactions } from './open-transactions.ts'
-import { isTableFault } from './policy.ts'
+import { isTableFault, refuseGoneFile } from './policy.ts'
 import { checkNotRolledBack, openRun, rebuildRun, recoverTable, runPathOf } from './recovery.ts'
 import type { DetachedTable, SourceRecord } from './state-record.ts'
 import { withSettings } from './table-settings.ts'
@@ -415,7 +415,9 @@ export class Mirror {
     return {
       stage: (at) => hands.stageOne(mirrored, at),
       readCells: ({ path: uri, fileSize }, wanted, mostBytes) =>
-        hands.insist(() => this.#parts.files.readCells({ warehouse: this.#parts.warehouse, uri, fileSize, wanted, mostBytes })),
+        hands
+          .insist(() => this.#parts.files.readCells({ warehouse: this.#parts.warehouse, uri, fileSize, wanted, mostBytes }))
+          .catch(refuseGoneFile),
       rebuildRun: (file) => hands.insist(() => rebuildRun(this.#parts, mirrored.iceberg.uuid, table.shape, file)),
     }
   }

@@ -34,3 +34,20 @@ export function reactionTo(error: Error): SourceReaction {
 export function isTableFault(error: unknown): error is FrazilError {
   return error instanceof FrazilError && (error.kind === 'corrupt' || error.kind === 'unsupported')
 }
+
+/** Throws an error on: a data file that is gone was rewritten by another program, and the source begins anew with what the lake has now. */
+export function refuseGoneFile(error: unknown): never {
+  if (!(error instanceof FrazilError) || error.code !== 'object-missing') throw error
+  throw new FrazilError('conflict', 'data-file-gone', 'another program has deleted a data file that is needed', { cause: error })
+}
+
+/** Reads; where a data file is gone because another program has rewritten it, once more behind a commit, which sees that. */
+export async function readAnew<P, T>(parts: P, commit: () => Promise<unknown>, read: (parts: P) => Promise<T>): Promise<T> {
+  try {
+    return await read(parts)
+  } catch (error) {
+    if (!(error instanceof FrazilError) || (error.code !== 'data-file' && error.code !== 'object-missing')) throw error
+    await commit()
+    return read(parts)
+  }
+}
