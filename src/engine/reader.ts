@@ -8,6 +8,7 @@ import { loadTable, readDeletionVector } from '../iceberg/index.ts'
 import { openDuckDb } from '../query/index.ts'
 import type { SqlEngine, TableView, ViewProvider } from '../query/index.ts'
 import { localPath, openStore } from '../storage/index.ts'
+import { packStats } from '../table/index.ts'
 import type { Config } from './config.ts'
 import type { Engine } from './contract.ts'
 import { catalogPath } from './lake.ts'
@@ -97,7 +98,7 @@ function coldProvider(catalog: Catalog, warehouse: string): ViewProvider {
           const deleted = file.deletionVector
             ? await readDeletionVector(parts.store, file.deletionVector, file.recordCount)
             : null
-          files.push({ path: localPath(file.path), rows: file.recordCount, deleted })
+          files.push({ path: localPath(file.path), rows: file.recordCount, deleted, stats: packStats(file) })
         }
         const summary = table.summary?.['frazil.positions']
         if (summary !== undefined) {

@@ -7,6 +7,8 @@ export interface ViewFile {
   readonly rows: number
   /** Bit `position & 7` of byte `position >> 3` is set where the row is deleted; null when none is. Never changes. */
   readonly deleted: Uint8Array | null
+  /** Column metrics as `packStats` makes them; absent or null: nothing is known. Never changes. */
+  readonly stats?: Uint8Array | null
 }
 
 /** One table at one exact source commit. Immutable and pinned until it is released. */
@@ -50,6 +52,8 @@ export interface QueryAnswer {
    */
   readonly body: Uint8Array
   readonly rowCount: number
+  /** Data files that were read, and those that were left out because none of their rows could count. */
+  readonly files: { readonly read: number; readonly skipped: number }
   readonly positions: Readonly<Record<string, Position>>
 }
 

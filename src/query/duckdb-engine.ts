@@ -208,10 +208,10 @@ export class DuckDbEngine implements SqlEngine {
         void this.#answerList(thread, job)
         return
       case 'answered': {
-        const { columns, body, rowCount } = message
+        const { columns, body, rowCount, files } = message
         const positions = job.views?.positions ?? {}
         this.#end(job)
-        job.done.resolve({ columns, body, rowCount, positions })
+        job.done.resolve({ columns, body, rowCount, files, positions })
         break
       }
       case 'failed':

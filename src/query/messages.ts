@@ -46,6 +46,7 @@ export type FromWorker =
       readonly columns: readonly { readonly name: string; readonly type: string }[]
       readonly body: Uint8Array<ArrayBuffer>
       readonly rowCount: number
+      readonly files: { readonly read: number; readonly skipped: number }
     }
   /** `broken`: DuckDB cannot go on, the worker has to be replaced. */
   | { readonly type: 'failed'; readonly id: number; readonly error: SentError; readonly broken: boolean }

@@ -1,6 +1,9 @@
 import duckdb from '@duckdb/node-bindings'
 import type { Connection, PreparedStatement, Result } from '@duckdb/node-bindings'
 import { FrazilError, asError } from '../base/index.ts'
+import type { ViewFile } from './contract.ts'
+import { FileChooser } from './file-chooser.ts'
+import type { Condition } from './filters.ts'
 import { branchQuery, coldBranches, layoutOfFile, layoutQuery } from './cold-files.ts'
 import type { ColdBranch, FileLayout } from './cold-files.ts'
 import type { SchemaElement } from './file-schema.ts'
@@ -23,6 +26,16 @@ export interface SessionResult {
   readonly columns: readonly { readonly name: string; readonly type: string }[]
   readonly body: Uint8Array<ArrayBuffer>
   readonly rowCount: number
+  readonly files: { readonly read: number; readonly skipped: number }
+}
+
+/** A table that a statement reads. */
+export interface ReadView {
+  readonly view: ReceivedView
+  /** The ways in which the statement names it. */
+  readonly names: readonly TableName[]
+  /** Rows that meet none of these make no difference; null when all may. */
+  readonly conditions: readonly Condition[] | null
 }
 
 /** What all sessions of an instance share. */
@@ -34,6 +47,8 @@ export interface Shared {
 
 /** Bounds of what a session keeps for the next query. */
 const maxViews = 512
+/** Views of one table, each over some of its files. */
+const maxVariants = 8
 const maxPrepared = 64
 const maxLayouts = 20_000
 
@@ -42,6 +57,8 @@ const interruptEveryMs = 20
 
 interface DefinedView {
   readonly view: ReceivedView
+  /** All files of the table, of which the view has some. */
+  readonly of: readonly ViewFile[]
   readonly hot: HotTable
   readonly number: number
   readonly body: string
@@ -67,11 +84,13 @@ export class Session {
   readonly #connection: Connection
   readonly #catalog: string
   readonly #shared: Shared
-  readonly #views = new Map<string, DefinedView>()
+  /** By table: views over different files. The ones used last are last in both. */
+  readonly #views = new Map<string, DefinedView[]>()
   /** What each of DuckDB's views shows, by schema and name: two of our tables may take turns in one. */
   readonly #shown = new Map<string, DefinedView>()
   readonly #schemas = new Set<string>(['main'])
   readonly #prepared = new Map<string, Prepared>()
+  readonly #chooser: FileChooser
   #lastVariable = 0
   #stopper: NodeJS.Timeout | null = null
 
@@ -79,6 +98,7 @@ export class Session {
     this.#connection = connection
     this.#catalog = catalog
     this.#shared = shared
+    this.#chooser = new FileChooser(shared.hotTables, (sql, params) => this.rows(sql, params))
   }
 
   static async open(connection: Connection, number: number, shared: Shared): Promise<Session> {
@@ -100,26 +120,25 @@ export class Session {
     duckdb.disconnect_sync(this.#connection)
   }
 
-  /** Runs a checked statement over `views`; `names[i]` are the ways in which it names `views[i]`. */
-  async run(
-    query: SentQuery,
-    explain: boolean,
-    views: readonly ReceivedView[],
-    names: readonly (readonly TableName[])[],
-    run: Run,
-  ): Promise<SessionResult> {
-    checkDistinct(views)
+  /** Runs a checked statement over the tables that it reads. */
+  async run(query: SentQuery, explain: boolean, tables: readonly ReadView[], run: Run): Promise<SessionResult> {
+    checkDistinct(tables.map(({ view }) => view))
     const defined: DefinedView[] = []
+    const files = { read: 0, skipped: 0 }
     try {
-      for (let i = 0; i < views.length; i++) {
-        const view = await this.#define(views[i], explain)
+      for (const { view: all, names, conditions } of tables) {
+        const chosen = conditions ? await this.#chooser.choose(all, conditions, query.params) : all.files
+        if (run.stopped) throw run.stopped
+        files.read += chosen.length
+        files.skipped += all.files.length - chosen.length
+        const view = await this.#define({ ...all, files: chosen }, all.files, explain)
         defined.push(view)
-        view.hot.rows = views[i]
+        view.hot.rows = all
         // Bare names are looked up in `main`.
-        if (names[i].some((name) => name.namespace === null)) await this.#show('main', view)
+        if (names.some((name) => name.namespace === null)) await this.#show('main', view)
       }
       const prepared = await this.#prepare(query, defined)
-      return await this.#execute(prepared, { ...query, maxBytes: query.maxResultBytes }, run)
+      return { ...(await this.#execute(prepared, { ...query, maxBytes: query.maxResultBytes }, run)), files }
     } catch (thrown) {
       if (run.stopped) throw run.stopped
       throw defined.find(({ hot }) => hot.failure !== null)?.hot.failure ?? thrown
@@ -132,9 +151,10 @@ export class Session {
   }
 
   /** Runs a statement of our own and returns its rows as JSON values. */
-  async rows(sql: string): Promise<unknown[][]> {
+  async rows(sql: string, params: readonly SentParameter[] = []): Promise<unknown[][]> {
     const statement = await duckdb.prepare(this.#connection, sql)
     try {
+      bind(statement, params)
       const options = { format: 'json', numbersAsStrings: false, maxBytes: Infinity } as const
       const { body } = await this.#execute(statement, options, { stopped: null })
       return JSON.parse(Buffer.from(body.buffer, 0, body.length).toString()) as unknown[][]
@@ -143,14 +163,17 @@ export class Session {
     }
   }
 
-  async #define(view: ReceivedView, explain: boolean): Promise<DefinedView> {
+  /** @param of all files of the table, of which the view has some or all */
+  async #define(view: ReceivedView, of: readonly ViewFile[], explain: boolean): Promise<DefinedView> {
     const key = viewKey(view.namespace, view.name)
-    const known = this.#views.get(key)
-    const same = known?.view.name === view.name && known.view.namespace === view.namespace
-    if (known && same && known.view.fields === view.fields && known.view.files === view.files && known.explain === explain) {
+    const variants = this.#views.get(key) ?? []
+    const known = variants.find(
+      (variant) => isOfTable(variant, view, of) && variant.view.files === view.files && variant.explain === explain,
+    )
+    if (known) {
       // The newest last: the oldest go first.
       this.#views.delete(key)
-      this.#views.set(key, known)
+      this.#views.set(key, [...variants.filter((variant) => variant !== known), known])
       await this.#show(view.namespace, known)
       return known
     }
@@ -158,7 +181,9 @@ export class Session {
       throw new FrazilError('unsupported', 'no-columns', `${view.namespace}.${view.name} has no columns to query`)
     }
     await this.#readLayouts(view)
-    if (known) await this.#forget(key, known)
+    const stale = variants.filter((variant) => !isOfTable(variant, view, of))
+    const kept = variants.filter((variant) => !stale.includes(variant))
+    for (const variant of [...stale, ...kept.slice(0, Math.max(0, kept.length - maxVariants + 1))]) await this.#forget(variant)
     const hot = new HotTable(view.fields)
     // Known to the function before DuckDB binds the view's definition.
     hot.rows = view
@@ -172,9 +197,11 @@ export class Session {
         if (variable) variables.push(variable)
         selects.push(branchQuery(view.fields, hot.names, branch, variable))
       }
-      const defined = { view, hot, number, body: selects.join(' UNION ALL '), variables, explain }
+      const defined = { view, of, hot, number, body: selects.join(' UNION ALL '), variables, explain }
       await this.#show(view.namespace, defined)
-      this.#views.set(key, defined)
+      const others = this.#views.get(key) ?? []
+      this.#views.delete(key)
+      this.#views.set(key, [...others, defined])
       return defined
     } catch (thrown) {
       this.#shared.hotTables.remove(number)
@@ -214,8 +241,11 @@ export class Session {
     for (const variable of variables) await duckdb.query(this.#connection, `RESET VARIABLE ${variable}`)
   }
 
-  async #forget(key: string, defined: DefinedView): Promise<void> {
-    this.#views.delete(key)
+  async #forget(defined: DefinedView): Promise<void> {
+    const key = viewKey(defined.view.namespace, defined.view.name)
+    const others = (this.#views.get(key) ?? []).filter((variant) => variant !== defined)
+    if (others.length === 0) this.#views.delete(key)
+    else this.#views.set(key, others)
     this.#shared.hotTables.remove(defined.number)
     await this.#reset(defined.variables)
     const { namespace, name } = defined.view
@@ -273,7 +303,7 @@ export class Session {
     return statement
   }
 
-  async #execute(statement: PreparedStatement, options: EncoderOptions, run: Run): Promise<SessionResult> {
+  async #execute(statement: PreparedStatement, options: EncoderOptions, run: Run): Promise<Omit<SessionResult, 'files'>> {
     // Never the synchronous calls: where DuckDB binds again, they would wait for this thread while it waits for them.
     const result = await duckdb.execute_prepared_streaming(statement)
     try {
@@ -318,11 +348,17 @@ export class Session {
       this.#prepared.delete(key)
       duckdb.destroy_prepare_sync(statement)
     }
-    for (const [key, view] of this.#views) {
+    for (const variants of this.#views.values()) {
       if (this.#views.size <= maxViews) break
-      await this.#forget(key, view)
+      for (const variant of variants) await this.#forget(variant)
     }
+    this.#chooser.rest()
   }
+}
+
+/** Whether a view is of the table as it is now. */
+function isOfTable({ view, of }: DefinedView, { namespace, name, fields }: ReceivedView, files: readonly ViewFile[]): boolean {
+  return view.namespace === namespace && view.name === name && view.fields === fields && of === files
 }
 
 function viewKey(schema: string, name: string): string {

@@ -1,5 +1,7 @@
 import { FrazilError } from '../base/index.ts'
 import { foldCase } from './duck-types.ts'
+import { tableConditions } from './filters.ts'
+import type { Condition } from './filters.ts'
 
 /** A table as a statement names it. */
 export interface TableName {
@@ -8,9 +10,15 @@ export interface TableName {
   readonly name: string
 }
 
+/** A table that a statement reads. */
+export interface ReadTable extends TableName {
+  /** Rows that meet none of these make no difference to the answer; null when all may. */
+  readonly conditions: readonly Condition[] | null
+}
+
 /** What we need to know of a statement before it runs. */
 export type Statement =
-  | { readonly kind: 'select' | 'explain'; readonly tables: readonly TableName[] }
+  | { readonly kind: 'select' | 'explain'; readonly tables: readonly ReadTable[] }
   /** `SHOW TABLES`: answered from the provider's list. */
   | { readonly kind: 'show-tables' }
 
@@ -46,9 +54,9 @@ export function readStatement(parsed: Json, sql: string, explain: boolean): Stat
     })
   }
   if (isShowTables(statements[0])) return { kind: 'show-tables' }
-  const tables = new Map<string, TableName>()
+  const tables: Tables = { read: new Map(), conditions: new Map() }
   visit(statements[0], new Set(), tables)
-  return { kind: explain ? 'explain' : 'select', tables: [...tables.values()] }
+  return { kind: explain ? 'explain' : 'select', tables: [...tables.read.values()] }
 }
 
 function refusal(parsed: { readonly [key: string]: Json }, sql: string): FrazilError {
@@ -75,12 +83,19 @@ function place(sql: string, position: number): string {
   return `\n\n${line}${sql.slice(start, lineEnd < 0 ? undefined : lineEnd)}\n${' '.repeat(line.length + before.length - start)}^`
 }
 
-function visit(node: Json, scope: ReadonlySet<string>, tables: Map<string, TableName>): void {
+/** What was found so far: tables by name, and what is known of rows by the place where a table is named. */
+interface Tables {
+  readonly read: Map<string, ReadTable>
+  readonly conditions: Map<Json, Condition>
+}
+
+function visit(node: Json, scope: ReadonlySet<string>, tables: Tables): void {
   if (Array.isArray(node)) {
     for (const item of node as readonly Json[]) visit(item, scope, tables)
     return
   }
   if (!isObject(node)) return
+  for (const [table, condition] of tableConditions(node)) tables.conditions.set(table, condition)
   let inner = scope
   if (isObject(node.cte_map)) inner = visitCtes(node.cte_map, scope, tables)
   if (node.type === 'BASE_TABLE') visitTable(node, inner, tables)
@@ -104,11 +119,7 @@ function visit(node: Json, scope: ReadonlySet<string>, tables: Map<string, Table
 }
 
 /** Each name is known to the queries after it and to the statement itself, not to its own query. */
-function visitCtes(
-  ctes: { readonly [key: string]: Json },
-  scope: ReadonlySet<string>,
-  tables: Map<string, TableName>,
-): Set<string> {
+function visitCtes(ctes: { readonly [key: string]: Json }, scope: ReadonlySet<string>, tables: Tables): Set<string> {
   const inner = new Set(scope)
   const { map } = ctes
   for (const entry of Array.isArray(map) ? (map as readonly Json[]) : []) {
@@ -119,7 +130,7 @@ function visitCtes(
   return inner
 }
 
-function visitTable(node: { readonly [key: string]: Json }, scope: ReadonlySet<string>, tables: Map<string, TableName>): void {
+function visitTable(node: { readonly [key: string]: Json }, scope: ReadonlySet<string>, tables: Tables): void {
   const name = textOf(node.table_name)
   const namespace = node.schema_name ? textOf(node.schema_name) : null
   if (node.catalog_name) {
@@ -128,7 +139,11 @@ function visitTable(node: { readonly [key: string]: Json }, scope: ReadonlySet<s
   if (node.at_clause) throw notAllowed('AT is not possible in SQL', 'ask for the past with "at" beside "sql"')
   // `recurring.t` is what USING KEY calls the whole of a recursive t.
   if ((namespace === null || namespace === 'recurring') && scope.has(foldCase(name))) return
-  tables.set(JSON.stringify([namespace, name]), { namespace, name })
+  const key = JSON.stringify([namespace, name])
+  const condition = tables.conditions.get(node)
+  // Where it is read twice, rows that meet either condition count.
+  const others = tables.read.has(key) ? (tables.read.get(key)?.conditions ?? null) : []
+  tables.read.set(key, { namespace, name, conditions: condition && others ? [...others, condition] : null })
 }
 
 const harmlessTableFunctions = new Set(['range', 'generate_series', 'unnest', 'repeat', 'repeat_row', 'json_each', 'json_tree'])

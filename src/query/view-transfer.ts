@@ -131,7 +131,7 @@ function sameFiles(a: readonly ViewFile[], b: readonly ViewFile[]): boolean {
 }
 
 /** Of a bitmap inside a larger private buffer, cloning would copy the whole buffer. */
-function compact({ path, rows, deleted }: ViewFile): ViewFile {
+function compact({ path, rows, deleted, stats = null }: ViewFile): ViewFile {
   const inside = deleted !== null && deleted.buffer instanceof ArrayBuffer && deleted.length < deleted.buffer.byteLength
-  return { path, rows, deleted: inside ? deleted.slice() : deleted }
+  return { path, rows, deleted: inside ? deleted.slice() : deleted, stats }
 }

@@ -7,9 +7,9 @@ import { HotTables } from './hot-scan.ts'
 import { receiveError, sendError } from './messages.ts'
 import type { FromWorker, SentQuery, ToWorker, WorkerSettings } from './messages.ts'
 import { Session, parseQuery, sqlError } from './session.ts'
-import type { Run, SessionResult, Shared } from './session.ts'
+import type { ReadView, Run, SessionResult, Shared } from './session.ts'
 import { readStatement, withoutExplain } from './statement.ts'
-import type { Json, Statement, TableName } from './statement.ts'
+import type { Json, ReadTable, Statement } from './statement.ts'
 import type { FullName } from './table-names.ts'
 import { ViewReceiver } from './view-transfer.ts'
 import type { ReceivedView } from './view-transfer.ts'
@@ -125,12 +125,12 @@ class SqlWorker {
     if (active.stopped) throw active.stopped
     if (statement.kind === 'show-tables') {
       const listed = await this.#ask(active, { type: 'list', id })
-      return session.run({ ...query, sql: listing(listed.names), params: [] }, false, [], [], active)
+      return session.run({ ...query, sql: listing(listed.names), params: [] }, false, [], active)
     }
     const explain = statement.kind === 'explain'
-    if (statement.tables.length === 0) return session.run(query, explain, [], [], active)
+    if (statement.tables.length === 0) return session.run(query, explain, [], active)
     const { names, views } = await this.#ask(active, { type: 'tables', id, tables: statement.tables })
-    return session.run(query, explain, views, namesOf(views, names, statement.tables), active)
+    return session.run(query, explain, asRead(views, names, statement.tables), active)
   }
 
   async #ask(active: Active, question: Extract<FromWorker, { type: 'tables' | 'list' }>): Promise<Answer> {
@@ -149,7 +149,7 @@ class SqlWorker {
     if (sql.length > maxSqlLength) throw new FrazilError('request', 'sql', `a statement has at most ${maxSqlLength} characters`)
     const inner = withoutExplain(sql)
     const [[text]] = await session.rows(parseQuery(inner.sql))
-    const statement = readStatement(JSON.parse(String(text)) as Json, inner.sql, inner.explain)
+    const statement = readStatement(parsedJson(String(text)), inner.sql, inner.explain)
     this.#parsed.set(sql, statement)
     for (const oldest of this.#parsed.keys()) {
       if (this.#parsed.size <= maxParsed) break
@@ -172,9 +172,20 @@ class SqlWorker {
   }
 }
 
-/** For each view the ways in which the statement names it. */
-function namesOf(views: readonly ReceivedView[], names: readonly FullName[], wanted: readonly TableName[]): TableName[][] {
-  return views.map((view) => wanted.filter((_, i) => names[i].namespace === view.namespace && names[i].name === view.name))
+/** Views with the ways in which the statement reads them. */
+function asRead(views: readonly ReceivedView[], names: readonly FullName[], tables: readonly ReadTable[]): ReadView[] {
+  return views.map((view) => {
+    const ways = tables.filter((_, i) => names[i].namespace === view.namespace && names[i].name === view.name)
+    const conditions = ways.flatMap((way) => way.conditions ?? [])
+    return { view, names: ways, conditions: ways.some((way) => way.conditions === null) ? null : conditions }
+  })
+}
+
+/** Numbers that would lose digits are their text. */
+function parsedJson(text: string): Json {
+  return JSON.parse(text, (_key, value: Json, context?: { source?: string }) =>
+    typeof value === 'number' && context?.source !== undefined && String(value) !== context.source ? context.source : value,
+  ) as Json
 }
 
 /** The statement that stands for SHOW TABLES. */

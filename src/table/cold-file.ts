@@ -1,6 +1,7 @@
 import { assert } from '../base/index.ts'
 import type { DataFile } from '../iceberg/index.ts'
 import type { KeyRun } from './key-run.ts'
+import { packStats } from './file-stats.ts'
 import { PendingDeletes } from './pending-deletes.ts'
 import { shrunkVector } from './refusals.ts'
 
@@ -27,6 +28,7 @@ export class ColdFile {
   /** Deletes after the committed vector. */
   #pending: PendingDeletes
   #changes = 0
+  #stats: Uint8Array | null | undefined
 
   /** A file from the lake comes with its committed vector; a staged one with {@link since} (0: a copy). */
   constructor(
@@ -43,6 +45,12 @@ export class ColdFile {
     const vector = 'vector' in from ? from.vector : null
     this.#bits = vector ? vector.bits : null
     this.#deleted = vector ? vector.cardinality : 0
+  }
+
+  /** Column metrics as {@link packStats} makes them. */
+  get stats(): Uint8Array | null {
+    if (this.#stats === undefined) this.#stats = packStats(this.file)
+    return this.#stats
   }
 
   get rows(): number {

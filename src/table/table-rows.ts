@@ -10,7 +10,13 @@ import type { TableShape } from './table-shape.ts'
 export interface TableRows {
   readonly commit: number
   readonly hot: readonly RangePart[]
-  readonly files: readonly { readonly path: string; readonly rows: number; readonly deleted: Uint8Array | null }[]
+  readonly files: readonly {
+    readonly path: string
+    readonly rows: number
+    readonly deleted: Uint8Array | null
+    /** See `packStats`. */
+    readonly stats: Uint8Array | null
+  }[]
   release(): void
 }
 
@@ -31,7 +37,7 @@ function pinned(commit: number, ranges: readonly HotRange[], files: readonly Fil
   return {
     commit,
     hot,
-    files: files.map(({ file, deleted }) => ({ path: file.file.path, rows: file.rows, deleted })),
+    files: files.map(({ file, deleted }) => ({ path: file.file.path, rows: file.rows, deleted, stats: file.stats })),
     release() {
       for (const { segment } of hot) segment.unpin()
     },
