@@ -83,7 +83,16 @@ export type EngineEvent =
   /** Values that Iceberg cannot hold became others, as `out-of-range` says; since the last such event. */
   | { readonly type: 'replaced'; readonly source: string; readonly values: number }
   /** A query was answered or refused; `code` is null or the error's. */
-  | { readonly type: 'query'; readonly ms: number; readonly rows: number; readonly bytes: number; readonly code: string | null }
+  | {
+      readonly type: 'query'
+      readonly ms: number
+      readonly rows: number
+      readonly bytes: number
+      /** Data files, and those of them that were left out because of their column metrics. */
+      readonly filesRead: number
+      readonly filesSkipped: number
+      readonly code: string | null
+    }
   /** Anything that went wrong and was not simply answered to a caller. */
   | {
       readonly type: 'error'

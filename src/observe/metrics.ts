@@ -93,6 +93,11 @@ export const metricTable = {
   frazil_memory_budget_bytes: ['gauge', 'Hot memory allowed (`memory` in the configuration).', []],
   frazil_memory_pressure_total: ['counter', 'Times that the memory budget made the engine act.', ['action']],
   frazil_queries_total: ['counter', 'Queries, by `ok` or the error code.', ['outcome']],
+  frazil_query_files_total: [
+    'counter',
+    'Data files of queried tables: `read`, or `skipped` because no row of theirs could count.',
+    ['outcome'],
+  ],
   frazil_query_seconds: ['histogram', 'Duration of queries that were answered.', []],
   frazil_errors_total: ['counter', 'Errors that were not simply answered to a caller.', ['kind', 'code']],
   frazil_retries_total: ['counter', 'Attempts that had to be repeated.', ['what']],
@@ -198,6 +203,8 @@ export class Metrics {
         return this.#add('frazil_foreign_commits_total', 1, { source: event.source, table: event.table })
       case 'query':
         this.#add('frazil_queries_total', 1, { outcome: event.code ?? 'ok' })
+        this.#add('frazil_query_files_total', event.filesRead, { outcome: 'read' })
+        this.#add('frazil_query_files_total', event.filesSkipped, { outcome: 'skipped' })
         if (event.code === null) this.#histograms.get('frazil_query_seconds')?.observe(event.ms / 1000)
         return
       case 'replaced':

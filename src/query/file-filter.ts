@@ -50,7 +50,7 @@ export function fileTable(files: readonly ViewFile[], fields: readonly Field[], 
   ]
   for (const column of columns) {
     const field = fields[column]
-    const stats = files.map(({ stats: packed }) => packed && columnStats(packed, field.id))
+    const stats = files.map(({ stats: packed }) => (packed ? columnStats(packed, field.id) : null))
     const bound = (name: string, of: (known: ColumnStats) => Value) =>
       columnOfValues(
         { id: 0, name: `${name}${column}`, type: field.type, required: false },

@@ -12,7 +12,8 @@ export type Comparison = '=' | '<' | '<=' | '>' | '>='
 export type Condition =
   | { readonly kind: 'compare'; readonly column: string; readonly op: Comparison; readonly value: Constant }
   | { readonly kind: 'null' | 'present'; readonly column: string }
-  | { readonly kind: 'all' | 'any'; readonly of: readonly Condition[] }
+  | { readonly kind: 'all'; readonly of: readonly Condition[] }
+  | { readonly kind: 'any'; readonly of: readonly Condition[] }
 
 /**
  * For each table that a SELECT reads directly, or by inner joins: the condition that its WHERE puts on the rows of that table alone.

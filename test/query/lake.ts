@@ -6,6 +6,7 @@ import { SlabPool } from '../../src/base/index.ts'
 import { Segment, appendRow, assignFieldIds, encodeValue, layoutOf } from '../../src/data/index.ts'
 import type { Field, SharedPart, Type, Value } from '../../src/data/index.ts'
 import { ParquetEncoder } from '../../src/format/parquet/index.ts'
+import { packStats } from '../../src/table/index.ts'
 import { openDuckDb } from '../../src/query/index.ts'
 import type {
   DuckDbOptions,
@@ -121,11 +122,12 @@ export class Lake implements ViewProvider {
     })
     const segment = this.segment(fields, rows)
     encoder.append(segment.share(), 0, rows.length, null)
-    encoder.finish()
+    const { metrics, fileSize } = encoder.finish()
     segment.unpin()
     const path = join(this.folder, name ?? `${++this.#lastId}.parquet`)
     writeFileSync(path, Buffer.concat(pieces))
-    return { path, rows: rows.length, deleted: deleted.length > 0 ? bitmap(rows.length, deleted) : null }
+    const stats = packStats({ path, recordCount: rows.length, fileSize, metrics, splitOffsets: [] })
+    return { path, rows: rows.length, deleted: deleted.length > 0 ? bitmap(rows.length, deleted) : null, stats }
   }
 
   open(options: Partial<DuckDbOptions> = {}): SqlEngine {

@@ -72,6 +72,7 @@ export class FakeEngine implements Engine {
       ],
       body,
       rowCount: 1,
+      files: { read: 0, skipped: 0 },
       positions: { shop: '0/2' },
     }
   }

@@ -1,6 +1,7 @@
 import type { Leaf, SchemaElement } from './schema.ts'
 import { physical } from './schema.ts'
 import { compareValues } from './extrema.ts'
+import type { Extrema } from './extrema.ts'
 import type { Chunk } from './leaf-writer.ts'
 import { ThriftWriter, wire } from './thrift.ts'
 import { truncateLower, truncateUpper } from './bounds.ts'
@@ -56,6 +57,7 @@ export function placeChunk(chunk: Chunk, offset: number): PlacedChunk {
   let at = offset
   let uncompressedBytes = 0
   const placePage = (page: Chunk['pages'][number]): PlacedPage => {
+    const { min, max } = comparable(page.extrema)
     const compressedBytes = page.header.length + page.body.length
     const placed: PlacedPage = {
       offset: at,
@@ -63,8 +65,8 @@ export function placeChunk(chunk: Chunk, offset: number): PlacedChunk {
       firstRow: page.firstRow,
       entries: page.entries,
       nulls: page.nulls,
-      min: page.extrema.min === null ? null : truncateLower(chunk.leaf, page.extrema.min, statisticLength).slice(),
-      max: page.extrema.max === null ? null : (truncateUpper(chunk.leaf, page.extrema.max, statisticLength)?.slice() ?? null),
+      min: min === null ? null : truncateLower(chunk.leaf, min, statisticLength).slice(),
+      max: max === null ? null : (truncateUpper(chunk.leaf, max, statisticLength)?.slice() ?? null),
     }
     at += compressedBytes
     uncompressedBytes += page.header.length + page.uncompressedBytes
@@ -73,14 +75,13 @@ export function placeChunk(chunk: Chunk, offset: number): PlacedChunk {
   const dictionaryOffset = chunk.dictionary === null ? null : placePage(chunk.dictionary).offset
   const dataOffset = at
   const pages = chunk.pages.map(placePage)
-  const { leaf, encodings, entries, nulls, min, max } = chunk
+  const { leaf, encodings, entries, nulls } = chunk
   return {
     leaf,
     encodings,
     entries,
     nulls,
-    min,
-    max,
+    ...comparable(chunk),
     dictionaryOffset,
     dataOffset,
     compressedBytes: at - offset,
@@ -88,6 +89,14 @@ export function placeChunk(chunk: Chunk, offset: number): PlacedChunk {
     pages,
     bloomFilter: null,
   }
+}
+
+/**
+ * Extrema as readers may use them: none beside NaN, which is no extremum, but greater than all numbers for SQL engines (DuckDB, Spark):
+ * they would leave out rows by a maximum below it.
+ */
+function comparable({ min, max, nans }: Extrema): Pick<Extrema, 'min' | 'max'> {
+  return nans > 0 ? { min: null, max: null } : { min, max }
 }
 
 /**
