@@ -1,5 +1,5 @@
 import { quoteText } from './duck-types.ts'
-import type { Json } from './statement.ts'
+import type { Json } from './parsed-sql.ts'
 
 type Node = { readonly [key: string]: Json }
 

@@ -2,6 +2,7 @@ import { FrazilError } from '../base/index.ts'
 import { foldCase } from './duck-types.ts'
 import { tableConditions } from './filters.ts'
 import type { Condition } from './filters.ts'
+import type { Json } from './parsed-sql.ts'
 
 /** A table as a statement names it. */
 export interface TableName {
@@ -21,9 +22,6 @@ export type Statement =
   | { readonly kind: 'select' | 'explain'; readonly tables: readonly ReadTable[] }
   /** `SHOW TABLES`: answered from the provider's list. */
   | { readonly kind: 'show-tables' }
-
-/** A parsed statement as `json_serialize_sql` prints it. */
-export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json }
 
 /** Text of a statement without comments and blanks before it, and whether it starts with EXPLAIN. */
 export function withoutExplain(sql: string): { readonly explain: boolean; readonly sql: string } {

@@ -8,8 +8,9 @@ import { receiveError, sendError } from './messages.ts'
 import type { FromWorker, SentQuery, ToWorker, WorkerSettings } from './messages.ts'
 import { Session, parseQuery, sqlError } from './session.ts'
 import type { ReadView, Run, SessionResult, Shared } from './session.ts'
+import { parsedSql } from './parsed-sql.ts'
 import { readStatement, withoutExplain } from './statement.ts'
-import type { Json, ReadTable, Statement } from './statement.ts'
+import type { ReadTable, Statement } from './statement.ts'
 import type { FullName } from './table-names.ts'
 import { ViewReceiver } from './view-transfer.ts'
 import type { ReceivedView } from './view-transfer.ts'
@@ -149,7 +150,7 @@ class SqlWorker {
     if (sql.length > maxSqlLength) throw new FrazilError('request', 'sql', `a statement has at most ${maxSqlLength} characters`)
     const inner = withoutExplain(sql)
     const [[text]] = await session.rows(parseQuery(inner.sql))
-    const statement = readStatement(parsedJson(String(text)), inner.sql, inner.explain)
+    const statement = readStatement(parsedSql(String(text)), inner.sql, inner.explain)
     this.#parsed.set(sql, statement)
     for (const oldest of this.#parsed.keys()) {
       if (this.#parsed.size <= maxParsed) break
@@ -179,13 +180,6 @@ function asRead(views: readonly ReceivedView[], names: readonly FullName[], tabl
     const conditions = ways.flatMap((way) => way.conditions ?? [])
     return { view, names: ways, conditions: ways.some((way) => way.conditions === null) ? null : conditions }
   })
-}
-
-/** Numbers that would lose digits are their text. */
-function parsedJson(text: string): Json {
-  return JSON.parse(text, (_key, value: Json, context?: { source?: string }) =>
-    typeof value === 'number' && context?.source !== undefined && String(value) !== context.source ? context.source : value,
-  ) as Json
 }
 
 /** The statement that stands for SHOW TABLES. */
