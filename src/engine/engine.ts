@@ -351,22 +351,13 @@ class RunningEngine implements Engine {
         ms: systemClock.monotonic() - started,
         rows: answer.rowCount,
         bytes: answer.body.length,
-        filesRead: answer.files.read,
-        filesSkipped: answer.files.skipped,
+        files: answer.files,
         code: null,
       })
       return answer
     } catch (error) {
       const code = error instanceof FrazilError ? error.code : 'bug'
-      this.#events.emit({
-        type: 'query',
-        ms: systemClock.monotonic() - started,
-        rows: 0,
-        bytes: 0,
-        filesRead: 0,
-        filesSkipped: 0,
-        code,
-      })
+      this.#events.emit({ type: 'query', ms: systemClock.monotonic() - started, rows: 0, bytes: 0, files: null, code })
       throw error
     }
   }

@@ -88,9 +88,8 @@ export type EngineEvent =
       readonly ms: number
       readonly rows: number
       readonly bytes: number
-      /** Data files, and those of them that were left out because of their column metrics. */
-      readonly filesRead: number
-      readonly filesSkipped: number
+      /** Data files that were read, and those that were left out because of their column metrics; null when it failed. */
+      readonly files: { readonly read: number; readonly skipped: number } | null
       readonly code: string | null
     }
   /** Anything that went wrong and was not simply answered to a caller. */

@@ -203,8 +203,8 @@ export class Metrics {
         return this.#add('frazil_foreign_commits_total', 1, { source: event.source, table: event.table })
       case 'query':
         this.#add('frazil_queries_total', 1, { outcome: event.code ?? 'ok' })
-        this.#add('frazil_query_files_total', event.filesRead, { outcome: 'read' })
-        this.#add('frazil_query_files_total', event.filesSkipped, { outcome: 'skipped' })
+        this.#add('frazil_query_files_total', event.files?.read ?? 0, { outcome: 'read' })
+        this.#add('frazil_query_files_total', event.files?.skipped ?? 0, { outcome: 'skipped' })
         if (event.code === null) this.#histograms.get('frazil_query_seconds')?.observe(event.ms / 1000)
         return
       case 'replaced':

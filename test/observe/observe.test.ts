@@ -18,8 +18,8 @@ suite('metrics', () => {
     const metrics = new Metrics(events, { process: false })
     events.emit({ type: 'applied', source: 'shop', commits: 2, rows: 7, bytes: 90, lagMs: 1 })
     events.emit({ type: 'applied', source: 'shop', commits: 1, rows: 1, bytes: 10, lagMs: 1 })
-    events.emit({ type: 'query', ms: 3, rows: 1, bytes: 1, filesRead: 3, filesSkipped: 2, code: null })
-    events.emit({ type: 'query', ms: 3, rows: 0, bytes: 0, filesRead: 0, filesSkipped: 0, code: 'unknown-table' })
+    events.emit({ type: 'query', ms: 3, rows: 1, bytes: 1, files: { read: 3, skipped: 2 }, code: null })
+    events.emit({ type: 'query', ms: 3, rows: 0, bytes: 0, files: null, code: 'unknown-table' })
     const text = await metrics.text(state)
     for (const line of [
       'frazil_rows_applied_total{source="shop"} 8',
@@ -62,7 +62,7 @@ suite('logs', () => {
       const events = new EventBus()
       const stop = logEvents(log, events)
       events.emit({ type: 'table', source: 'shop', table: 'shop.a', health: 'detached', reason: 'a type is not supported' })
-      events.emit({ type: 'query', ms: 1, rows: 1, bytes: 1, filesRead: 3, filesSkipped: 2, code: null })
+      events.emit({ type: 'query', ms: 1, rows: 1, bytes: 1, files: { read: 3, skipped: 2 }, code: null })
       stop()
       events.emit({ type: 'copied', source: 'shop', table: 'shop.a', rows: 1 })
       assert.equal(lines.length, 1, 'queries are for debugging')
