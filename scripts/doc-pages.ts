@@ -4,6 +4,7 @@ import type { ErrorKind } from '../src/base/index.ts'
 import { configNode, configSchema } from '../src/engine/index.ts'
 import type { ConfigNode } from '../src/engine/index.ts'
 import { metricTable } from '../src/observe/index.ts'
+import { openApiDocument } from '../src/server/index.ts'
 import { postgresTypes } from '../src/source/index.ts'
 import { errorCodes } from './error-codes.ts'
 
@@ -16,6 +17,7 @@ export function docPages(root: string): Map<string, string> {
     ['errors.md', errorsPage(root)],
     ['metrics.md', metricsPage()],
     ['postgres-types.md', postgresTypesPage()],
+    ['openapi.json', `${JSON.stringify(openApiDocument(), null, 2)}\n`],
   ])
 }
 

@@ -24,7 +24,7 @@ const statusOfKind: Readonly<Record<ErrorKind, number>> = {
 }
 
 /** Codes whose status says more than their kind's. */
-const statusOfCode: Readonly<Record<string, number>> = {
+export const statusOfCode: Readonly<Record<string, number>> = {
   'unknown-table': 404,
   'no-such-row': 404,
   'no-such-route': 404,

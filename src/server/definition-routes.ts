@@ -1,27 +1,9 @@
 import type { FastifyInstance } from 'fastify'
-import { z } from 'zod'
 import { FrazilError } from '../base/index.ts'
-import { avroColumns, fieldSchema, fieldsOf, keyOf, schemaOf, tableConfig } from '../engine/index.ts'
+import { avroColumns, fieldsOf, keyOf, schemaOf } from '../engine/index.ts'
 import type { Engine } from '../engine/index.ts'
+import { createBody, dropBody, tableName } from './api/index.ts'
 import { checkBody } from './json-body.ts'
-
-/** What a database or table may be called. */
-export const tableName = z
-  .string({ error: 'must be text' })
-  .regex(
-    /^[^\s./\\"'`\p{Cc}](?:[^./\\"'`\p{Cc}]{0,253}[^\s./\\"'`\p{Cc}])?$/u,
-    'must be a name of at most 255 characters, without . / \\ and quotes',
-  )
-
-const createBody = z.strictObject({
-  database: tableName,
-  table: tableName,
-  schema: z.array(fieldSchema, { error: 'must be a list of columns' }).optional(),
-  avro_schema: z.unknown().optional(),
-  table_config: tableConfig,
-})
-
-const dropBody = z.strictObject({ database: tableName, table: tableName })
 
 /** `POST` and `DELETE /tables/{name}`, `GET /schema/{database}/{table}`. */
 export function definitionRoutes(app: FastifyInstance, engine: () => Engine): void {

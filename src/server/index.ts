@@ -1,3 +1,4 @@
+export { openApiDocument } from './api/index.ts'
 export { startHttpServer } from './http-server.ts'
 export type { HttpServer, HttpServerOptions } from './http-server.ts'
 export { checkKeyPair } from './listener.ts'

@@ -4,7 +4,7 @@ import { FrazilError } from '../base/index.ts'
 import { skipSpace } from '../format/json/index.ts'
 import type { Durability, Engine, PushAnswer, PushRequest, TableFromRows } from '../engine/index.ts'
 import type { Caller } from './access.ts'
-import { tableName } from './definition-routes.ts'
+import { ingestParameters, tableName } from './api/index.ts'
 import { maxIngestBytes, parseEnvelope, unpacked } from './ingest-body.ts'
 
 /** Bodies that are being received and dealt with, in bytes; more are turned away before they are read. */
@@ -146,7 +146,7 @@ function readRequest(
 }
 
 const operations: readonly PushRequest['operation'][] = ['insert', 'upsert', 'delete']
-const parameters = new Set(['operation', 'request_mode', 'wait', 'partial', 'create', 'database', 'key'])
+const parameters = new Set(Object.keys(ingestParameters.shape))
 
 function readWishes(query: Record<string, unknown>, operation: string, mode: string | null): Wishes {
   for (const name of Object.keys(query)) {

@@ -1,8 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { z } from 'zod'
 import { FrazilError } from '../base/index.ts'
-import { parseDuration } from '../engine/index.ts'
 import type { Engine, QueryAnswer, ResultFormat } from '../engine/index.ts'
+import { queryBody } from './api/index.ts'
 import { checkBody } from './json-body.ts'
 
 const formats = {
@@ -23,28 +22,6 @@ const formatOfMedia = new Map<string, ResultFormat>([
   ['text/*', 'csv'],
   ['application/vnd.apache.arrow.stream', 'arrow'],
 ])
-
-const duration = z.string().transform((text, ctx) => {
-  const ms = parseDuration(text)
-  if (ms !== null && ms > 0) return ms
-  ctx.addIssue('must be a duration such as 250ms or 5s')
-  return z.NEVER
-})
-
-const queryBody = z.strictObject({
-  sql: z.string({ error: 'must be one SQL statement' }).min(1, 'must be one SQL statement'),
-  params: z
-    .array(z.union([z.null(), z.boolean(), z.number(), z.bigint(), z.string()]))
-    .max(1000)
-    .optional(),
-  at: z.unknown().optional(),
-  wait: z
-    .union([z.literal('now'), z.record(z.string(), z.string())], { error: 'must be "now" or {source: position}' })
-    .optional(),
-  wait_timeout: duration.optional(),
-  timeout: duration.optional(),
-  format: z.enum(['json', 'ndjson', 'csv', 'arrow']).optional(),
-})
 
 /** `POST /query`: SQL over hot and cold rows. */
 export function queryRoute(app: FastifyInstance, engine: () => Engine): void {

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import type { Engine, EngineStatus } from '../engine/index.ts'
+import { openApiDocument } from './api/index.ts'
 import type { Caller } from './access.ts'
 import { isLoopback } from './request-guard.ts'
 
@@ -16,9 +17,9 @@ export interface StateRouteOptions {
 }
 
 /** Routes that need no token; without one they tell less. */
-export const openPaths: ReadonlySet<string> = new Set(['/health', '/ready'])
+export const openPaths: ReadonlySet<string> = new Set(['/health', '/ready', '/openapi.json'])
 
-/** `GET /health`, `/ready` and `/metrics`. */
+/** `GET /health`, `/ready`, `/metrics` and `/openapi.json`. */
 export function stateRoutes(app: FastifyInstance, options: StateRouteOptions): void {
   app.get('/health', (request) => {
     const state = { status: 'ok', service: 'frazil' }
@@ -38,6 +39,9 @@ export function stateRoutes(app: FastifyInstance, options: StateRouteOptions): v
       .map(({ database, table, health, reason }) => ({ database, table, health, reason }))
     return reply.code(ready ? 200 : 503).send({ ready, reasons, sources, detached })
   })
+
+  const document = JSON.stringify(openApiDocument())
+  app.get('/openapi.json', (_request, reply) => reply.type('application/json; charset=utf-8').send(document))
 
   app.get('/metrics', async ({ caller }, reply) => {
     const text = (await options.engine()?.metrics()) ?? ''

@@ -1,25 +1,11 @@
 import type { FastifyInstance } from 'fastify'
-import { z } from 'zod'
 import { FrazilError } from '../base/index.ts'
 import type { Engine } from '../engine/index.ts'
+import { optimizeBody, resyncBody, snapshotBody } from './api/index.ts'
 import { checkBody } from './json-body.ts'
 import { wantsStrings } from './query-route.ts'
 import { visibleTo } from './state-routes.ts'
 import { rowText } from './values.ts'
-
-const name = z.string({ error: 'must be text' }).min(1, 'must not be empty')
-
-/** `lsn` is accepted and not needed: everything applied so far is committed. */
-const snapshotBody = z.strictObject({ database: name, table: name, lsn: z.unknown().optional() })
-
-const resyncBody = z.strictObject({ database: name, table: name })
-
-/** `mode` is accepted: data files are what there is to rewrite, key runs never need it. */
-const optimizeBody = z.strictObject({
-  database: name,
-  table: name,
-  mode: z.enum(['data', 'index', 'full'], { error: 'must be "data", "index" or "full"' }).prefault('full'),
-})
 
 /** `GET /tables`, what can be asked of a table, and the look-up of one row by its key. */
 export function tableRoutes(app: FastifyInstance, engine: () => Engine): void {

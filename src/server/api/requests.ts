@@ -1,0 +1,87 @@
+import { z } from 'zod'
+import { fieldSchema, parseDuration, tableConfig } from '../../engine/index.ts'
+
+/** What a database or table may be called. */
+export const tableName = z.string({ error: 'must be text' }).regex(
+  // eslint-disable-next-line no-control-regex
+  /^[^\s./\\"'`\x00-\x1f\x7f-\x9f](?:[^./\\"'`\x00-\x1f\x7f-\x9f]{0,253}[^\s./\\"'`\x00-\x1f\x7f-\x9f])?$/u,
+  'must be a name of at most 255 characters, without . / \\ and quotes',
+)
+
+/** The name of a table that is there, whatever it is called. */
+const existing = z.string({ error: 'must be text' }).min(1, 'must not be empty')
+
+export const createBody = z.strictObject({
+  database: tableName,
+  table: tableName,
+  schema: z.array(fieldSchema, { error: 'must be a list of columns' }).optional(),
+  avro_schema: z.unknown().optional(),
+  table_config: tableConfig,
+})
+
+export const dropBody = z.strictObject({ database: tableName, table: tableName })
+
+/** `lsn` is accepted and not needed: everything applied so far is committed. */
+export const snapshotBody = z.strictObject({ database: existing, table: existing, lsn: z.unknown().optional() })
+
+export const resyncBody = z.strictObject({ database: existing, table: existing })
+
+/** `mode` is accepted: data files are what there is to rewrite, key runs never need it. */
+export const optimizeBody = z.strictObject({
+  database: existing,
+  table: existing,
+  mode: z.enum(['data', 'index', 'full'], { error: 'must be "data", "index" or "full"' }).prefault('full'),
+})
+
+const duration = z
+  .string()
+  .transform((text, ctx) => {
+    const ms = parseDuration(text)
+    if (ms !== null && ms > 0) return ms
+    ctx.addIssue('must be a duration such as 250ms or 5s')
+    return z.NEVER
+  })
+  .meta({ description: 'A duration such as 250ms or 5s.' })
+
+const parameter = z.union([z.null(), z.boolean(), z.number(), z.bigint(), z.string()])
+
+export const queryBody = z.strictObject({
+  sql: z.string({ error: 'must be one SQL statement' }).min(1, 'must be one SQL statement'),
+  params: z.array(parameter).max(1000).optional(),
+  at: z.unknown().optional(),
+  wait: z
+    .union([z.literal('now'), z.record(z.string(), z.string())], { error: 'must be "now" or {source: position}' })
+    .optional(),
+  wait_timeout: duration.optional(),
+  timeout: duration.optional(),
+  format: z.enum(['json', 'ndjson', 'csv', 'arrow']).optional(),
+})
+
+/** One row, as Moonlink's clients send it. */
+const envelope = z.strictObject({
+  operation: z.string().meta({ description: 'insert, upsert or delete' }),
+  request_mode: z.string().optional().meta({ description: 'async or sync' }),
+  data: z.record(z.string(), z.unknown()),
+})
+
+/**
+ * That, or several rows: the document names it.
+ * @public
+ */
+export const ingestBody = z.union([envelope, z.array(z.record(z.string(), z.unknown()))])
+
+/** Parameters of `POST /ingest/{name}`. */
+export const ingestParameters = z.strictObject({
+  operation: z.enum(['insert', 'upsert', 'delete']).optional(),
+  request_mode: z.enum(['async', 'sync']).optional().meta({ description: 'sync: the answer comes after the lake commit' }),
+  wait: z.literal('visible').optional().meta({ description: 'the answer comes when queries see the rows' }),
+  partial: z.enum(['true', 'false']).optional().meta({ description: 'true: good rows are kept when others are refused' }),
+  create: z.enum(['true', 'false']).optional().meta({ description: 'true: a table that is not there is made by its rows' }),
+  database: tableName.optional().meta({ description: 'with create=true' }),
+  key: z.string().optional().meta({ description: 'with create=true: names of key columns, divided by commas' }),
+})
+
+/** `?numbers=string`. */
+export const numbersParameter = z.object({
+  numbers: z.literal('string').optional().meta({ description: 'int64 and decimal as strings' }),
+})
