@@ -106,7 +106,7 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
   format: ['The result cannot be given in this format yet.'],
   'format-version': ['The table has an Iceberg format version that is not supported here.'],
   'invalid-utf8': ['A text is not UTF-8.'],
-  'key-run': ['A key run is malformed. Key runs are rebuilt from the data files.'],
+  'key-run': ['A key run is malformed or gone. Key runs are rebuilt from the data files.'],
   'key-type': ['Rows cannot be looked up by a column of this type.', '`POST /query`'],
   'lease-contested': ['Several processes start on this lake at the same time.'],
   'lease-held': ['Another process writes this lake.', 'Stop it, or start with `--take-over`.'],

@@ -1,8 +1,9 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { crc32 } from 'node:zlib'
-import { FrazilError } from '../base/index.ts'
+import { FrazilError, assert } from '../base/index.ts'
 import { bloomBytes, bloomHas } from './bloom.ts'
 import { compareKeys } from './key-order.ts'
+import { OpenRuns } from './open-runs.ts'
 
 /**
  * The sorted keys of one data file, on local disk: a cache that can be rebuilt from the file's key columns.
@@ -19,6 +20,9 @@ export const trailerBytes = 40
 /** Groups of equal keys longer than this remember their dead rows. */
 const longGroup = 8
 
+/** Of all tables in the thread. */
+const openRuns = new OpenRuns()
+
 /** Reads look-ups from a run. Synchronous: a block comes from the page cache of a local disk, in slices that the caller bounds. */
 export class KeyRun {
   readonly path: string
@@ -26,7 +30,7 @@ export class KeyRun {
   readonly rows: number
   /** Bytes kept in memory. */
   readonly memoryBytes: number
-  readonly #fd: number
+  readonly #files: OpenRuns
   readonly #fences: Int32Array
   readonly #filter: Uint8Array
   readonly #block: Int32Array
@@ -40,7 +44,7 @@ export class KeyRun {
 
   private constructor(
     path: string,
-    fd: number,
+    files: OpenRuns,
     width: 2 | 4,
     rows: number,
     fences: Int32Array,
@@ -48,7 +52,7 @@ export class KeyRun {
     filter: Uint8Array,
   ) {
     this.path = path
-    this.#fd = fd
+    this.#files = files
     this.width = width
     this.rows = rows
     this.#fences = fences
@@ -62,9 +66,12 @@ export class KeyRun {
    * Opens a run and checks it against the data file it belongs to. Throws `corrupt` for anything that is not exactly such a
    * run (the caller then rebuilds it), `ENOENT` as it is.
    *
+   * @param files has the file open when it is read
    * @param verify reads all entries and checks their CRC as well; done once after a restart.
    */
-  static open(path: string, width: 2 | 4, rows: number, verify: boolean): KeyRun {
+  static open(path: string, width: 2 | 4, rows: number, verify: boolean, files = openRuns): KeyRun {
+    // An earlier file of this name may be open yet.
+    files.close(path)
     const fd = openSync(path, 'r')
     const bad = (what: string): never => {
       throw new FrazilError('corrupt', 'key-run', `the key run ${path} ${what}`)
@@ -95,10 +102,9 @@ export class KeyRun {
       const fences = new Int32Array(footer.buffer, 0, fenceBytes / 4)
       const last = new Int32Array(width)
       if (rows > 0) readSync(fd, last, 0, last.byteLength, entryBytes - (width + 1) * 4)
-      return new KeyRun(path, fd, width, rows, fences, last, footer.subarray(fenceBytes, footer.length - trailerBytes))
-    } catch (error) {
+      return new KeyRun(path, files, width, rows, fences, last, footer.subarray(fenceBytes, footer.length - trailerBytes))
+    } finally {
       closeSync(fd)
-      throw error
     }
   }
 
@@ -168,7 +174,8 @@ export class KeyRun {
       const count = Math.min(blockEntries, this.rows - block * blockEntries)
       const bytes = new Uint8Array(this.#block.buffer, 0, count * stride)
       this.#loaded = -1
-      if (readSync(this.#fd, bytes, 0, bytes.length, block * blockEntries * stride) !== bytes.length) {
+      assert(!this.#closed, 'a run is not read after its table has let go of it')
+      if (readSync(this.#files.descriptor(this.path), bytes, 0, bytes.length, block * blockEntries * stride) !== bytes.length) {
         throw new FrazilError('corrupt', 'key-run', `the key run ${this.path} is too short`)
       }
       this.#loaded = block
@@ -179,6 +186,6 @@ export class KeyRun {
   close(): void {
     if (this.#closed) return
     this.#closed = true
-    closeSync(this.#fd)
+    this.#files.close(this.path)
   }
 }

@@ -8,6 +8,7 @@ import { FrazilError, seededRandom } from '../../src/base/index.ts'
 import { compareKeys, sortedOrder } from '../../src/table/key-order.ts'
 import { KeyRunBuilder } from '../../src/table/key-run-builder.ts'
 import { KeyRun } from '../../src/table/key-run.ts'
+import { OpenRuns } from '../../src/table/open-runs.ts'
 
 const runs = Number(process.env['FRAZIL_SEEDS'] ?? 1)
 const folder = mkdtempSync(join(tmpdir(), 'frazil-runs-'))
@@ -232,6 +233,26 @@ describe('key run', () => {
     assert.equal(left().length, 1)
     given.discard()
     assert.deepEqual(left(), [])
+  })
+
+  it('has few files open, whatever the number of runs, and says when one is gone', () => {
+    const files = new OpenRuns(3)
+    const keys = Array.from({ length: 600 }, (_, i) => [i, 0])
+    const opened = Array.from({ length: 10 }, () => KeyRun.open(written(keys, 2), 2, keys.length, true, files))
+    const random = seededRandom(3)
+    for (let i = 0; i < 300; i++) {
+      const key = random.below(keys.length)
+      assert.deepEqual(positionsOf(opened[random.below(10)], keys[key]), [key])
+      assert.ok(files.size <= 3)
+    }
+    for (const run of opened.slice(0, 9)) run.close()
+    const [last] = opened.slice(9)
+    assert.deepEqual([positionsOf(last, [0, 0]), files.size], [[0], 1])
+    files.close(last.path)
+    rmSync(last.path)
+    assert.throws(() => positionsOf(last, [599, 0]), { kind: 'unavailable', code: 'key-run' })
+    last.close()
+    assert.equal(files.size, 0)
   })
 
   it('leaves no half-written file behind', () => {
