@@ -1,6 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { seededRandom } from '../src/base/index.ts'
@@ -181,6 +181,7 @@ try {
     history: `${historyMinutes} min`,
     clock: speed === 1 ? 'real' : `${speed} times as fast as real time`,
     memory: `${memoryMb} MB`,
+    'load average at the end (of other work, too)': loadavg()[2].toFixed(1),
   }
   console.log(markdown({ question: 'health', surroundings: about, figures }))
   if (options.keep) keep(about, figures)

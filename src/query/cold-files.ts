@@ -40,7 +40,7 @@ const maxBits = 2 ** 31 - 1
  * it has to be added to what came before, which costs DuckDB as much for each row as looking at the bit; a file that is read alone costs
  * as much as so many rows when the query is planned.
  */
-const leastAloneRows = 32_768
+const leastAloneRows = 131_072
 const maxAlone = 64
 
 /** Groups the files of a view. The order of rows across files means nothing, and is the same each time. */

@@ -281,7 +281,7 @@ describe('union read', () => {
 
   it('leaves deleted rows out of large files, which are read alone, beside small ones and files without deletes', async () => {
     const fields = columns({ n: { kind: 'int' } })
-    const sizes = [40_000, 10, 33_000, 50, 35_000, 20, 36_000]
+    const sizes = [140_000, 10, 33_000, 50, 35_000, 20, 132_000]
     const isDeleted = (file: number, row: number): boolean => file !== 4 && (row * 7 + file) % 5 === 0
     let from = 0
     const alive: number[] = []
