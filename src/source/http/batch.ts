@@ -29,12 +29,15 @@ export interface Batch {
   readonly body: Uint8Array
 }
 
-/** Takes rows one by one: see `Lane`. */
+/** Takes rows: see `Lane`. */
 export interface RowSink {
   /** Memory taken since it was last set to 0. */
   taken: number
+  /** Rows of the last `appendLines`. */
+  readonly added: number
   readonly problem: RowProblem
   append(bytes: Uint8Array, at: number, end: number, rows: Rows[]): number
+  appendLines(bytes: Uint8Array, at: number, most: number, longest: number, rows: Rows[]): number
 }
 
 const newline = Buffer.from('\n')
@@ -61,38 +64,52 @@ export function decodeBatch(
   let runFrom = -1
   let runTo = -1
   const isArray = form === 'array'
-  try {
-    for (const { from, to } of places(form, body, ends)) {
-      number++
-      if (number > mostRows) throw new FrazilError('request', 'too-many-rows', `a request has at most ${mostRows} rows`)
-      let problem: Omit<RefusedRow, 'row'> | null = null
-      if (to - from > mostRowBytes) {
-        problem = { code: 'row-too-large', column: null, message: `a row has at most ${mostRowBytes >> 20} MiB` }
-      } else {
-        const after = lane.append(body, from, to, rows)
-        if (after === laneOutcomes.wait) throw noMemory(lane.taken > memoryBytes * memoryShare)
-        if (after === laneOutcomes.tooLarge) {
-          problem = { code: 'row-too-large', column: null, message: 'the row is too large for the memory that there is' }
-        } else if (after === laneOutcomes.refused) problem = lane.problem
-        else if (skipSpace(body, after, to) !== to) {
-          dropLast(rows)
-          problem = { code: 'bad-json', column: null, message: 'something follows the row' }
-        }
-      }
-      if (problem) {
-        refused++
-        if (refusals.length < mostRefusals || form === 'rows') refusals.push({ row: number, ...problem })
-        continue
-      }
-      count++
-      if (isArray) kept.push(body.subarray(from, to), newline)
-      else if (from === runTo) runTo = to
-      else {
-        if (runFrom >= 0) kept.push(body.subarray(runFrom, runTo), newline)
-        runFrom = from
-        runTo = to
+  const keep = (from: number, to: number): void => {
+    if (from !== runTo) {
+      if (runFrom >= 0) kept.push(body.subarray(runFrom, runTo), newline)
+      runFrom = from
+    }
+    runTo = to
+  }
+  const take = (from: number, to: number): void => {
+    number++
+    if (number > mostRows) throw new FrazilError('request', 'too-many-rows', `a request has at most ${mostRows} rows`)
+    let problem: Omit<RefusedRow, 'row'> | null = null
+    if (to - from > mostRowBytes) {
+      problem = { code: 'row-too-large', column: null, message: `a row has at most ${mostRowBytes >> 20} MiB` }
+    } else {
+      const after = lane.append(body, from, to, rows)
+      if (after === laneOutcomes.wait) throw noMemory(lane.taken > memoryBytes * memoryShare)
+      if (after === laneOutcomes.tooLarge) {
+        problem = { code: 'row-too-large', column: null, message: 'the row is too large for the memory that there is' }
+      } else if (after === laneOutcomes.refused) problem = lane.problem
+      else if (skipSpace(body, after, to) !== to) {
+        dropLast(rows)
+        problem = { code: 'bad-json', column: null, message: 'something follows the row' }
       }
     }
+    if (problem) {
+      refused++
+      if (refusals.length < mostRefusals || form === 'rows') refusals.push({ row: number, ...problem })
+      return
+    }
+    count++
+    if (isArray) kept.push(body.subarray(from, to), newline)
+    else keep(from, to)
+  }
+  try {
+    if (form === 'lines' || form === 'csv') {
+      let at = firstLine(body)
+      while (at < body.length) {
+        const after = lane.appendLines(body, at, mostRows - number, mostRowBytes, rows)
+        if (after > at) keep(at, after)
+        count += lane.added
+        number += lane.added
+        // The line that was not like the others, and may be wrong.
+        at = after === body.length ? after : lineEnd(body, after)
+        if (skipSpace(body, after, at) < at) take(after, at)
+      }
+    } else for (const { from, to } of places(form, body, ends)) take(from, to)
     if (runFrom >= 0) kept.push(body.subarray(runFrom, runTo))
     const isRefused = refused > 0 && !partial
     if (isRefused) letGo(rows)
@@ -168,14 +185,22 @@ function places(form: PushRequest['form'], body: Uint8Array, ends: Uint32Array |
 
 /** Lines that are not empty, each with the end of its line. */
 function* lines(body: Uint8Array): Generator<Place> {
-  // A byte order mark says nothing that UTF-8 needs.
-  let from = body[0] === 0xef && body[1] === 0xbb && body[2] === 0xbf ? 3 : 0
+  let from = firstLine(body)
   while (from < body.length) {
-    const end = body.indexOf(0x0a, from)
-    const to = end < 0 ? body.length : end + 1
+    const to = lineEnd(body, from)
     if (skipSpace(body, from, to) < to) yield { from, to }
     from = to
   }
+}
+
+/** A byte order mark says nothing that UTF-8 needs. */
+function firstLine(body: Uint8Array): number {
+  return body[0] === 0xef && body[1] === 0xbb && body[2] === 0xbf ? 3 : 0
+}
+
+function lineEnd(body: Uint8Array, from: number): number {
+  const end = body.indexOf(0x0a, from)
+  return end < 0 ? body.length : end + 1
 }
 
 /** The items of an array, whatever they are. */

@@ -22,6 +22,8 @@ export class Lane {
   #isOversized = false
   /** Memory taken since it was last set to 0. */
   taken = 0
+  /** Rows of the last {@link appendLines}. */
+  added = 0
 
   /** @param ignored names that may be given and are not looked at */
   constructor(fields: readonly Field[], ignored: readonly string[], deletable: boolean, parts: SourceParts) {
@@ -56,7 +58,7 @@ export class Lane {
           this.#needed.fill(0)
           this.#isOversized = false
         }
-        add(rows, segment, segment.rows++)
+        add(rows, segment, segment.rows++, 1)
         return after
       }
       if (after !== outcomes.full) return after
@@ -64,6 +66,30 @@ export class Lane {
       this.#isOversized = true
       const refused = this.#next()
       if (refused !== 0) return refused
+    }
+  }
+
+  /**
+   * Decodes lines with an object each, from the one at `at` on, and adds them to `rows`, until one is not taken at the first attempt, for
+   * whatever reason ({@link append} it to know which); at most `most`, none longer than `longest`. Returns where that one is.
+   */
+  appendLines(bytes: Uint8Array, at: number, most: number, longest: number, rows: Rows[]): number {
+    this.added = 0
+    for (;;) {
+      const segment = this.#segment
+      if (!segment || segment.sealed || segment.rows === segment.capacity) {
+        if (this.added === most || at === bytes.length || this.#next() !== 0) return at
+        continue
+      }
+      const room = Math.min(segment.capacity - segment.rows, most - this.added)
+      at = this.#decoder.decodeLines(bytes, at, bytes.length, segment.rows, room, longest)
+      const { count } = this.#decoder
+      if (count > 0) {
+        add(rows, segment, segment.rows, count)
+        segment.rows += count
+        this.added += count
+      }
+      if (count < room || this.added === most) return at
     }
   }
 
@@ -98,14 +124,14 @@ export class Lane {
   }
 }
 
-function add(rows: Rows[], segment: Segment, row: number): void {
+function add(rows: Rows[], segment: Segment, row: number, count: number): void {
   const last = rows.at(-1)
   if (last && last.segment === segment && last.to === row) {
-    last.to = row + 1
+    last.to = row + count
     return
   }
   segment.pin()
-  rows.push({ segment, from: row, to: row + 1 })
+  rows.push({ segment, from: row, to: row + count })
 }
 
 /** Rows that nobody wants any more. */
