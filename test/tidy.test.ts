@@ -21,6 +21,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   engine: [...lower, 'storage', 'iceberg', 'source', 'table', 'query'],
   server: [...lower, 'iceberg', 'engine'],
   cli: ['base', 'observe', 'engine', 'server'],
+  /** Types only: browsers run it. */
+  client: ['server'],
   /** src/index.ts, the library. */
   '': ['base', 'observe', 'engine'],
 }
@@ -79,6 +81,13 @@ suite('tidy', () => {
       return basename(to) !== 'index.ts' && !inside
     })
     assert.deepEqual(wrong, [])
+  })
+
+  test('the client for browsers has nothing of the server but types, and nothing of Node', () => {
+    for (const file of sourceFiles.filter((name) => name.startsWith('src/client/'))) {
+      const values = read(file).match(/^(?:import|export) (?!type )[^;']* from '(?!\.\/)[^']*'/gm) ?? []
+      assert.deepEqual(values, [], file)
+    }
   })
 
   test('there are no cycles', () => {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { FrazilClient } from '../../src/client/index.ts'
 import { Daemon } from './daemon.ts'
 
 export interface IngestKills {
@@ -15,7 +16,8 @@ const database = 'app'
 const id = { name: 'id', data_type: 'int64', nullable: false }
 
 /**
- * Programs send rows to a daemon that is killed again and again, each request repeated under its key until it is answered. Then every
+ * Programs send rows to a daemon that is killed again and again, with the client that sends again whatever had no answer or was turned
+ * away; some requests are turned away, some answers lost. Then every
  * acknowledged row is there once, no refused one is, and of each key of a keyed table the last acknowledged value.
  */
 export async function runIngestKills({ kills, between }: IngestKills): Promise<void> {
@@ -30,42 +32,45 @@ export async function runIngestKills({ kills, between }: IngestKills): Promise<v
   const end = new AbortController()
   let failure: unknown = null
 
-  /** The status that a request got in the end, whatever happened on the way. */
-  async function insist(path: string, body: string, key: string): Promise<number> {
-    for (;;) {
-      if (failure) throw failure
-      try {
-        const response = await fetch(`${daemon.url}${path}`, {
-          method: 'POST',
-          body,
-          headers: { 'content-type': 'application/json', 'idempotency-key': key },
-          signal: AbortSignal.timeout(20_000),
-        })
-        await response.arrayBuffer()
-        if (response.status < 500 && response.status !== 429) return response.status
-      } catch {
-        // Killed, or not up yet.
-      }
-      await new Promise((resolve) => setTimeout(resolve, 10))
-    }
+  /** Turns every seventh request away as a busy server does, and loses the answer of every fifth. */
+  let sent = 0
+  const stormy: typeof fetch = async (url, init) => {
+    if (failure) throw failure
+    const number = ++sent
+    if (number % 7 === 0) return new Response('{"code":"overloaded"}', { status: 429, headers: { 'retry-after': '0' } })
+    const path = new URL(url instanceof Request ? url.url : url)
+    const response = await fetch(`${daemon.url}${path.pathname}${path.search}`, init)
+    if (number % 5 > 0) return response
+    await response.arrayBuffer()
+    throw new TypeError('the answer was lost')
   }
+  const client = new FrazilClient({
+    url: 'http://frazil.example',
+    fetch: stormy,
+    attempts: 10_000,
+    firstPauseMs: 5,
+    longestPauseMs: 20,
+    timeoutMs: 20_000,
+  })
 
   async function sender(number: number): Promise<void> {
     for (let round = 1; !end.signal.aborted; round++) {
       const first = next
       next += 3
       const isBad = round % 5 === 0
-      const rows = [first, first + 1, isBad ? '"x"' : first + 2].map((row) => `{"id":${row}}`)
-      const mode = round % 7 === 0 ? '?request_mode=sync' : ''
-      const status = await insist(`/ingest/events${mode}`, `[${rows.join(',')}]`, `e${first}`)
-      assert.equal(status, isBad ? 422 : status === 202 ? 202 : 200)
+      const rows = [first, first + 1, isBad ? 'x' : first + 2].map((row) => ({ id: row }))
+      const request = client.ingest('events', rows, {
+        idempotencyKey: `e${first}`,
+        request_mode: round % 7 === 0 ? 'sync' : 'async',
+      })
+      if (isBad) await assert.rejects(request, { status: 422, code: 'rows-refused' })
+      else assert.equal((await request).rows, 3)
       for (const row of [first, first + 1, first + 2]) (isBad ? refused : stored).add(row)
-      const upserted = await insist(
-        '/ingest/latest?operation=upsert',
-        `[{"id":${number},"round":${round}}]`,
-        `l${number}-${round}`,
-      )
-      assert.equal(upserted, 200)
+      const upserted = await client.ingest('latest', [{ id: number, round }], {
+        idempotencyKey: `l${number}-${round}`,
+        operation: 'upsert',
+      })
+      assert.equal(upserted.rows, 1)
       latest.set(number, round)
       acknowledged++
     }

@@ -116,3 +116,11 @@ export const rowsRefused = z.looseObject({
   refused: count.optional(),
   rows: z.array(refusedRow).optional(),
 })
+
+export type TablesAnswer = z.output<typeof tablesAnswer>
+export type TableState = z.output<typeof tableStatus>
+export type QueryRows = z.output<typeof queryAnswer>
+export type IngestResult = z.output<typeof ingestAnswer>
+export type RefusedRow = z.output<typeof refusedRow>
+export type SchemaAnswer = z.output<typeof schemaAnswer>
+export type SnapshotAnswer = z.output<typeof snapshotAnswer>

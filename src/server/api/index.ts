@@ -9,3 +9,5 @@ export {
   snapshotBody,
   tableName,
 } from './requests.ts'
+export type { CreateBody, IngestParameters, QueryBody } from './requests.ts'
+export type { IngestResult, QueryRows, RefusedRow, SchemaAnswer, SnapshotAnswer, TableState, TablesAnswer } from './answers.ts'

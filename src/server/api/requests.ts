@@ -85,3 +85,7 @@ export const ingestParameters = z.strictObject({
 export const numbersParameter = z.object({
   numbers: z.literal('string').optional().meta({ description: 'int64 and decimal as strings' }),
 })
+
+export type CreateBody = z.input<typeof createBody>
+export type QueryBody = z.input<typeof queryBody>
+export type IngestParameters = z.input<typeof ingestParameters>

@@ -51,11 +51,26 @@ console.log(JSON.stringify(rows))\n`,
     assert.equal(await run('node', ['use.mjs'], folder), '[[42]]\n')
   })
 
+  test('the client is there, with types and without the rest of the library', async () => {
+    writeFileSync(
+      join(folder, 'client.mjs'),
+      `import { FrazilClient } from 'frazil/client'
+const client = new FrazilClient({ url: 'http://127.0.0.1:1', attempts: 1 })
+const { code } = await client.tables().catch((error) => error)
+const loaded = process.moduleLoadList.some((name) => name.endsWith('sqlite'))
+console.log(code, loaded)\n`,
+    )
+    assert.equal(await run('node', ['client.mjs'], folder), 'no-answer false\n')
+  })
+
   test('its types resolve and are right', async () => {
     writeFileSync(
       join(folder, 'use.ts'),
       `import { open } from 'frazil'
 import type { Frazil, QueryResult } from 'frazil'
+import { FrazilClient } from 'frazil/client'
+const { rows } = await new FrazilClient({ url: 'http://127.0.0.1:3030' }).ingest('users', [{ id: 1 }], { request_mode: 'sync' })
+export const stored: number = rows
 const engine: Frazil = await open({ warehouse: './lake', sources: { shop: { type: 'postgres', url: 'x', tables: ['a'] } } })
 export const answer: QueryResult = await engine.query('select 1')
 // @ts-expect-error an unknown key is refused by the types too
