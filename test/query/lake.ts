@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { SlabPool } from '../../src/base/index.ts'
-import { Segment, appendRow, assignFieldIds, encodeValue, layoutOf } from '../../src/data/index.ts'
+import { Segment, appendRow, assignFieldIds, encodeValue, layoutOf, maxSegmentRows } from '../../src/data/index.ts'
 import type { Field, SharedPart, Type, Value } from '../../src/data/index.ts'
 import { ParquetEncoder } from '../../src/format/parquet/index.ts'
 import { packStats } from '../../src/table/index.ts'
@@ -120,10 +120,14 @@ export class Lake implements ViewProvider {
       emit: (bytes) => pieces.push(bytes),
       createdBy: 'frazil version 0 (build test)',
     })
-    const segment = this.segment(fields, rows)
-    encoder.append(segment.share(), 0, rows.length, null)
+    // At least one, also for a file without rows.
+    for (let from = 0; from === 0 || from < rows.length; from += maxSegmentRows) {
+      const part = rows.slice(from, from + maxSegmentRows)
+      const segment = this.segment(fields, part)
+      encoder.append(segment.share(), 0, part.length, null)
+      segment.unpin()
+    }
     const { metrics, fileSize } = encoder.finish()
-    segment.unpin()
     const path = join(this.folder, name ?? `${++this.#lastId}.parquet`)
     writeFileSync(path, Buffer.concat(pieces))
     const stats = packStats({ path, recordCount: rows.length, fileSize, metrics, splitOffsets: [] })
