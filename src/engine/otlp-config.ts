@@ -49,6 +49,9 @@ export const otlpSchema = z
     http: address(
       'Where OTLP over HTTP is taken (`POST /v1/logs`, `/v1/traces`, `/v1/metrics`), as `host:port`; usually `127.0.0.1:4318`. Only this machine (loopback) for now. Default: nowhere.',
     ),
+    grpc: address(
+      'Where OTLP over gRPC is taken, as `host:port`; usually `127.0.0.1:4317`. Only this machine (loopback) for now. Default: nowhere.',
+    ),
     attributes: z
       .strictObject(
         {
@@ -66,7 +69,9 @@ export const otlpSchema = z
       }),
   })
   .superRefine((source, ctx) => {
-    if (!source.http) ctx.addIssue({ code: 'custom', path: [], message: 'needs "http": where OTLP is taken' })
+    if (!source.http && !source.grpc) {
+      ctx.addIssue({ code: 'custom', path: [], message: 'needs "http" or "grpc": where OTLP is taken' })
+    }
     const promotions = promotionsOf(source.attributes)
     if (promotions.length > mostPromotions) {
       ctx.addIssue({ code: 'custom', path: ['attributes'], message: `has more than ${mostPromotions} attributes` })
@@ -113,7 +118,7 @@ function promotionsOf(attributes: Attributes): Promotion[] {
 }
 
 export function otlpSource(source: z.output<typeof otlpSchema>): OtlpSourceConfig {
-  return { type: 'otlp', http: source.http ?? null, grpc: null, promotions: promotionsOf(source.attributes) }
+  return { type: 'otlp', http: source.http ?? null, grpc: source.grpc ?? null, promotions: promotionsOf(source.attributes) }
 }
 
 /** Settings of the tables of an OTLP source: as they are given, and laid out by day, service and time where nothing else is said. */

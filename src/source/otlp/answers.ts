@@ -16,18 +16,27 @@ export interface Refusal {
   readonly again: boolean
 }
 
-const codes = { invalid: 3, denied: 7, exhausted: 8, unimplemented: 12, internal: 13, unavailable: 14 } as const
+/** google.rpc.Code. */
+export const grpcCodes = {
+  invalid: 3,
+  late: 4,
+  denied: 7,
+  exhausted: 8,
+  unimplemented: 12,
+  internal: 13,
+  unavailable: 14,
+} as const
 
 /** Answers for codes of `request` errors; for all others 400. */
 const requests: Readonly<Record<string, readonly [http: number, code: number]>> = {
-  'body-too-large': [413, codes.exhausted],
-  'batch-too-large': [413, codes.exhausted],
-  'wrong-content-type': [415, codes.invalid],
-  'wrong-content-encoding': [415, codes.unimplemented],
-  'wrong-origin': [403, codes.denied],
-  'no-such-route': [404, codes.unimplemented],
-  'wrong-method': [405, codes.unimplemented],
-  'profiles-not-taken': [501, codes.unimplemented],
+  'body-too-large': [413, grpcCodes.exhausted],
+  'batch-too-large': [413, grpcCodes.exhausted],
+  'wrong-content-type': [415, grpcCodes.invalid],
+  'wrong-content-encoding': [415, grpcCodes.unimplemented],
+  'wrong-origin': [403, grpcCodes.denied],
+  'no-such-route': [404, grpcCodes.unimplemented],
+  'wrong-method': [405, grpcCodes.unimplemented],
+  'profiles-not-taken': [501, grpcCodes.unimplemented],
 }
 
 /**
@@ -36,16 +45,16 @@ const requests: Readonly<Record<string, readonly [http: number, code: number]>> 
  */
 export function refusalOf(error: unknown): Refusal {
   if (!(error instanceof FrazilError)) {
-    return { http: 500, code: codes.internal, message: 'this should not have happened', again: false }
+    return { http: 500, code: grpcCodes.internal, message: 'this should not have happened', again: false }
   }
   const { kind, code, message } = error
   if (kind === 'request') {
-    const [http, status] = requests[code] ?? [400, codes.invalid]
+    const [http, status] = requests[code] ?? [400, grpcCodes.invalid]
     return { http, code: status, message, again: false }
   }
   return code === 'overloaded'
-    ? { http: 429, code: codes.exhausted, message, again: true }
-    : { http: 503, code: codes.unavailable, message: asError(error).message, again: true }
+    ? { http: 429, code: grpcCodes.exhausted, message, again: true }
+    : { http: 503, code: grpcCodes.unavailable, message: asError(error).message, again: true }
 }
 
 /** google.rpc.Status, with google.rpc.RetryInfo where the request may come again. */

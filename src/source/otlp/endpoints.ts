@@ -1,8 +1,8 @@
-import type { Server as HttpServer } from 'node:http'
 import { BlockList, isIP } from 'node:net'
 import type { AddressInfo, Server } from 'node:net'
 import { FrazilError } from '../../base/index.ts'
 import type { EngineEvent } from '../../observe/index.ts'
+import { createGrpcEndpoint } from './grpc-endpoint.ts'
 import { createHttpEndpoint } from './http-endpoint.ts'
 import type { Receiver } from './receiver.ts'
 import { BodyRoom } from './request-body.ts'
@@ -35,26 +35,37 @@ export function checkHost({ host }: Address): void {
   )
 }
 
+interface Endpoint {
+  readonly what: string
+  readonly at: Address
+  readonly server: Server
+  /** Lets connections go that have no request under way, and takes no more on the others. */
+  readonly finish: () => void
+  /** Lets all connections go. */
+  readonly cut: () => void
+}
+
 /** The servers of one source. */
 export class Endpoints {
   readonly #name: string
-  readonly #open: { readonly what: string; readonly server: HttpServer; readonly at: Address }[] = []
+  readonly #open: Endpoint[] = []
   readonly #observe: (event: EngineEvent) => void
 
   constructor(
-    { name, http }: { readonly name: string; readonly http: Address | null },
+    { name, http, grpc }: { readonly name: string; readonly http: Address | null; readonly grpc: Address | null },
     receiver: Receiver,
     observe: (event: EngineEvent) => void,
   ) {
     this.#name = name
     this.#observe = observe
     const room = new BodyRoom()
-    if (http)
-      this.#open.push({
-        what: 'OTLP over HTTP',
-        server: createHttpEndpoint(receiver, room, (error) => this.#failed(error)),
-        at: http,
-      })
+    const failed = (error: unknown): void => this.#failed(error)
+    if (http) {
+      const server = createHttpEndpoint(receiver, room, failed)
+      const finish = (): void => server.closeIdleConnections()
+      this.#open.push({ what: 'OTLP over HTTP', at: http, server, finish, cut: () => server.closeAllConnections() })
+    }
+    if (grpc) this.#open.push({ what: 'OTLP over gRPC', at: grpc, ...createGrpcEndpoint(receiver, room, failed) })
   }
 
   /** Throws `config`: `port-in-use`, `listen-failed`. */
@@ -68,7 +79,7 @@ export class Endpoints {
 
   /** Takes no new requests and waits for those under way, for some seconds. */
   async close(): Promise<void> {
-    await Promise.all(this.#open.map(({ server }) => close(server)))
+    await Promise.all(this.#open.map(close))
   }
 
   #failed(error: unknown): void {
@@ -89,13 +100,13 @@ export function listen(server: Server, { host, port }: Address): Promise<string>
   })
 }
 
-async function close(server: HttpServer): Promise<void> {
+async function close({ server, finish, cut }: Endpoint): Promise<void> {
   if (!server.listening) return
-  const force = setTimeout(() => server.closeAllConnections(), closeWithinMs)
+  const force = setTimeout(cut, closeWithinMs)
   try {
     await new Promise<void>((resolve) => {
       server.close(() => resolve())
-      server.closeIdleConnections()
+      finish()
     })
   } finally {
     clearTimeout(force)

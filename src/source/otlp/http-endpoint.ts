@@ -2,6 +2,7 @@ import { createServer } from 'node:http'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { FrazilError } from '../../base/index.ts'
 import { refusalOf, responseJson, responseMessage, retryAfterSeconds, statusJson, statusMessage } from './answers.ts'
+import { jsonRequest } from './json-request.ts'
 import type { Receiver } from './receiver.ts'
 import { maxBodyBytes, tooLarge, unpacked } from './request-body.ts'
 import type { BodyRoom, Hold } from './request-body.ts'
@@ -18,7 +19,7 @@ const paths: Readonly<Record<string, Signal>> = { '/v1/logs': 'logs', '/v1/trace
 const types = { protobuf: 'application/x-protobuf', json: 'application/json' } as const
 type Form = keyof typeof types
 
-/** OTLP/HTTP (specification: "OTLP/HTTP"): `POST /v1/logs`, `/v1/traces`, `/v1/metrics`, as protobuf. */
+/** OTLP/HTTP (specification: "OTLP/HTTP"): `POST /v1/logs`, `/v1/traces`, `/v1/metrics`, as protobuf or as JSON. */
 export function createHttpEndpoint(receiver: Receiver, room: BodyRoom, failed: (error: unknown) => void): Server {
   const server = createServer(
     {
@@ -40,7 +41,7 @@ export function createHttpEndpoint(receiver: Receiver, room: BodyRoom, failed: (
       hold = room.take(0)
       const sent = await bodyOf(request, hold)
       const body = await unpacked(sent, request.headers['content-encoding'] ?? '', hold)
-      const receipt = await receiver.receive(signal, body)
+      const receipt = await receiver.receive(signal, form === 'json' ? jsonRequest(signal, body) : body)
       if (receipt.position !== null) response.setHeader('frazil-position', receipt.position)
       send(response, 200, form, form === 'json' ? responseJson(signal, receipt) : responseMessage(receipt))
     } catch (error) {
@@ -76,7 +77,8 @@ function route({ url = '', method, headers }: IncomingMessage): Signal {
 function formOf({ headers }: IncomingMessage): Form {
   const type = (headers['content-type'] ?? '').split(';', 1)[0].trim().toLowerCase()
   if (type === types.protobuf || type === 'application/protobuf') return 'protobuf'
-  throw new FrazilError('request', 'wrong-content-type', `the Content-Type must be ${types.protobuf}`)
+  if (type === types.json) return 'json'
+  throw new FrazilError('request', 'wrong-content-type', `the Content-Type must be ${types.protobuf} or ${types.json}`)
 }
 
 /** The whole body as it was sent. Throws `unavailable` before it has come when there is no room for it. */

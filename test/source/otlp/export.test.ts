@@ -6,6 +6,7 @@ import type { Group } from '../../support/otlp/arbitrary.ts'
 import { logRecord, metric, request, span } from '../../support/otlp/encode.ts'
 import { expectedRows, logRows, metricRows, spanRows } from '../../support/otlp/expected.ts'
 import type { ExpectedRow } from '../../support/otlp/expected.ts'
+import { logJson, metricJson, requestJson, spanJson } from '../../support/otlp/json.ts'
 import { OtlpLake } from '../../support/otlp/lake.ts'
 import { inOrder, storedRows } from '../../support/otlp/stored.ts'
 import type { Signal } from '../../support/otlp/lake.ts'
@@ -54,11 +55,21 @@ suite('what programs export is what queries read', { timeout: 240_000 }, () => {
     }
   }
 
+  /** Every other request as JSON. */
+  function mixed<T>(
+    signal: Signal,
+    requests: readonly (readonly Group<T>[])[],
+    encode: (one: T) => Buffer,
+    json: (one: T) => unknown,
+  ): Buffer[] {
+    return requests.map((groups, i) => (i % 2 === 0 ? encoded(groups, encode) : requestJson(signal, groups, json)))
+  }
+
   test('logs', () =>
     sampled(logRequest, (requests) =>
       check(
         'logs',
-        requests.map((groups) => encoded(groups, logRecord)),
+        mixed('logs', requests, logRecord, logJson),
         new Map([['otel_logs', requests.flatMap((groups) => expectedRows(groups, logRows))]]),
       ),
     ))
@@ -67,7 +78,7 @@ suite('what programs export is what queries read', { timeout: 240_000 }, () => {
     sampled(traceRequest, (requests) =>
       check(
         'traces',
-        requests.map((groups) => encoded(groups, span)),
+        mixed('traces', requests, span, spanJson),
         new Map([['otel_traces', requests.flatMap((groups) => expectedRows(groups, spanRows))]]),
       ),
     ))
@@ -76,7 +87,7 @@ suite('what programs export is what queries read', { timeout: 240_000 }, () => {
     sampled(metricRequest, (requests) =>
       check(
         'metrics',
-        requests.map((groups) => encoded(groups, metric)),
+        mixed('metrics', requests, metric, metricJson),
         new Map(
           [...new Set(Object.values(metricTables))].map((table) => [
             table,
