@@ -96,7 +96,10 @@ export class TcpProxy {
   #reset(pair: Pair): void {
     if (!this.#pairs.delete(pair)) return
     this.cuts++
-    pair.client.resetAndDestroy()
-    pair.server.resetAndDestroy()
+    for (const socket of [pair.client, pair.server]) {
+      // Node 24 neither resets nor closes a socket that is being shut down, and then spins for ever when the process ends.
+      if (socket.writableEnded) socket.destroy()
+      else socket.resetAndDestroy()
+    }
   }
 }
