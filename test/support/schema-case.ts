@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import type pg from 'pg'
+import { FrazilError } from '../../src/base/index.ts'
 import { open } from '../../src/index.ts'
 import type { ConfigInput } from '../../src/index.ts'
+import { EventBus } from '../../src/observe/index.ts'
 import { agree, answeredRows, walPosition } from './compare.ts'
 import { quoted } from './workload-tables.ts'
 import type { ComparedType, WorkloadTable } from './workload-tables.ts'
@@ -36,6 +38,8 @@ export class SchemaCase {
   readonly #folder: string
   readonly #options: SchemaCaseOptions
   lake: Lake | null = null
+  /** How often the table was copied to the end. */
+  copies = 0
 
   constructor(
     { url, client }: { url: string; client: pg.Client },
@@ -69,7 +73,11 @@ export class SchemaCase {
         },
       },
     }
-    this.lake = await open(config)
+    const events = new EventBus()
+    events.on((event) => {
+      if (event.type === 'copied') this.copies++
+    })
+    this.lake = await open(config, { events })
     await this.lake.query('SELECT 1', { wait: 'now' })
   }
 
@@ -102,6 +110,24 @@ export class SchemaCase {
     const answer = await this.engine.query(`SELECT ${columns} FROM shop.${this.#name} ORDER BY ${order}`, { wait })
     const plain = (value: unknown): unknown => (typeof value === 'bigint' ? Number(value) : value)
     return { columns: answer.columns.map(({ name }) => name), rows: answer.rows.map((row) => row.map(plain)) }
+  }
+
+  /** Waits until the lake has these columns, although nobody writes a row. */
+  async shows(...names: string[]): Promise<void> {
+    for (;;) {
+      const answer = await this.engine.query(`SELECT * FROM shop.${this.#name} LIMIT 0`).catch((error: unknown) => {
+        // It has just been detached, to be copied anew.
+        if (!(error instanceof FrazilError) || error.code !== 'table-not-ready') throw error
+      })
+      if (answer && answer.columns.map(({ name }) => name).join() === names.join()) return
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+  }
+
+  /** Waits until the table was copied so often. */
+  async copied(times: number): Promise<void> {
+    while (this.copies < times) await new Promise((resolve) => setTimeout(resolve, 20))
+    await this.whole()
   }
 
   /** Waits until the table is whole, also after it was copied anew. */

@@ -5,6 +5,7 @@ import { isLoose } from './borrowed-publication.ts'
 import type { BorrowedPublication } from './borrowed-publication.ts'
 import { icebergName, parseColumnName, parseShownName, parseTablePattern, quoteName, showName } from './identifiers.ts'
 import type { TablePattern } from './identifiers.ts'
+import { endedXidSql } from './rewrites.ts'
 import { writeShapeMemo } from './shape-memo.ts'
 import type { ShapeMemo } from './shape-memo.ts'
 import { readTypeContext } from './type-catalogue.ts'
@@ -110,6 +111,7 @@ interface RelationRow {
   role: string
   highest: number
   storage: string
+  ended: string
 }
 
 interface ColumnRow {
@@ -150,10 +152,11 @@ interface PartitionRow {
   primary: boolean
 }
 
-/** The files that hold a table's rows; `c` is its row of `pg_class`. */
-export const storageSql = `(select coalesce(string_agg(pg_catalog.pg_relation_filenode(s.id)::text, ',' order by s.id), '')
+/** The files that hold a table's rows, as of the statement's snapshot; `c` is its row of `pg_class`. */
+export const storageSql = `(select coalesce(string_agg(f.relfilenode::text, ',' order by s.id), '')
    from (select c.oid as id where c.relkind <> 'p'
-         union all select p.relid from pg_catalog.pg_partition_tree(c.oid) p where c.relkind = 'p' and p.isleaf) s)`
+         union all select p.relid from pg_catalog.pg_partition_tree(c.oid) p where c.relkind = 'p' and p.isleaf) s
+   join pg_catalog.pg_class f on f.oid = s.id and f.relfilenode <> 0)`
 
 const relationsSql = `
 select c.oid::int8::text as oid, n.nspname as schema, c.relname as name, c.relkind as kind, c.relpersistence as persistence,
@@ -163,7 +166,7 @@ select c.oid::int8::text as oid, n.nspname as schema, c.relname as name, c.relki
   pg_catalog.pg_has_role(c.relowner, 'USAGE') as owned,
   exists (select from pg_catalog.pg_publication_rel r join pg_catalog.pg_publication p on p.oid = r.prpubid
           where r.prrelid = c.oid and p.pubname = $1) as published,
-  current_user::text as role, c.relnatts::int4 as highest, ${storageSql} as storage
+  current_user::text as role, c.relnatts::int4 as highest, ${storageSql} as storage, ${endedXidSql} as ended
 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where c.relkind in ('r', 'p', 'v', 'm', 'f') and c.relpersistence <> 't'
   and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast')
@@ -408,7 +411,8 @@ function planTable(relation: RelationRow, parts: PlanParts): TablePlan {
     type: column.codec.type,
     required: required.has(i),
   }))
-  const memo: ShapeMemo = { storage: relation.storage, highest: relation.highest, ignored: [] }
+  const { storage, highest, ended } = relation
+  const memo: ShapeMemo = { storage, highest, ignored: [], look: { storage, xid: ended } }
   return {
     oid: relation.oid,
     schema: relation.schema,

@@ -10,6 +10,8 @@ import { corrupt, keyTuple, newTuple, oldTuple, tag, timeMs, unknownKind } from 
 import { refusal } from './refusals.ts'
 import { readRelation } from './relation.ts'
 import type { SegmentWriter } from './segment-writer.ts'
+import { Sightings } from './sightings.ts'
+import { StreamedCheck } from './streamed-check.ts'
 import { StreamedTransactions } from './streamed-transactions.ts'
 import type { Relation } from './relation.ts'
 import { isAsKnown, settleShape } from './shape-change.ts'
@@ -24,7 +26,7 @@ export interface ChangeDecoderOptions extends ShapeOptions, ColumnRules {
   /** No table that is read, or is going to be, needs the stream in text form. */
   readonly binary: boolean
   /** Asks the catalogue for the table of a message as it is at the time of the question, but not before `transaction` is visible. */
-  describe(relation: Relation, transaction: number): Promise<TableDescription | null>
+  describe(known: KnownTable, relation: Relation, transaction: number): Promise<TableDescription | null>
 }
 
 /** Bytes of the number that messages in a segment of a streamed transaction have after their first byte. */
@@ -71,9 +73,11 @@ export class ChangeDecoder implements FrameDecoder {
   /** Number of the open transaction. */
   #transaction = 0
   /** What the catalogue says about the tables of a streamed transaction that ends. */
-  #checking: { readonly answers: Map<BoundTable, TableDescription | null>; isDone: boolean } | null = null
+  #checking: StreamedCheck | null = null
   /** Tables whose shape the open transaction has changed. */
   readonly #reshaped = new Set<BoundTable>()
+  /** Shapes of tables that the stream may never tell of. */
+  readonly sightings = new Sightings(this.#tables)
   #lastOid = -1
   #last: BoundTable | null = null
 
@@ -90,6 +94,7 @@ export class ChangeDecoder implements FrameDecoder {
     const oid = Number(table.table.id)
     const before = this.#tables.get(oid)
     if (before) this.#dropShape(before)
+    if (before) this.sightings.forget(before)
     this.#tables.set(oid, boundTable(table, this.#relations.get(oid) ?? null))
     this.#lastOid = -1
   }
@@ -143,6 +148,7 @@ export class ChangeDecoder implements FrameDecoder {
       this.#dropShape(table)
     }
     this.#reshaped.clear()
+    this.sightings.clear()
     this.#relations.clear()
     return events
   }
@@ -199,7 +205,30 @@ export class ChangeDecoder implements FrameDecoder {
   /** Between transactions: the server has nothing more before `end`. */
   reached(end: Lsn): void {
     if (end > this.received) this.received = end
-    if (!this.#inTransaction && !this.#streamed.inSegment) this.#progress(end)
+    if (this.#inTransaction || this.#streamed.inSegment) return
+    this.#progress(end)
+    this.#takeSightings()
+  }
+
+  /** Between transactions: tables that look otherwise from here on. */
+  #takeSightings(): void {
+    let isAny = false
+    for (const [table, { relation, description }] of this.sightings.due(this.position)) {
+      const known = this.#settle(table, relation, description)
+      if (known && known.table !== table.known.table) {
+        isAny = true
+        table.known = known
+        if (this.binary && needsText(table)) throw textNeeded(table)
+        this.#dropShape(table)
+        table.news = relation
+        table.answer = null
+        this.#runs.push({ type: 'table', table: known.table })
+      }
+      if (known) table.known = known
+      table.settled = table.known
+    }
+    const timeMs = this.#options.parts.clock.now()
+    if (isAny) this.#runs.push({ type: 'commit', position: lsnToText(this.position), timeMs })
   }
 
   #progress(end: Lsn): void {
@@ -303,6 +332,7 @@ export class ChangeDecoder implements FrameDecoder {
       this.#progress(end)
     }
     this.#skip = false
+    this.#takeSightings()
     if (this.#transaction !== this.#wholeUntil) return
     this.#wholeUntil = null
     const message = 'the stream is opened again, for large transactions before they end'
@@ -321,6 +351,7 @@ export class ChangeDecoder implements FrameDecoder {
     } else {
       this.#progress(end)
     }
+    this.#takeSightings()
     return true
   }
 
@@ -472,6 +503,7 @@ export class ChangeDecoder implements FrameDecoder {
     this.#relations.set(relation.oid, relation)
     const table = this.#tables.get(relation.oid)
     if (!table || table.failed) return
+    this.sightings.forget(table)
     if (this.#streamed.inSegment) {
       this.#streamedRelation(table, relation)
     } else {
@@ -499,30 +531,17 @@ export class ChangeDecoder implements FrameDecoder {
   #checkStreamed(transaction: number, relations: ReadonlyMap<BoundTable, Relation>): boolean {
     if (relations.size === 0) return true
     if (this.#checking === null) {
-      const checking = { answers: new Map<BoundTable, TableDescription | null>(), isDone: false }
-      this.#checking = checking
-      const ask = async ([table, relation]: [BoundTable, Relation]): Promise<void> => {
-        checking.answers.set(table, await this.#options.describe(relation, transaction))
-      }
-      this.waitsFor = Promise.all(Array.from(relations, ask)).then(() => {
-        checking.isDone = true
-      })
+      const describe = this.#options.describe.bind(this.#options)
+      this.#checking = new StreamedCheck(relations, (known, relation) => describe(known, relation, transaction))
+      this.waitsFor = this.#checking.answered
       return false
     }
-    const { answers, isDone } = this.#checking
-    if (!isDone) return false
+    const check = this.#checking
+    if (!check.isAnswered) return false
     this.waitsFor = null
     this.#checking = null
-    for (const [table, relation] of relations) {
-      if (table.failed) continue
-      let settled: KnownTable | null = null
-      try {
-        settled = settleShape(table.known, relation, answers.get(table) ?? null, this.#options)
-      } catch (error) {
-        if (!(error instanceof FrazilError) || error.kind !== 'unsupported') throw error
-      }
-      if (settled?.table !== table.known.table) throw this.#reshapedWhileOpen(transaction, table)
-    }
+    const changed = check.changed(this.#options)
+    if (changed) throw this.#reshapedWhileOpen(transaction, changed)
     return true
   }
 
@@ -536,7 +555,7 @@ export class ChangeDecoder implements FrameDecoder {
     if (table.answer === null) {
       const answer: Answer = { description: 'awaited' }
       table.answer = answer
-      this.waitsFor = this.#options.describe(relation, this.#transaction).then((description) => {
+      this.waitsFor = this.#options.describe(table.known, relation, this.#transaction).then((description) => {
         answer.description = description
       })
       return false
@@ -546,13 +565,8 @@ export class ChangeDecoder implements FrameDecoder {
     this.waitsFor = null
     table.news = null
     table.answer = null
-    let known: KnownTable
-    try {
-      known = settleShape(table.known, relation, description, this.#options)
-    } catch (error) {
-      if (!(error instanceof FrazilError) || error.kind !== 'unsupported') throw error
-      return this.#failWith(table, error)
-    }
+    const known = this.#settle(table, relation, description)
+    if (!known) return true
     const isNew = known.table !== table.known.table
     table.known = known
     this.#reshaped.add(table)
@@ -560,6 +574,17 @@ export class ChangeDecoder implements FrameDecoder {
     if (isNew) this.#runs.push({ type: 'table', table: known.table })
     this.#makeShape(table, relation, isNew)
     return true
+  }
+
+  /** The table as it is from here on; null when it cannot go on. */
+  #settle(table: BoundTable, relation: Relation, description: TableDescription | null): KnownTable | null {
+    try {
+      return settleShape(table.known, relation, description, this.#options)
+    } catch (error) {
+      if (!(error instanceof FrazilError) || error.kind !== 'unsupported') throw error
+      this.#failWith(table, error)
+      return null
+    }
   }
 
   #makeShape(table: BoundTable, relation: Relation, isNew: boolean): void {

@@ -11,7 +11,7 @@ import { attributeOf } from './kept-columns.ts'
 import type { Memo } from './memo.ts'
 import type { PublicationFacts } from './preflight.ts'
 import type { KnownTable } from './shape-change.ts'
-import { readShapeMemo } from './shape-memo.ts'
+import { readShapeMemo, withoutLook } from './shape-memo.ts'
 
 /** A table of the lake that goes on: as it was when its last rows went into the lake, and what it is called now. */
 export interface GoingOn extends KnownTable {
@@ -126,11 +126,15 @@ export function interruptedCopies(
   if (now.memo === null) return new Map()
   const same = (state?.copies ?? []).flatMap(({ table, plan: text, parts }) => {
     const plan = plans.find(({ source }) => source.id === table.id)
-    if (!plan || JSON.stringify(plan.source) !== JSON.stringify(table)) return []
+    if (!plan || looks(plan.source) !== looks(table)) return []
     return { table, plan, partial: { plan: text, complete: new Map(parts.map((part) => [part.part, completePart(part)])) } }
   })
   const missed = notPublished(same, now)
   return new Map(same.filter((copy) => !missed.has(copy)).map(({ table, partial }) => [table.id, partial]))
+}
+
+function looks(table: SourceTable): string {
+  return JSON.stringify({ ...table, memo: table.memo === undefined ? null : withoutLook(table.memo) })
 }
 
 /**

@@ -37,6 +37,7 @@ import { ReplacedValues } from './replaced-values.ts'
 import { Retry } from './retry.ts'
 import { TableFinder, catalogueSettings } from './table-finder.ts'
 import { RetiredSegments } from './segment-writer.ts'
+import { ShapeWatch } from './shape-watch.ts'
 import { SlotWatch } from './slot-watch.ts'
 import { checkServer, whatChanged } from './timeline.ts'
 
@@ -147,9 +148,13 @@ class PostgresSource implements Source {
 
   async head(): Promise<Position> {
     const head = await this.#asking(readHead)
-    this.#target = Math.max(this.#target, head)
-    this.#stream?.reach(this.#target)
+    this.#reach(head)
     return lsnToText(head)
+  }
+
+  #reach(position: Lsn): void {
+    this.#target = Math.max(this.#target, position)
+    this.#stream?.reach(this.#target)
   }
 
   acknowledge(position: Position): void {
@@ -213,11 +218,11 @@ class PostgresSource implements Source {
       codecOf: plan.catalogue.codecOf,
       settingOf: (sourceName, column) => plan.catalogue.settingOf(sourceName, column),
       leavesBehind: ({ namespace, name }) => this.#config.newColumns?.includes(`${namespace}.${name}`) ?? false,
-      describe: (relation, transaction) => {
-        const types = relation.columns.map(({ typeOid }) => typeOid)
+      describe: (known, { oid, columns }, transaction) => {
+        const types = columns.map(({ typeOid }) => typeOid)
         const ask = async (client: Client): Promise<TableDescription | 'too early' | null> => {
           await plan.catalogue.learnTypes(client, types)
-          return describeTable(client, { oid: relation.oid, types, transaction })
+          return describeTable(client, { oid, types, transaction, known })
         }
         return whenVisible(() => this.#asking(ask), this.#parts.clock, this.#closing.signal)
       },
@@ -227,17 +232,22 @@ class PostgresSource implements Source {
     const copier = this.#makeCopier(plan, decoder)
     this.#copier = copier
     copier.request(plan.toCopy)
+    const look = {
+      everyMs: this.#config.newTablesEveryMs,
+      clock: this.#parts.clock,
+      asking: <T>(ask: (client: Client) => Promise<T>) => this.#asking(ask),
+    }
     const finder = new TableFinder({
+      ...look,
       names: this.#names,
       version: plan.facts.version,
       settings: catalogueSettings(this.#config, this.#names, this.#replaced),
-      everyMs: this.#config.newTablesEveryMs,
-      clock: this.#parts.clock,
       closing: this.#closing.signal,
-      asking: (ask) => this.#asking(ask),
       notice: (message, hint) => this.#notice('warn', message, hint),
     })
     this.#finder = finder
+    const shapes = new ShapeWatch({ ...look, decoder, catalogue: plan.catalogue, reach: (at) => this.#stream?.reach(at, true) })
+    void shapes.run(this.#closing.signal)
     // With nothing to keep fresh the changes wait best where they are: at the server.
     if (plan.known.length === 0) yield* copier.all()
     const lanes = new Confluence()
@@ -361,10 +371,7 @@ class PostgresSource implements Source {
       asking: (ask) => this.#asking(ask),
       control: () => this.#control(),
       unavailable: (error) => this.#unavailable(error),
-      reach: (floor) => {
-        this.#target = Math.max(this.#target, floor)
-        this.#stream?.reach(this.#target)
-      },
+      reach: (floor) => this.#reach(floor),
       closing: this.#closing.signal,
     })
   }

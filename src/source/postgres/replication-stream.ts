@@ -90,8 +90,10 @@ export class ReplicationStream {
     this.#status(false)
   }
 
-  /** Has the server say when it has sent everything before `target`. */
-  reach(target: Lsn): void {
+  /** Has the server say when it has sent everything before `target`; `again`: also when it has said so already. */
+  reach(target: Lsn, again = false): void {
+    const { decoder } = this.#options
+    if (again && decoder.started && decoder.received >= target) this.#status(true)
     this.#target = Math.max(this.#target, target)
     void this.#ask()
   }

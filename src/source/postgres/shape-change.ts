@@ -57,6 +57,8 @@ export function settleShape(
     description.attributes,
   )
   if (!ids) return cannot('was changed while this was not being read, in a way that can be understood as two things')
+  if (description.rewritten === true && !isExplained(known, relation, ids, description, rules.leavesBehind(known.table)))
+    return cannot('was written anew at the source with other values, of which the stream does not tell')
   const before = new Map(known.columns.map((column, place) => [column.id, { column, field: known.table.fields[place] }]))
   const attributes = new Map(description.attributes.map((attribute) => [attribute.id, attribute]))
   const wasRewritten = description.storage !== known.memo.storage
@@ -127,13 +129,14 @@ export function settleShape(
     storage: isCurrent ? description.storage : known.memo.storage,
     highest: isCurrent ? description.highest : Math.max(known.memo.highest, ...ids),
     ignored,
+    look: description.rewritten === null ? known.memo.look : { storage: description.storage, xid: description.xid },
   }
   const isUnchanged =
     columns.length === known.columns.length &&
     columns.every((column, i) => isSameColumn(column, known.columns[i])) &&
     JSON.stringify(key) === JSON.stringify(known.table.key) &&
     JSON.stringify(ignored) === JSON.stringify(known.memo.ignored)
-  if (isUnchanged) return isCurrent ? { ...known, memo } : known
+  if (isUnchanged) return { ...known, memo }
   const table: SourceTable = {
     ...known.table,
     fields: [...fields, ...beside.map(({ field }) => field)].map((field, i) => ({ ...field, required: required.has(i) })),
@@ -181,6 +184,30 @@ function isDescribed(relation: Relation, ids: readonly number[], { attributes }:
 
 const varchar = 1043
 const text = 25
+const numeric = 1700
+const isText = (oid: number): boolean => oid === varchar || oid === text
+
+/** Whether rows were written anew because a type, of now or of the message, is another one for which Postgres does that always. */
+function isExplained(
+  { columns }: KnownTable,
+  relation: Relation,
+  ids: readonly number[],
+  { attributes }: TableDescription,
+  leavesBehind: boolean,
+): boolean {
+  const explains = (before: PlannedColumn, after: { readonly typeOid: number; readonly modifier: number }): boolean => {
+    if (before.typeOid === after.typeOid && before.modifier === after.modifier) return false
+    // Between these values stay as they are, and so do rows, unless the statement says how they become others.
+    const isAlike = (isText(before.typeOid) && isText(after.typeOid)) || (before.typeOid === numeric && after.typeOid === numeric)
+    return leavesBehind || !isAlike
+  }
+  const now = new Map(attributes.flatMap((attribute) => (attribute.dropped ? [] : [[attribute.id, attribute] as const])))
+  return columns.some((column) => {
+    const seen = relation.columns.find((_, i) => ids[i] === column.id)
+    const latest = now.get(column.id)
+    return (seen && explains(column, seen)) || (latest && explains(column, latest))
+  })
+}
 
 /** Whether rows that were read with the old type have the values that the source now has. */
 function keepsValues(
@@ -195,7 +222,6 @@ function keepsValues(
   // Only what Postgres does without touching a row leaves every value as it is.
   if (!wasRewritten && before.codec.signature === codec.signature) return true
   if (codec.type.kind === 'int') return true
-  const isText = (oid: number): boolean => oid === varchar || oid === text
   return (
     isText(before.typeOid) &&
     isText(after.typeOid) &&

@@ -1,3 +1,5 @@
+import type { Look } from './rewrites.ts'
+
 /** What is remembered of a table's shape beside its columns, to understand the next one. */
 export interface ShapeMemo {
   /** The files that held its rows, see `TableDescription.storage`. */
@@ -6,6 +8,8 @@ export interface ShapeMemo {
   readonly highest: number
   /** Attribute numbers of columns that are sent and not wanted. */
   readonly ignored: readonly number[]
+  /** The last look that found no rewriting with other values. Absent where an older version has written this: nobody looked. */
+  readonly look?: Look
 }
 
 interface TypedColumn {
@@ -14,8 +18,8 @@ interface TypedColumn {
 }
 
 /** As kept in the state record, with the types of the columns. */
-export function writeShapeMemo({ storage, highest, ignored }: ShapeMemo, columns: readonly TypedColumn[]): string {
-  return JSON.stringify({ storage, highest, ignored, types: columns.map(({ typeOid, modifier }) => [typeOid, modifier]) })
+export function writeShapeMemo({ storage, highest, ignored, look }: ShapeMemo, columns: readonly TypedColumn[]): string {
+  return JSON.stringify({ storage, highest, ignored, look, types: columns.map(({ typeOid, modifier }) => [typeOid, modifier]) })
 }
 
 export function readShapeMemo(text: string): { readonly memo: ShapeMemo; readonly types: readonly TypedColumn[] } {
@@ -27,4 +31,10 @@ export function readShapeMemo(text: string): { readonly memo: ShapeMemo; readonl
 /** The types that a table's columns had, as far as they were remembered. */
 export function typesOf({ memo }: { readonly memo?: string }): number[] {
   return memo === undefined ? [] : readShapeMemo(memo).types.map(({ typeOid }) => typeOid)
+}
+
+/** The text without what changes with each look. */
+export function withoutLook(memo: string): string {
+  const { look: _, ...rest } = JSON.parse(memo) as ShapeMemo
+  return JSON.stringify(rest)
 }

@@ -4,7 +4,9 @@ import type { Client } from 'pg'
 import { FrazilError } from '../../base/index.ts'
 import type { Clock } from '../../base/index.ts'
 import { storageSql } from './catalogue.ts'
-import type { Attribute } from './column-match.ts'
+import type { Attribute, KnownColumn } from './column-match.ts'
+import { endedXidSql, mayBeWrittenAnew, writtenSinceSql } from './rewrites.ts'
+import type { ShapeMemo } from './shape-memo.ts'
 
 /** What rows that are older than a column have in it. */
 export type OldRows =
@@ -23,6 +25,14 @@ export interface TableDescription {
   readonly highest: number
   /** The files that hold the rows: other ones when the table was written anew or truncated. */
   readonly storage: string
+  /** Transactions below this number (64 bits, as text) had ended. */
+  readonly xid: string
+  /** All rows may have been written anew since the last look, by a change of a column's type; null: nobody can look now. */
+  readonly rewritten: boolean | null
+  /** `pg_class.relreplident` */
+  readonly identity: string
+  /** Attribute numbers by which changes name their row; null when they do not, or by all. */
+  readonly key: readonly number[] | null
   /** Attribute numbers of an immediate primary key; null for none. */
   readonly primaryKey: readonly number[] | null
   /** Length of a type that was asked for, negative when it varies; null for one that does not exist any more. */
@@ -43,6 +53,8 @@ interface AttributeRow {
   readonly required: boolean
   /** Has a default of now, or is an identity: values that are made row by row. */
   readonly filled: boolean
+  /** Whether something was done to it since the last look; null without one. */
+  readonly altered: boolean | null
 }
 
 interface TableRow {
@@ -50,7 +62,10 @@ interface TableRow {
   readonly storage: string
   /** Whether older rows may have a value in a column that came later. */
   readonly missing: boolean
+  readonly xid: string
+  readonly identity: string
   readonly key: readonly number[] | null
+  readonly identityKey: readonly number[] | null
   readonly attributes: readonly AttributeRow[] | null
   readonly types: readonly { readonly oid: number; readonly length: number }[] | null
 }
@@ -65,12 +80,12 @@ from (select s.now, s.next, (s.next >> 32 << 32) + $1::int8 as id
 const attributesSql = `
 select json_agg(json_build_object('id', a.attnum, 'name', a.attname, 'type', a.atttypid::int8, 'modifier', a.atttypmod,
   'dropped', a.attisdropped, 'length', a.attlen, 'generated', a.attgenerated <> '', 'required', a.attnotnull,
-  'filled', a.atthasdef or a.attidentity <> '') order by a.attnum)
+  'filled', a.atthasdef or a.attidentity <> '', 'altered', ${writtenSinceSql('a.xmin', '$4::int8')}) order by a.attnum)
 from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0`
 
-const keySql = `
+const keySql = (which: 'indisprimary' | 'indisreplident'): string => `
 select array_to_json(i.indkey[0:i.indnkeyatts - 1]::int2[]) from pg_catalog.pg_index i
-where i.indrelid = c.oid and i.indisprimary and i.indimmediate and i.indisvalid`
+where i.indrelid = c.oid and i.${which} and i.indimmediate and i.indisvalid`
 
 const typesSql = `
 select json_agg(json_build_object('oid', t.oid::int8, 'length', t.typlen)) from pg_catalog.pg_type t where t.oid::int8 = any($3::int8[])`
@@ -78,7 +93,8 @@ select json_agg(json_build_object('oid', t.oid::int8, 'length', t.typlen)) from 
 // One question, because a server with many tables is asked often: the stream sends a Relation anew after each TRUNCATE or ANALYZE.
 const descriptionSql = `
 select (${visibleSql}) as visible, (
-  select json_build_object('highest', c.relnatts, 'storage', ${storageSql}, 'key', (${keySql}), 'attributes', (${attributesSql}),
+  select json_build_object('highest', c.relnatts, 'storage', ${storageSql}, 'xid', ${endedXidSql}, 'identity', c.relreplident,
+    'key', (${keySql('indisprimary')}), 'identityKey', (${keySql('indisreplident')}), 'attributes', (${attributesSql}),
     'types', (${typesSql}), 'missing', c.relkind = 'p' or exists (
       select from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and a.atthasmissing and not a.attisdropped))
   from pg_catalog.pg_class c where c.oid = $2::oid) as description`
@@ -96,40 +112,60 @@ const missingValue = 'pg_catalog.array_send(m.attmissingval)'
 interface Question {
   readonly oid: number
   readonly types: readonly number[]
-  /** Number of the transaction whose Relation message it was. */
-  readonly transaction: number
+  /** Number of the transaction whose Relation message it was; null: of none. */
+  readonly transaction: number | null
+  /** The table as it is known. */
+  readonly known: { readonly columns: readonly KnownColumn[]; readonly memo: ShapeMemo }
 }
 
 /**
  * Asks the catalogue for a table, and for what it knows of some types; null when the table does not exist any more. Too early: the
  * catalogue does not show yet what the transaction did.
  */
+export async function describeTable(client: Client, question: Question & { transaction: null }): Promise<TableDescription | null>
+export async function describeTable(client: Client, question: Question): Promise<TableDescription | 'too early' | null>
 export async function describeTable(client: Client, question: Question): Promise<TableDescription | 'too early' | null> {
-  const found = await readTable(client, question)
+  let found = await readTable(client, question)
+  let missing: ReadonlyMap<string, Buffer | null> = new Map()
   if (found === null || found === 'too early') return found
-  if (!found.missing) return description(found, new Map())
-  // One moment for both answers.
-  await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY')
-  try {
-    const again = await readTable(client, question)
-    if (again === null || again === 'too early') return again
-    return description(again, await readMissing(client, question.oid))
-  } finally {
-    await client.query('ROLLBACK')
+  if (found.missing) {
+    // One moment for both answers.
+    await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY')
+    try {
+      found = await readTable(client, question)
+      if (found === null || found === 'too early') return found
+      missing = await readMissing(client, question.oid)
+    } finally {
+      await client.query('ROLLBACK')
+    }
   }
+  return description({ ...found, rewritten: await isRewritten(client, question, found) }, missing)
 }
 
-async function readTable(client: Client, { oid, types, transaction }: Question): Promise<TableRow | 'too early' | null> {
-  const { rows } = await client.query<{ visible: boolean; description: TableRow | null }>(descriptionSql, [
+/** See {@link TableDescription.rewritten}. */
+async function isRewritten(client: Client, { oid, known }: Question, now: TableRow): Promise<boolean | null> {
+  const { columns, memo } = known
+  if (!memo.look || memo.look.storage === '') return false
+  const files = new Set(now.storage.split(','))
+  // It writes all files of a table.
+  if (memo.look.storage.split(',').some((file) => files.has(file))) return false
+  const ids = new Set(columns.map(({ id }) => id))
+  const isAltered = now.attributes?.some(({ id, dropped, altered }) => ids.has(id) && !dropped && altered === true) ?? false
+  return isAltered ? mayBeWrittenAnew(client, oid, memo.look.xid) : false
+}
+
+async function readTable(client: Client, { oid, types, transaction, known }: Question): Promise<TableRow | 'too early' | null> {
+  const { rows } = await client.query<{ visible: boolean | null; description: TableRow | null }>(descriptionSql, [
     transaction,
     oid,
     types,
+    known.memo.look?.xid ?? null,
   ])
-  return rows[0].visible ? rows[0].description : 'too early'
+  return rows[0].visible === false ? 'too early' : rows[0].description
 }
 
 function description(
-  { highest, storage, key, attributes, types }: TableRow,
+  { highest, storage, xid, identity, key, identityKey, attributes, types, rewritten }: TableRow & { rewritten: boolean | null },
   missing: ReadonlyMap<string, Buffer | null>,
 ): TableDescription {
   const lengths = new Map(types?.map((type) => [type.oid, type.length]))
@@ -141,6 +177,10 @@ function description(
     ),
     highest,
     storage,
+    xid,
+    rewritten,
+    identity,
+    key: identity === 'd' ? key : identity === 'i' ? identityKey : null,
     primaryKey: key,
     lengthOf: (typeOid) => lengths.get(typeOid) ?? null,
     oldRows(id, before) {

@@ -24,6 +24,7 @@ import {
 } from '../../../src/source/postgres/types/nested.ts'
 import { withRule } from '../../../src/source/postgres/types/out-of-range.ts'
 import { codecs, decimalCodec, moneyCodec } from '../../../src/source/postgres/types/scalars.ts'
+import { describedAs } from './described.ts'
 
 const some: readonly Codec[] = [
   codecs.bool,
@@ -354,21 +355,7 @@ function decoderOf(columns: readonly PlannedColumn[], floor = 0): ChangeDecoder 
     codecOf: (typeOid) => columns.find((column) => column.typeOid === typeOid)?.codec ?? null,
     settingOf: () => null,
     leavesBehind: () => false,
-    describe: async () => ({
-      attributes: columns.map(({ id, name, typeOid, modifier }) => ({
-        id,
-        name,
-        typeOid,
-        modifier,
-        dropped: false,
-        generated: false,
-      })),
-      highest: 2,
-      storage: '1',
-      primaryKey: [1],
-      lengthOf: () => null,
-      oldRows: () => ({ kind: 'unknown' }),
-    }),
+    describe: async () => describedAs(columns),
   })
 }
 

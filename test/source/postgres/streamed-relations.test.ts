@@ -4,6 +4,7 @@ import { SlabPool, systemClock } from '../../../src/base/index.ts'
 import type { SourceEvent } from '../../../src/data/index.ts'
 import { ChangeDecoder } from '../../../src/source/postgres/change-decoder.ts'
 import { RetiredSegments } from '../../../src/source/postgres/segment-writer.ts'
+import { describedAs } from './described.ts'
 import { codecs } from '../../../src/source/postgres/types/scalars.ts'
 
 const oid = 77
@@ -83,21 +84,7 @@ function decoderOf(floor: number): { decoder: ChangeDecoder; asked: () => number
     leavesBehind: () => false,
     describe: async () => {
       asked++
-      return {
-        attributes: columns.map(({ id, name, typeOid, modifier }) => ({
-          id,
-          name,
-          typeOid,
-          modifier,
-          dropped: false,
-          generated: false,
-        })),
-        highest: 2,
-        storage: '1',
-        primaryKey: [1],
-        lengthOf: () => null,
-        oldRows: () => ({ kind: 'unknown' }),
-      }
+      return describedAs(columns)
     },
   })
   return { decoder, asked: () => asked }
@@ -130,4 +117,39 @@ test('behind a streamed transaction the server does not repeat its Relation: an 
     ['insert', 'commit', 'insert', 'commit'],
   )
   assert.ok(asked() > 0, 'what the message means was asked')
+})
+
+test('what the catalogue says of a table holds behind all that was in the log, unless the stream tells of the table before', async () => {
+  const { decoder } = decoderOf(0)
+  const third = { id: 3, name: 'w', typeOid: 23, modifier: -1 }
+  const columns = ['id', 'v'].map((name, i) => ({ id: i + 1, name, typeOid: 23, modifier: -1 }))
+  const description = describedAs([...columns, third])
+  const sighted = (at: number): void => {
+    const seen = [...columns, third].map((column, i) => ({ ...column, key: i === 0 }))
+    decoder.sightings.add(String(oid), { description, at, relation: { oid, identity: 'd', columns: seen } })
+  }
+  const types = async (bodies: readonly Buffer[]): Promise<string[]> => (await feed(decoder, bodies)).map(({ type }) => type)
+  const keepalive = (end: number): Buffer => Buffer.concat([Buffer.from('k'), lsn(end), Buffer.alloc(8), Buffer.from([0])])
+  await types([begin(10), relation(2), insert(1, 2), commit(10)])
+  assert.equal(decoder.sightings.watched(decoder.position).size, 1)
+  sighted(100)
+  assert.equal(decoder.sightings.watched(decoder.position).size, 0)
+  // Rows of the old shape that are still under way.
+  assert.deepEqual(await types([begin(50), insert(2, 2), commit(50), keepalive(99)]), ['insert', 'commit', 'progress'])
+  // In the middle of a transaction, and between the segments of one that is streamed.
+  assert.deepEqual(await types([begin(98), keepalive(100)]), [])
+  assert.deepEqual(await types([commit(98), keepalive(100)]), ['progress', 'table', 'commit'])
+  assert.deepEqual(
+    decoder.known[0].fields.map(({ name }) => name),
+    ['id', 'v', 'w'],
+  )
+  assert.deepEqual(await types([keepalive(101)]), ['progress'])
+  // The stream tells of it: what was said of it before is nothing any more.
+  decoder.reconnect()
+  sighted(200)
+  await types([begin(150), relation(2), commit(150)])
+  assert.deepEqual(await types([keepalive(300)]), ['progress'])
+  sighted(310)
+  decoder.reconnect()
+  assert.deepEqual(await types([keepalive(400)]), ['progress'])
 })

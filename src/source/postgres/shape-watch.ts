@@ -1,0 +1,105 @@
+import type { Client } from 'pg'
+import type { Clock } from '../../base/index.ts'
+import type { Catalogue } from './catalogue.ts'
+import type { ChangeDecoder } from './change-decoder.ts'
+import { readHead } from './log-head.ts'
+import type { Lsn } from './lsn.ts'
+import type { Relation } from './relation.ts'
+import { endedXidSql, writtenSinceSql } from './rewrites.ts'
+import type { KnownTable } from './shape-change.ts'
+import type { Sighting } from './sightings.ts'
+import { describeTable } from './table-description.ts'
+import type { TableDescription } from './table-description.ts'
+
+const defaultEveryMs = 10_000
+
+export interface ShapeWatchOptions {
+  /** Default 10 seconds. */
+  readonly everyMs?: number
+  readonly clock: Clock
+  readonly decoder: ChangeDecoder
+  readonly catalogue: Catalogue
+  readonly asking: <T>(ask: (client: Client) => Promise<T>) => Promise<T>
+  /** The stream has to get there, also when nothing happens. */
+  readonly reach: (position: Lsn) => void
+}
+
+// Any row of the catalogue that says how a table looks and that a transaction wrote which had not ended at the last look.
+const changedSql = `
+select k.oid::text as id, coalesce(${writtenSinceSql('c.xmin', 'k.xid')}
+  or exists (select from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and ${writtenSinceSql('a.xmin', 'k.xid')})
+  or exists (select from pg_catalog.pg_index i where i.indrelid = c.oid and ${writtenSinceSql('i.xmin', 'k.xid')}), true) as changed,
+  ${endedXidSql} as xid
+from unnest($1::int8[], $2::int8[]) k(oid, xid) join pg_catalog.pg_class c on c.oid = k.oid::oid`
+
+/**
+ * Postgres tells of changed columns by the next change of a row. A table that nobody writes to is looked at in the catalogue, now and then: what it
+ * says holds behind all that was in the log at that moment. Rows from before the change are before that, since it waited for their transactions.
+ */
+export class ShapeWatch {
+  readonly #options: ShapeWatchOptions
+
+  constructor(options: ShapeWatchOptions) {
+    this.#options = options
+  }
+
+  /** Until `signal` is aborted. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock, everyMs = defaultEveryMs } = this.#options
+    for (;;) {
+      await clock.sleep(everyMs, signal)
+      if (signal.aborted) return
+      try {
+        await this.#look(signal)
+      } catch {
+        // Whoever reads the stream says it.
+      }
+    }
+  }
+
+  async #look(signal: AbortSignal): Promise<void> {
+    const { asking, catalogue, decoder, reach } = this.#options
+    const known = decoder.sightings.watched(decoder.position)
+    if (known.size === 0) return
+    const looks = [...known.values()].map(({ memo }) => memo.look?.xid ?? null)
+    const { rows } = await asking((client) =>
+      client.query<{ id: string; changed: boolean; xid: string }>(changedSql, [[...known.keys()], looks]),
+    )
+    const same = new Map(rows.flatMap(({ id, changed }) => (changed ? [] : [[id, known.get(id) as KnownTable] as const])))
+    if (rows.length > 0) decoder.sightings.unchanged(same, rows[0].xid)
+    for (const { id, changed } of rows) {
+      const table = known.get(id)
+      if (!changed || !table || signal.aborted) continue
+      // What is visible to the question was in the log before it was asked.
+      const sighting = await asking(async (client): Promise<Sighting | null> => {
+        const description = await describeTable(client, { oid: Number(id), types: [], transaction: null, known: table })
+        const relation = description && relationOf(table, description)
+        if (!relation) return null
+        await catalogue.learnTypes(
+          client,
+          relation.columns.map(({ typeOid }) => typeOid),
+        )
+        return { relation, description, at: await readHead(client) }
+      })
+      if (!sighting) continue
+      decoder.sightings.add(id, sighting)
+      reach(sighting.at)
+    }
+  }
+}
+
+/** The message that would come now; null while the table has no identity by which changes could name its rows. */
+function relationOf({ table, columns, memo }: KnownTable, { attributes, identity, key }: TableDescription): Relation | null {
+  if (identity !== 'f' && key === null && table.key.kind !== 'none') return null
+  const known = new Set([...columns.map(({ id }) => id), ...memo.ignored])
+  const sent = attributes.flatMap((attribute) =>
+    attribute.dropped || (attribute.generated && !known.has(attribute.id)) ? [] : [attribute],
+  )
+  return {
+    oid: Number(table.id),
+    identity,
+    columns: sent.map(({ id, name, typeOid, modifier }) => {
+      return { name, typeOid, modifier, key: identity === 'f' || (key?.includes(id) ?? false) }
+    }),
+  }
+}

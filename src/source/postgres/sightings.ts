@@ -1,0 +1,67 @@
+import type { Lsn } from './lsn.ts'
+import type { Relation } from './relation.ts'
+import type { KnownTable } from './shape-change.ts'
+import type { BoundTable } from './stream-table.ts'
+import type { TableDescription } from './table-description.ts'
+
+/** What the catalogue says of a table of which the stream may never say it: it holds from `at` on, unless the stream tells of the table. */
+export interface Sighting {
+  readonly relation: Relation
+  readonly description: TableDescription
+  readonly at: Lsn
+}
+
+/** What the catalogue says of tables, until the stream has come to where it holds or tells of the table itself. */
+export class Sightings {
+  /** Those of the stream. */
+  readonly #tables: ReadonlyMap<number, BoundTable>
+  readonly #waiting = new Map<BoundTable, Sighting>()
+
+  constructor(tables: ReadonlyMap<number, BoundTable>) {
+    this.#tables = tables
+  }
+
+  /** Tables whose changes count at `position`, as they are known; without those of which something was said that does not hold yet. */
+  watched(position: Lsn): Map<string, KnownTable> {
+    const watched = [...this.#tables.values()].filter(
+      (table) => !table.failed && table.floor <= position && !this.#waiting.has(table),
+    )
+    return new Map(watched.map(({ id, known }) => [id, known]))
+  }
+
+  /** Nothing happened to these tables in the catalogue until transactions below `xid` (64 bits, as text) had ended. */
+  unchanged(tables: ReadonlyMap<string, KnownTable>, xid: string): void {
+    for (const [id, known] of tables) {
+      const table = this.#tables.get(Number(id))
+      const { memo } = known
+      if (table?.known !== known || !memo.look) continue
+      const looked = { ...known, memo: { ...memo, look: { ...memo.look, xid } } }
+      if (table.settled === known) table.settled = looked
+      table.known = looked
+    }
+  }
+
+  add(id: string, sighting: Sighting): void {
+    const table = this.#tables.get(Number(id))
+    if (table && !table.failed) this.#waiting.set(table, sighting)
+  }
+
+  /** The stream tells of it, or nobody wants to know. */
+  forget(table: BoundTable): void {
+    this.#waiting.delete(table)
+  }
+
+  clear(): void {
+    this.#waiting.clear()
+  }
+
+  /** Takes those that hold where everything before `position` has come. */
+  *due(position: Lsn): Generator<[BoundTable, Sighting], void> {
+    for (const [table, sighting] of this.#waiting) {
+      if (sighting.at > position) continue
+      this.#waiting.delete(table)
+      // A copy that began since knows better.
+      if (!table.failed && table.floor <= sighting.at) yield [table, sighting]
+    }
+  }
+}
