@@ -239,9 +239,10 @@ const postgres = z
           1e6,
         ).prefault('128MiB'),
       }),
-      'find-tables': duration('How often to look for tables that were made since and match a pattern of `tables`.', 100).prefault(
-        '10s',
-      ),
+      'find-tables': duration(
+        'How often to look for tables that were made since and match a pattern of `tables`, and for changed columns of tables that nobody writes to.',
+        100,
+      ).prefault('10s'),
       'out-of-range': quotedChoice(
         ['error', 'null', 'clamp'],
         'Values that Iceberg cannot hold ([list](postgres-types.md)): `error` stops their table, `null` makes them null, `clamp` makes them the nearest of the years 1 to 9999 (all dates and timestamps outside of them) or 23:59:59.999999.',

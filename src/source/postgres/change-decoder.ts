@@ -214,7 +214,7 @@ export class ChangeDecoder implements FrameDecoder {
   #takeSightings(): void {
     let isAny = false
     for (const [table, { relation, description }] of this.sightings.due(this.position)) {
-      const known = this.#settle(table, relation, description)
+      const known = this.#settle(table, relation, description, true)
       if (known && known.table !== table.known.table) {
         isAny = true
         table.known = known
@@ -577,9 +577,9 @@ export class ChangeDecoder implements FrameDecoder {
   }
 
   /** The table as it is from here on; null when it cannot go on. */
-  #settle(table: BoundTable, relation: Relation, description: TableDescription | null): KnownTable | null {
+  #settle(table: BoundTable, relation: Relation, description: TableDescription | null, isLatest = false): KnownTable | null {
     try {
-      return settleShape(table.known, relation, description, this.#options)
+      return settleShape(table.known, relation, description, this.#options, isLatest)
     } catch (error) {
       if (!(error instanceof FrazilError) || error.kind !== 'unsupported') throw error
       this.#failWith(table, error)

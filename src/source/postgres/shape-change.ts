@@ -32,12 +32,15 @@ export interface ColumnRules {
  * What a Relation message means, with what the catalogue says when it has arrived: the table as it is from here on, the same
  * object when nothing changed that matters. Throws `unsupported` when rows that were sent before cannot be told as they are now at
  * the source: the table has to be copied anew.
+ *
+ * @param isLatest the message is what the catalogue says, and everything before has come.
  */
 export function settleShape(
   known: KnownTable,
   relation: Relation,
   description: TableDescription | null,
   rules: ColumnRules,
+  isLatest = false,
 ): KnownTable {
   const cannot = (
     why: string,
@@ -57,14 +60,16 @@ export function settleShape(
     description.attributes,
   )
   if (!ids) return cannot('was changed while this was not being read, in a way that can be understood as two things')
-  if (description.rewritten === true && !isExplained(known, relation, ids, description, rules.leavesBehind(known.table)))
+  const leavesBehind = rules.leavesBehind(known.table)
+  const isOpen = description.rewritten === true && !isExplained(known, relation, ids, description, leavesBehind)
+  // What a later message says may explain it.
+  if (isOpen && (isLatest || !leavesBehind))
     return cannot('was written anew at the source with other values, of which the stream does not tell')
   const before = new Map(known.columns.map((column, place) => [column.id, { column, field: known.table.fields[place] }]))
   const attributes = new Map(description.attributes.map((attribute) => [attribute.id, attribute]))
   const wasRewritten = description.storage !== known.memo.storage
 
   const kept = new KeptColumns(known.table, known.columns.length)
-  const leavesBehind = rules.leavesBehind(known.table)
   const columns: PlannedColumn[] = []
   const fields: Draft[] = []
   const ignored: number[] = []
@@ -129,7 +134,7 @@ export function settleShape(
     storage: isCurrent ? description.storage : known.memo.storage,
     highest: isCurrent ? description.highest : Math.max(known.memo.highest, ...ids),
     ignored,
-    look: description.rewritten === null ? known.memo.look : { storage: description.storage, xid: description.xid },
+    look: description.rewritten === null || isOpen ? known.memo.look : { storage: description.storage, xid: description.xid },
   }
   const isUnchanged =
     columns.length === known.columns.length &&
