@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import type pg from 'pg'
 import { FrazilError, seededRandom } from '../../src/base/index.ts'
 import type { Engine } from '../../src/engine/index.ts'
@@ -31,6 +33,13 @@ export interface IndependentReader {
   close(): Promise<void>
 }
 
+/** Another engine that works on the tables of the lake while rows arrive. */
+export interface OtherEngine {
+  /** Does something to a table that leaves its rows as they are, or nothing when it was overtaken. */
+  act(table: WorkloadTable): Promise<void>
+  close(): Promise<void>
+}
+
 export interface DifferentialOptions {
   readonly seed: number
   /** A server; each run has a database of its own. */
@@ -46,6 +55,8 @@ export interface DifferentialOptions {
   readonly layouts?: boolean
   /** Opened on the lake, asked at quiet points after a flush. */
   readonly readers?: (warehouse: string) => Promise<readonly IndependentReader[]>
+  /** Opened on the lake, which exists by then. */
+  readonly other?: (warehouse: string) => Promise<OtherEngine>
   /** Called with the closed lake at the very end. */
   readonly after?: (warehouse: string, client: pg.Client) => Promise<void>
 }
@@ -113,6 +124,7 @@ class DifferentialRun {
         this.#disturb(() => writing),
         this.#change(drift, () => writing, 1),
         this.#change(roaming, () => writing, 2),
+        this.#others(() => writing),
       ])
       for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason
       if (this.#failure) throw this.#failure
@@ -140,6 +152,32 @@ class DifferentialRun {
   async #addTables(): Promise<void> {
     this.#tables = workloadTables
     await this.#restart()
+  }
+
+  async #others(writing: () => boolean): Promise<void> {
+    if (!this.#options.other) return
+    const random = seededRandom(this.#options.seed * 10 + 3)
+    const catalog = join(this.#folder, 'lake', 'catalog.db')
+    while (writing() && !existsSync(catalog)) await new Promise((resolve) => setTimeout(resolve, 20))
+    if (!writing()) return
+    const other = await this.#options.other(join(this.#folder, 'lake'))
+    try {
+      while (writing()) {
+        const table = this.#tables[random.below(this.#tables.length)]
+        if (this.#stored(table)) await other.act(table)
+        await new Promise((resolve) => setTimeout(resolve, random.below(50)))
+      }
+    } finally {
+      await other.close()
+    }
+  }
+
+  #stored({ lakeName }: WorkloadTable): boolean {
+    using catalog = new DatabaseSync(join(this.#folder, 'lake', 'catalog.db'), { readOnly: true, timeout: 5000 })
+    return (
+      catalog.prepare('SELECT 1 FROM iceberg_tables WHERE table_namespace = ? AND table_name = ?').get('shop', lakeName) !==
+      undefined
+    )
   }
 
   async #change(changing: SchemaDrift | RoamingTables, writing: () => boolean, number: number): Promise<void> {

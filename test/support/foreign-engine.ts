@@ -172,20 +172,20 @@ export class ForeignEngine {
       columns: null,
     })
     const pool = new SlabPool({ budget: 1 << 26 })
-    for (let from = 0; from < rows.length; from += segmentRows) {
-      const some = rows.slice(from, from + segmentRows)
-      const options = { id: 1, capacity: some.length, fields, baseCommit: 0, deletable: false, heapBytes: 1 << 20 }
+    for (let from = 0; from < rows.length;) {
+      const options = { id: 1, capacity: segmentRows, fields, baseCommit: 0, deletable: false, heapBytes: 1 << 20 }
       const segment = Segment.create(pool, options)
       assert.ok(segment, 'the pool has room')
-      for (const row of some)
-        assert.ok(
-          appendRow(
-            segment,
-            fields.map((_, i) => row[i] ?? null),
-          ),
-          'the segment has room',
+      while (
+        from < rows.length &&
+        appendRow(
+          segment,
+          fields.map((_, i) => rows[from][i] ?? null),
         )
-      await writer.append(segment.share(), 0, some.length, null)
+      )
+        from++
+      assert.ok(segment.rows > 0, 'the segment has room')
+      await writer.append(segment.share(), 0, segment.rows, null)
       segment.unpin()
     }
     const file = await writer.finish()

@@ -64,23 +64,23 @@ export class StructureChecker {
     // Once for all paths: what is listed is there, with its size.
     const sizes = new Map<string, number>()
     for await (const { uri, size } of this.#store.list(metadata.location)) sizes.set(uri, size)
-    const referenced = new Set([metadataLocation, ...metadata.metadataLog.map(({ metadataFile }) => metadataFile)])
+    const referenced = new Set([metadataLocation, ...metadata.metadataLog.map(({ metadataFile }) => metadataFile)].map(listed))
     for (const statistics of [...metadata.statistics, ...metadata.partitionStatistics]) {
-      if (typeof statistics['statistics-path'] === 'string') referenced.add(statistics['statistics-path'])
+      if (typeof statistics['statistics-path'] === 'string') referenced.add(listed(statistics['statistics-path']))
     }
     const bySnapshot = new Map<bigint, SnapshotFiles>()
     for (const snapshot of metadata.snapshots) {
-      referenced.add(snapshot.manifestList)
+      referenced.add(listed(snapshot.manifestList))
       for (const { path, length } of await this.#list(snapshot)) {
-        assert.equal(sizes.get(path), length, `${path} exists with the length that its list states`)
-        referenced.add(path)
+        assert.equal(sizes.get(listed(path)), length, `${path} exists with the length that its list states`)
+        referenced.add(listed(path))
       }
       const files = await this.#snapshot(metadata, snapshot)
       bySnapshot.set(snapshot.id, files)
       for (const { file } of [...files.data.values(), ...files.vectors.values()]) {
-        referenced.add(file.path)
+        referenced.add(listed(file.path))
         if (this.#options.namesOnly && file.content === 0) continue
-        assert.equal(sizes.get(file.path), file.fileSize, `${file.path} exists with the size that its manifest states`)
+        assert.equal(sizes.get(listed(file.path)), file.fileSize, `${file.path} exists with the size that its manifest states`)
       }
       for (const entry of files.data.values()) await this.#openData(entry)
       for (const [target, entry] of files.vectors) await this.#openVector(entry, files.data.get(target)?.file.recordCount ?? 0)
@@ -170,4 +170,9 @@ function once<T>(known: Map<string, Promise<T>>, key: string, make: () => Promis
     found.catch(() => known.delete(key))
   }
   return found
+}
+
+/** The path as stores list it: Java writes `file:/` where we write `file:///`. */
+function listed(path: string): string {
+  return path.replace(/^file:\/(?!\/)/, 'file:///')
 }
