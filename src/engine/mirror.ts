@@ -25,10 +25,10 @@ import type { TableStatus } from './contract.ts'
 import { fullName, shapeOf, statusOf } from './mirrored-table.ts'
 import type { MirroredTable } from './mirrored-table.ts'
 import { OpenTransactions } from './open-transactions.ts'
-import { isTableFault, refuseGoneFile } from './policy.ts'
+import { isTableFault, refuseGoneFile, unlessTableFault } from './policy.ts'
 import { checkNotRolledBack, openRun, rebuildRun, recoverTable, runPathOf } from './recovery.ts'
 import type { DetachedTable, SourceRecord } from './state-record.ts'
-import { withSettings } from './table-settings.ts'
+import { laidOutAs, withSettings } from './table-settings.ts'
 import type { TableSettings } from './table-settings.ts'
 import type { Hands, Sick } from './table-work.ts'
 
@@ -232,7 +232,7 @@ export class Mirror {
     const former = arriving.replaces ? this.#formerOf(source) : null
     if (former) {
       if (former.iceberg.metadataLocation !== null) {
-        next.iceberg = this.#layOut(former.iceberg, table)
+        next.iceberg = laidOutAs(this.#parts.tables, former.iceberg, table)
         next.copiedTo = arriving.folder
         next.committed = former.committed
         table.replace(former.table, shapeOf(source, former.iceberg), commit)
@@ -246,18 +246,6 @@ export class Mirror {
     this.#tables.set(source.id, next)
     next.joined = true
     this.#setHealth(next, 'streaming', null)
-  }
-
-  /** A former table as the one that takes its place is laid out, which is how that was copied. */
-  #layOut(former: IcebergTable, table: Table): IcebergTable {
-    const iceberg = withSettings(this.#parts.tables, former, table.fields)
-    const { specId, sortOrderId } = iceberg.layoutFor(table.fields)
-    const isSame = table.files.every(
-      ({ file }) => file.partition?.specId === specId && (file.sortOrderId ?? sortOrderId) === sortOrderId,
-    )
-    // Made by a commit of the former table since the copy began: it begins again.
-    if (!isSame) throw new FrazilError('conflict', 'layout-changed', 'the layout of a table was changed while it was copied')
-    return iceberg
   }
 
   /** Folders with files that are in no snapshot, when a lake commit has these tables. */
@@ -492,7 +480,7 @@ export class Mirror {
     table?.close()
   }
 
-  /** Makes a condemned table readable again as of its last lake commit. Not while one is under way. */
+  /** Makes a condemned table readable again as of its last lake commit, where it can be. Not while one is under way. */
   async reopen(id: string): Promise<void> {
     const mirrored = this.#tables.get(id)
     const entry = this.#detached.get(id)
@@ -502,9 +490,20 @@ export class Mirror {
     await this.#openDetached(latest)
   }
 
+  /** Throws what keeps a table's rows from being read: then nothing can take their place either. */
+  async checkReadable(id: string): Promise<void> {
+    const mirrored = this.#tables.get(id)
+    if (mirrored && !mirrored.table && mirrored.iceberg.metadataLocation !== null)
+      await (await this.#load(mirrored.source))?.files()
+  }
+
   async #openDetached(entry: DetachedTable): Promise<void> {
     // Never had a row in the lake: what has its name there is another table.
     if (entry.position === null) return
+    await this.#readDetached(entry).catch(unlessTableFault)
+  }
+
+  async #readDetached(entry: DetachedTable): Promise<void> {
     const iceberg = await this.#load(entry)
     if (!iceberg) return
     const { fields } = iceberg.schema

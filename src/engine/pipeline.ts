@@ -499,6 +499,8 @@ export class Pipeline implements PipelineHandle {
     const table = { namespace, name }
     const known = [...this.#mirror.tables].find(({ source }) => fullName(source) === fullName(table))
     if (!known) throw new FrazilError('request', 'unknown-table', `there is no table ${fullName(table)}`)
+    await this.#committer.exclusively(() => this.#mirror.reopen(known.source.id))
+    await this.#mirror.checkReadable(known.source.id)
     await this.#recopies.ask(known.source.id, table)
   }
 

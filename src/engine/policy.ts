@@ -35,6 +35,11 @@ export function isTableFault(error: unknown): error is FrazilError {
   return error instanceof FrazilError && (error.kind === 'corrupt' || error.kind === 'unsupported')
 }
 
+/** Throws an error on that is not a table's own: others may have made of a table what cannot be read; it is left as it is. */
+export function unlessTableFault(error: unknown): void {
+  if (!isTableFault(error)) throw error
+}
+
 /** Throws an error on: a data file that is gone was rewritten by another program, and the source begins anew with what the lake has now. */
 export function refuseGoneFile(error: unknown): never {
   if (!(error instanceof FrazilError) || error.code !== 'object-missing') throw error

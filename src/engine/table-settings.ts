@@ -1,6 +1,8 @@
+import { FrazilError } from '../base/index.ts'
 import type { Field } from '../data/index.ts'
 import { withLayout } from '../iceberg/index.ts'
 import type { IcebergTable, LayoutRequest } from '../iceberg/index.ts'
+import type { Table } from '../table/index.ts'
 
 /** What the configuration says about one table. Absent parts of the layout stay as they are in the lake. */
 export interface TableSetting extends LayoutRequest {
@@ -18,4 +20,16 @@ export type TableSettings = Readonly<Record<string, TableSetting>>
 export function withSettings(settings: TableSettings, table: IcebergTable, fields: readonly Field[]): IcebergTable {
   const setting = settings[`${table.namespace}.${table.name}`]
   return setting === undefined ? table : withLayout(table, setting, fields)
+}
+
+/**
+ * A former table as the one that takes its place is laid out, which is how that was copied. Throws `conflict` when a commit of the former
+ * one has given it another layout since: the copy begins again.
+ */
+export function laidOutAs(settings: TableSettings, former: IcebergTable, { fields, files }: Table): IcebergTable {
+  const iceberg = withSettings(settings, former, fields)
+  const { specId, sortOrderId } = iceberg.layoutFor(fields)
+  const isSame = files.every(({ file }) => file.partition?.specId === specId && (file.sortOrderId ?? sortOrderId) === sortOrderId)
+  if (!isSame) throw new FrazilError('conflict', 'layout-changed', 'the layout of a table was changed while it was copied')
+  return iceberg
 }

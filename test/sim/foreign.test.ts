@@ -267,6 +267,29 @@ describe('another engine commits to our tables', () => {
     )
   })
 
+  it('a table that cannot be read any more, or is gone: detached, and the others go on, also after a restart', async () => {
+    for (const isGone of [true, false]) {
+      using setting = await someRows(seededRandom(10))
+      const { world, process, other } = setting
+      await other.setProperty('shop', 'long', 'owner', 'somebody')
+      if (isGone) await other.drop('shop', 'long')
+      else await other.spoil('shop', 'long')
+      for (const each of [process, null]) {
+        const running = each ?? (await world.start(new Gate()))
+        world.history.add([...inserts(100, 110), { op: 'insert', table: 'none', row: ['a', 1] }])
+        world.history.add([remove(100)])
+        assert.ok(await running.catchUp(), running.failure?.stack)
+        assert.ok((await running.viewRows('none')).length > 0)
+        assert.equal(running.failure, null)
+        const long = (await running.pipeline.status()).tables.find(({ table }) => table === 'long')
+        assert.notEqual(long?.health, 'streaming')
+        if (each && !isGone) await assert.rejects(running.pipeline.resync('shop', 'long'), { kind: 'corrupt' })
+        await running.close()
+        for (let i = 100; i < 110; i++) if (i > 100) world.history.add([remove(i)])
+      }
+    }
+  })
+
   for (const [what, change, reason] of [
     ['a rollback', (other: ForeignEngine) => other.rollBack('shop', 'long'), /rolled back/],
     [

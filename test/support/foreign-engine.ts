@@ -135,6 +135,19 @@ export class ForeignEngine {
     })
   }
 
+  /** `DROP TABLE`, without its files. */
+  async drop(namespace: string, name: string): Promise<void> {
+    const { metadataLocation } = await this.load(namespace, name)
+    await this.#parts.catalog.commit({ tables: [{ namespace, name, base: metadataLocation, next: null }], states: [] })
+  }
+
+  /** Somebody deletes its manifest list. */
+  async spoil(namespace: string, name: string): Promise<void> {
+    const { metadataLocation } = await this.load(namespace, name)
+    const text = new TextDecoder().decode(await this.#parts.store.get(metadataLocation ?? ''))
+    await this.#parts.store.delete([.../"manifest-list":\s*"([^"]+)"/g[Symbol.matchAll](text)].map(([, path]) => path))
+  }
+
   /** The live rows of a table. */
   async rows(namespace: string, name: string): Promise<Row[]> {
     const table = await this.load(namespace, name)
