@@ -66,6 +66,8 @@ interface Sample {
   readonly cpuMicrosPerChange: number
 }
 
+/** As it is at the start: the sources may be changed while this runs. */
+const measuredAt = surroundings()
 const folder = await mkdtemp(join(tmpdir(), 'frazil-health-'))
 const clock = new SpedClock(1)
 const table = loadTable('changing')
@@ -173,7 +175,7 @@ try {
     },
   ]
   const about = {
-    ...surroundings(),
+    ...measuredAt,
     rows,
     minutes,
     'changes a second': rate,
