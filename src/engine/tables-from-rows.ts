@@ -54,7 +54,7 @@ export class TablesFromRows {
       throw new FrazilError('request', 'unknown-table', `there is no table ${table.ingest} to delete rows of`)
     }
     const { fields, count, refused, refusals } = draftTable(request, key)
-    if (count === 0 || (refused > 0 && !request.partial)) {
+    if (refused > 0 && (count === 0 || !request.partial)) {
       return { position: null, rows: 0, refused, refusals, replayed: false }
     }
     const columns = keyOf(key.length > 0 ? { key: [...key] } : undefined, fields)

@@ -40,6 +40,7 @@ export const statusOfCode: Readonly<Record<string, number>> = {
   'too-deep': 413,
   'wrong-content-encoding': 415,
   'idempotency-key-reused': 422,
+  'wrong-columns': 422,
   'disk-full': 507,
   overloaded: 429,
   'too-many-queries': 429,
@@ -53,7 +54,8 @@ const libraryErrors: Readonly<Record<string, ErrorAnswer['body']>> = {
   FST_ERR_CTP_BODY_TOO_LARGE: { code: 'body-too-large', message: 'the body is larger than this route takes' },
   FST_ERR_CTP_INVALID_MEDIA_TYPE: {
     code: 'wrong-content-type',
-    message: 'the body must be sent as Content-Type: application/json (rows also as application/x-ndjson or text/csv)',
+    message:
+      'the body must be sent as Content-Type: application/json (rows also as application/x-ndjson, text/csv or an Arrow stream)',
   },
 }
 

@@ -16,6 +16,7 @@ const longestKey = 255
 const defaultDatabase = 'http'
 
 const csvType = 'text/csv'
+const arrowType = 'application/vnd.apache.arrow.stream'
 const lineTypes = ['application/x-ndjson', 'application/ndjson', 'application/jsonl', 'application/x-jsonlines']
 
 /** Parameters of the URL, or of the envelope of a single row. */
@@ -65,7 +66,7 @@ export function ingestRoute(app: FastifyInstance, engine: () => Engine, underWay
   void app.register(async (scope) => {
     scope.removeAllContentTypeParsers()
     scope.addContentTypeParser<Buffer>(
-      ['application/json', csvType, ...lineTypes],
+      ['application/json', csvType, arrowType, ...lineTypes],
       { parseAs: 'buffer', bodyLimit: maxIngestBytes },
       async (_request: FastifyRequest, body: Buffer) => body,
     )
@@ -134,11 +135,11 @@ function readRequest(
   const [media] = (headers['content-type'] ?? '').split(';')
   const type = media.trim().toLowerCase()
   const isLines = lineTypes.includes(type)
-  const isCsv = type === csvType
-  const isArray = !isLines && !isCsv && body[skipSpace(body, 0, body.length)] === 0x5b
-  if (isLines || isArray || isCsv) {
+  const other = type === csvType ? 'csv' : type === arrowType ? 'arrow' : null
+  const isArray = !isLines && other === null && body[skipSpace(body, 0, body.length)] === 0x5b
+  if (isLines || isArray || other) {
     const wishes = readWishes(query, 'insert', null)
-    return { push: { operation: wishes.operation, form: isCsv ? 'csv' : isLines ? 'lines' : 'array', body }, wishes }
+    return { push: { operation: wishes.operation, form: other ?? (isLines ? 'lines' : 'array'), body }, wishes }
   }
   const { operation, mode, data } = parseEnvelope(body)
   const wishes = readWishes(query, operation, mode)

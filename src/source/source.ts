@@ -123,9 +123,9 @@ export interface PushRequest {
   readonly operation: 'insert' | 'upsert' | 'delete'
   /**
    * In UTF-8. JSON as `lines`: one object a line; `array`: an array of objects; `row`: one object; `rows`: objects that end at `ends`, all
-   * of whose refusals are told. `csv`: with a line of names.
+   * of whose refusals are told. `csv`: with a line of names. And `arrow`, an Arrow IPC stream.
    */
-  readonly form: 'lines' | 'array' | 'row' | 'rows' | 'csv'
+  readonly form: 'lines' | 'array' | 'row' | 'rows' | 'csv' | 'arrow'
   /** Of `rows`. */
   readonly ends?: Uint32Array
   readonly body: Uint8Array

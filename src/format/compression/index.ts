@@ -1,2 +1,2 @@
-export { decodeLz4Block } from './lz4.ts'
+export { decodeLz4Block, decodeLz4Frame } from './lz4.ts'
 export { decodeSnappy } from './snappy.ts'

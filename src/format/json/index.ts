@@ -1,6 +1,7 @@
 export { JsonText, encodeJson, isJsonArray, isJsonObject, parseJson } from './json.ts'
 export type { JsonObject, JsonValue } from './json.ts'
-export { RowShape } from './infer.ts'
+export { setNull } from './cells.ts'
+export { RowShape, isColumnName } from './infer.ts'
 export { oneCell } from './nested.ts'
 export { JsonRowDecoder, outcomes } from './row-decoder.ts'
 export type { RowProblem } from './row-decoder.ts'

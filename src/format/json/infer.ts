@@ -92,7 +92,7 @@ export class RowShape {
     const folded = new Set(this.#folded)
     let count = fields.length
     for (const [name, guess] of this.#guesses) {
-      if (isOpen(guess) || !isName(name) || folded.has(name.toLowerCase())) continue
+      if (isOpen(guess) || !isColumnName(name) || folded.has(name.toLowerCase())) continue
       const size = sizeOf(guess)
       if (count + size > mostFields) continue
       count += size
@@ -115,7 +115,8 @@ function isOpen(guess: Guess): boolean {
   return guess.kind === 'open' || (guess.kind === 'struct' && guess.members.size === 0)
 }
 
-function isName(name: string): boolean {
+/** Whether a column that rows bring may be called so. */
+export function isColumnName(name: string): boolean {
   return name !== '' && name.length <= longestName && !/\p{Cc}/u.test(name) && name.isWellFormed()
 }
 
@@ -248,7 +249,7 @@ class GuessReader {
         const isStruct = this.members(at, depth, (name, place) => {
           const guess = this.value(place, depth + 1)
           // A name that cannot be a field's, or is there twice.
-          const isFine = guess !== null && isName(name) && !members.has(name)
+          const isFine = guess !== null && isColumnName(name) && !members.has(name)
           if (isFine) members.set(name, guess)
           return isFine
         })

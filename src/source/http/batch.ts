@@ -5,6 +5,7 @@ import { csvToJsonLines } from '../../format/csv/index.ts'
 import { RowShape, skipSpace, skipValue } from '../../format/json/index.ts'
 import type { RowProblem } from '../../format/json/index.ts'
 import type { PushRequest, RefusedRow } from '../source.ts'
+import { grownByArrow } from './arrow-columns.ts'
 import { laneOutcomes, letGo } from './lane.ts'
 import type { Rows } from './lane.ts'
 
@@ -25,7 +26,7 @@ export interface Batch {
   readonly count: number
   readonly refused: number
   readonly refusals: readonly RefusedRow[]
-  /** The rows as JSON objects with white space between them; without those that were refused. */
+  /** The rows as JSON objects with white space between them, without those that were refused; or the Arrow stream as it was sent. */
   readonly body: Uint8Array
 }
 
@@ -38,6 +39,7 @@ export interface RowSink {
   readonly problem: RowProblem
   append(bytes: Uint8Array, at: number, end: number, rows: Rows[]): number
   appendLines(bytes: Uint8Array, at: number, most: number, longest: number, rows: Rows[]): number
+  useArrow(body: Uint8Array | null): number
 }
 
 const newline = Buffer.from('\n')
@@ -52,7 +54,9 @@ export function decodeBatch(
   lane: RowSink,
   memoryBytes: number,
 ): Batch {
-  const body = jsonOf({ body: sent, form }, fields)
+  const isArrow = form === 'arrow'
+  const body = isArrow ? sent : jsonOf({ body: sent, form }, fields)
+  const places = isArrow ? numbers(lane.useArrow(sent)) : placesOf(form, body, ends)
   const rows: Rows[] = []
   const refusals: RefusedRow[] = []
   const kept: Uint8Array[] = []
@@ -95,7 +99,7 @@ export function decodeBatch(
     }
     count++
     if (isArray) kept.push(body.subarray(from, to), newline)
-    else keep(from, to)
+    else if (!isArrow) keep(from, to)
   }
   try {
     if (form === 'lines' || form === 'csv') {
@@ -109,7 +113,7 @@ export function decodeBatch(
         at = after === body.length ? after : lineEnd(body, after)
         if (skipSpace(body, after, at) < at) take(after, at)
       }
-    } else for (const { from, to } of places(form, body, ends)) take(from, to)
+    } else for (const { from, to } of places) take(from, to)
     if (runFrom >= 0) kept.push(body.subarray(runFrom, runTo))
     const isRefused = refused > 0 && !partial
     if (isRefused) letGo(rows)
@@ -118,11 +122,13 @@ export function decodeBatch(
       count: isRefused ? 0 : count,
       refused,
       refusals,
-      body: kept.length === 1 ? kept[0] : isRefused ? newline : Buffer.concat(kept),
+      body: isArrow ? sent : kept.length === 1 ? kept[0] : isRefused ? newline : Buffer.concat(kept),
     }
   } catch (error) {
     letGo(rows)
     throw error
+  } finally {
+    if (isArrow) lane.useArrow(null)
   }
 }
 
@@ -145,10 +151,11 @@ export function grownFields(
   fields: readonly Field[],
   fixed: readonly string[],
 ): Field[] | null {
+  if (request.form === 'arrow') return grownByArrow(request.body, fields, fixed)
   const body = jsonOf(request, fields)
   const shape = new RowShape(fields, fixed)
   let rows = 0
-  for (const { from, to } of places(request.form, body, request.ends)) {
+  for (const { from, to } of placesOf(request.form, body, request.ends)) {
     if (++rows > mostRows) break
     if (to - from <= mostRowBytes) shape.add(body, from, to)
   }
@@ -177,7 +184,12 @@ interface Place {
   readonly to: number
 }
 
-function places(form: PushRequest['form'], body: Uint8Array, ends: Uint32Array | undefined): Iterable<Place> {
+/** Rows that are known by their number. */
+function* numbers(count: number): Generator<Place> {
+  for (let i = 0; i < count; i++) yield { from: i, to: i + 1 }
+}
+
+function placesOf(form: PushRequest['form'], body: Uint8Array, ends: Uint32Array | undefined): Iterable<Place> {
   if (form === 'array') return items(body)
   if (form === 'rows' && ends) return Array.from(ends, (to, i) => ({ from: i === 0 ? 0 : ends[i - 1], to }))
   return form === 'row' ? [{ from: 0, to: body.length }] : lines(body)

@@ -1,10 +1,12 @@
 import { FrazilError } from '../../base/index.ts'
 import type { Column, Field } from '../../data/index.ts'
+import { ArrowRows } from '../../format/arrow/index.ts'
 import { JsonRowDecoder, oneCell, outcomes } from '../../format/json/index.ts'
 import type { RowProblem } from '../../format/json/index.ts'
 import type { PushRequest, RefusedRow } from '../source.ts'
 import { decodeBatch, grownFields } from './batch.ts'
 import type { Batch, RowSink } from './batch.ts'
+import type { RowDecoder } from './lane.ts'
 
 /** The columns of a table that a request would make. */
 export interface Draft {
@@ -31,7 +33,7 @@ export function draftTable(request: PushRequest, key: readonly string[]): Draft 
     decodeBatch({ ...request, partial: true }, fields, new CheckedRows(fields), Number.POSITIVE_INFINITY)
   let fields = draft(request)
   let checked = check(fields)
-  if (checked.refused > 0 && checked.count > 0) {
+  if (checked.refused > 0 && checked.count > 0 && request.form !== 'arrow') {
     fields = draft({ body: checked.body, form: 'lines' })
     checked = check(fields)
   }
@@ -44,14 +46,18 @@ export function draftTable(request: PushRequest, key: readonly string[]): Draft 
 
 /** Decodes rows to see whether they can be, and keeps nothing. */
 class CheckedRows implements RowSink {
-  readonly #decoder: JsonRowDecoder
+  readonly #fields: readonly Field[]
+  readonly #json: JsonRowDecoder
+  #decoder: RowDecoder
   readonly #columns: Column[]
   taken = 0
   readonly added = 0
 
   constructor(fields: readonly Field[]) {
-    this.#decoder = new JsonRowDecoder(fields)
-    this.#decoder.skipsOpen = true
+    this.#fields = fields
+    this.#json = new JsonRowDecoder(fields)
+    this.#json.skipsOpen = true
+    this.#decoder = this.#json
     this.#columns = fields.map((field) => oneCell(field, firstHeapBytes))
     this.#decoder.bind(this.#columns)
   }
@@ -63,6 +69,13 @@ class CheckedRows implements RowSink {
   /** One by one is fast enough for the few rows that make a table. */
   appendLines(_bytes: Uint8Array, at: number): number {
     return at
+  }
+
+  useArrow(body: Uint8Array | null): number {
+    const arrow = body && new ArrowRows(body, this.#fields, { skipsOpen: true })
+    this.#decoder = arrow ?? this.#json
+    this.#decoder.bind(this.#columns)
+    return arrow?.rows ?? 0
   }
 
   append(bytes: Uint8Array, at: number, end: number): number {

@@ -10,7 +10,8 @@ import { KnownKeys } from './known-keys.ts'
 import { laneOutcomes, letGo } from './lane.ts'
 import type { Rows } from './lane.ts'
 import { LeftRows } from './left-rows.ts'
-import { PushedTable, shapeHead, shapeOf } from './pushed-table.ts'
+import { PushedTable } from './pushed-table.ts'
+import { decodeHead, encodeHead } from './record-head.ts'
 
 export interface HttpSourceOptions {
   readonly name: string
@@ -140,7 +141,8 @@ export class HttpSource implements PushSource {
     { body, operation, head }: SpoolRecord,
     events: SourceEvent[],
   ): AsyncIterableIterator<readonly SourceEvent[]> {
-    if (head !== undefined && table.restore(shapeOf(head))) events.push({ type: 'table', table: table.table })
+    const { fields, form } = decodeHead(head)
+    if (fields && table.restore(fields)) events.push({ type: 'table', table: table.table })
     const lane = table.lane(operation)
     let rows: Rows[] = []
     const handOver = (): void => {
@@ -148,10 +150,13 @@ export class HttpSource implements PushSource {
       for (const part of rows) this.#handedOut.push(part)
       rows = []
     }
+    const isArrow = form === 'arrow'
+    const count = isArrow ? lane.useArrow(body) : 0
     let at = 0
-    while (hasRow(body, at)) {
-      const after = lane.append(body, at, body.length, rows)
+    while (isArrow ? at < count : hasRow(body, at)) {
+      const after = lane.append(body, at, isArrow ? count : body.length, rows)
       if (after >= 0) at = after
+      else if (isArrow && after === laneOutcomes.refused) at++
       else if (after === laneOutcomes.wait) {
         handOver()
         if (events.length > 0) {
@@ -169,6 +174,7 @@ export class HttpSource implements PushSource {
         return
       }
     }
+    if (isArrow) lane.useArrow(null)
     handOver()
   }
 
@@ -257,7 +263,7 @@ export class HttpSource implements PushSource {
       rows: count,
       key: request.key ?? '',
       digest,
-      ...(newShape ? { head: shapeHead(newShape) } : {}),
+      head: encodeHead({ fields: newShape?.fields, ...(request.form === 'arrow' ? { form: 'arrow' } : {}) }),
       body,
     }
     this.#waitingRows += count
@@ -283,16 +289,19 @@ export class HttpSource implements PushSource {
     const { operation } = request
     const { budget } = this.#parts.pool
     const decode = (sent: PushRequest): Batch => decodeBatch(sent, table.table.fields, table.lane(operation), budget)
-    const first = decode(request)
-    if (first.refused === 0 || operation === 'delete' || !table.evolves) return first
+    const mayEvolve = operation !== 'delete' && table.evolves
+    // What Arrow needs is seen before its rows are.
+    const isArrow = request.form === 'arrow'
+    const first = isArrow && mayEvolve ? null : decode(request)
+    if (first && (first.refused === 0 || !mayEvolve)) return first
     const before = table.table
     const grow = (sent: Parameters<typeof grownFields>[0]): SourceTable | null => {
       const fields = grownFields(sent, before.fields, table.keyNames)
       return fields && { ...before, fields }
     }
     const grown = grow(request)
-    if (!grown) return first
-    letGo(first.rows)
+    if (!grown) return first ?? decode(request)
+    if (first) letGo(first.rows)
     try {
       table.reshape(grown)
       const second = decode(request)
@@ -301,6 +310,7 @@ export class HttpSource implements PushSource {
         table.reshape(before)
         return second
       }
+      if (isArrow) return second
       // The table gets the columns only that the good rows have.
       letGo(second.rows)
       table.reshape(grow({ body: second.body, form: 'lines' }) ?? before)

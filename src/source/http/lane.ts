@@ -1,6 +1,7 @@
 import { assert } from '../../base/index.ts'
 import { SegmentGrowth } from '../../data/index.ts'
-import type { Field, Segment, SegmentPart } from '../../data/index.ts'
+import type { Column, Field, Segment, SegmentPart } from '../../data/index.ts'
+import { ArrowRows } from '../../format/arrow/index.ts'
 import { JsonRowDecoder, outcomes } from '../../format/json/index.ts'
 import type { RowProblem } from '../../format/json/index.ts'
 import type { SourceParts } from '../source.ts'
@@ -8,12 +9,24 @@ import type { SourceParts } from '../source.ts'
 /** What {@link Lane.append} returns beside places. */
 export const laneOutcomes = { refused: outcomes.refused, wait: -3, tooLarge: -4 } as const
 
+/** Decodes rows into columns; see `JsonRowDecoder`. */
+export interface RowDecoder {
+  readonly problem: RowProblem
+  readonly target: number
+  readonly needed: number
+  bind(columns: readonly Column[]): void
+  decode(bytes: Uint8Array, from: number, end: number, row: number): number
+}
+
 /** Consecutive rows, pinned by whoever has them. */
 export type Rows = { -readonly [K in keyof SegmentPart]: SegmentPart[K] }
 
 /** Decodes rows (or keys) of one table into one segment after another. */
 export class Lane {
-  readonly #decoder: JsonRowDecoder
+  readonly #json: JsonRowDecoder
+  #decoder: RowDecoder
+  readonly fields: readonly Field[]
+  readonly #ignored: readonly string[]
   readonly #parts: SourceParts
   readonly #growth: SegmentGrowth
   readonly #needed: number[]
@@ -27,7 +40,10 @@ export class Lane {
 
   /** @param ignored names that may be given and are not looked at */
   constructor(fields: readonly Field[], ignored: readonly string[], deletable: boolean, parts: SourceParts) {
-    this.#decoder = new JsonRowDecoder(fields, ignored)
+    this.#json = new JsonRowDecoder(fields, ignored)
+    this.#decoder = this.#json
+    this.fields = fields
+    this.#ignored = ignored
     this.#parts = parts
     this.#growth = new SegmentGrowth(fields, deletable, parts.pool)
     this.#needed = this.#growth.variable.map(() => 0)
@@ -35,7 +51,16 @@ export class Lane {
 
   /** See {@link JsonRowDecoder.skipsOpen}. */
   set skipsOpen(skips: boolean) {
-    this.#decoder.skipsOpen = skips
+    this.#json.skipsOpen = skips
+  }
+
+  /** Rows come as Arrow from now on, or as JSON again (null). Returns how many. Throws `request` for what are no rows of the table. */
+  useArrow(body: Uint8Array | null): number {
+    const options = { ignored: this.#ignored, skipsOpen: this.#json.skipsOpen }
+    const arrow = body && new ArrowRows(body, this.fields, options)
+    this.#decoder = arrow ?? this.#json
+    if (this.#segment) this.#decoder.bind(this.#segment.columns)
+    return arrow?.rows ?? 0
   }
 
   /** After `refused`. */
@@ -82,8 +107,8 @@ export class Lane {
         continue
       }
       const room = Math.min(segment.capacity - segment.rows, most - this.added)
-      at = this.#decoder.decodeLines(bytes, at, bytes.length, segment.rows, room, longest)
-      const { count } = this.#decoder
+      at = this.#json.decodeLines(bytes, at, bytes.length, segment.rows, room, longest)
+      const { count } = this.#json
       if (count > 0) {
         add(rows, segment, segment.rows, count)
         segment.rows += count

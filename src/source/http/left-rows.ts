@@ -3,6 +3,7 @@ import { mkdir, open, readdir, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import { skipSpace, skipValue } from '../../format/json/index.ts'
 import type { Spool, SpoolRecord } from '../push/index.ts'
+import { decodeHead } from './record-head.ts'
 
 /** A table that was detached. */
 export interface LeftTable {
@@ -16,8 +17,8 @@ const digits = 15
 
 /**
  * Rows that were accepted for tables which were detached before the lake had them. They leave the spool as files of lines of JSON below
- * `detached`, to be sent again to another table: `<first>-<last>.<operation>.ndjson` in a folder for each table, by the numbers of the
- * requests, each request once.
+ * `detached` (and those of Arrow as they came), to be sent again to another table: `<first>-<last>.<operation>.ndjson` in a folder for each
+ * table, by the numbers of the requests, each request once.
  */
 export class LeftRows {
   readonly #folder: string
@@ -67,7 +68,8 @@ export class LeftRows {
     }
     for await (const record of spool.records(Math.max(after, await lastSaved(folder)))) {
       if (record.table !== table.id) continue
-      if (run.length > 0 && run[0].operation !== record.operation) await endRun()
+      if (run.length > 0 && !(run[0].operation === record.operation && formOf(run[0]) + formOf(record) === 'ndjsonndjson'))
+        await endRun()
       run.push(record)
     }
     await endRun()
@@ -85,17 +87,19 @@ async function lastSaved(folder: string): Promise<number> {
     if (error.code === 'ENOENT') return []
     throw error
   })
-  return Math.max(0, ...names.map((name) => Number(/^\d+-(\d+)\.\w+\.ndjson$/.exec(name)?.[1] ?? 0)))
+  return Math.max(0, ...names.map((name) => Number(/^\d+-(\d+)\.\w+\.(?:ndjson|arrows)$/.exec(name)?.[1] ?? 0)))
 }
 
 async function write(folder: string, records: readonly SpoolRecord[]): Promise<void> {
   await mkdir(folder, { recursive: true })
   const number = ({ sequence }: SpoolRecord): string => String(sequence).padStart(digits, '0')
-  const name = `${number(records[0])}-${number(records[records.length - 1])}.${records[0].operation}.ndjson`
+  const name = `${number(records[0])}-${number(records[records.length - 1])}.${records[0].operation}.${formOf(records[0])}`
   const draft = join(folder, `${name}.new`)
   const handle = await open(draft, 'w', 0o600)
   try {
-    for (const { body } of records) await handle.writeFile(Buffer.concat([linesOf(body), newline]))
+    for (const record of records) {
+      await handle.writeFile(formOf(record) === 'arrows' ? record.body : Buffer.concat([linesOf(record.body), newline]))
+    }
     await handle.datasync()
   } finally {
     await handle.close()
@@ -107,6 +111,11 @@ async function write(folder: string, records: readonly SpoolRecord[]): Promise<v
   } finally {
     await directory.close()
   }
+}
+
+/** The ending of files with such rows. */
+function formOf({ head }: SpoolRecord): 'ndjson' | 'arrows' {
+  return decodeHead(head).form === 'arrow' ? 'arrows' : 'ndjson'
 }
 
 const newline = Buffer.from('\n')

@@ -1,4 +1,4 @@
-import { FrazilError, assert } from '../../base/index.ts'
+import { FrazilError } from '../../base/index.ts'
 import type { Change, Field, SourceTable } from '../../data/index.ts'
 import type { PushRequest, SourceParts } from '../source.ts'
 import { Lane } from './lane.ts'
@@ -137,16 +137,4 @@ export function tableMemo(evolves: boolean): string | undefined {
 /** Whether a table was made so that rows with other columns give it these. */
 export function isEvolving({ memo }: SourceTable): boolean {
   return memo !== undefined && (JSON.parse(memo) as { evolves?: boolean }).evolves === true
-}
-
-/** The columns of a table, as the head of a record of the spool. */
-export function shapeHead({ fields }: SourceTable): string {
-  return JSON.stringify({ fields })
-}
-
-/** The inverse of {@link shapeHead}. */
-export function shapeOf(head: string): readonly Field[] {
-  const { fields } = JSON.parse(head) as { fields?: readonly Field[] }
-  assert(Array.isArray(fields), 'a head of a record has columns')
-  return fields
 }
