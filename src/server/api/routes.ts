@@ -103,7 +103,12 @@ export const documentedRoutes: readonly DocumentedRoute[] = [
     summary: 'Stores rows. 202: they are stored, and not as far as was asked for.',
     query: requests.ingestParameters,
     headers: { 'Idempotency-Key': 'Rows sent again under the same key are stored once; 1 to 255 characters.' },
-    body: { [json]: 'ingestBody', 'application/x-ndjson': 'text', 'text/csv': 'text' },
+    body: {
+      [json]: 'ingestBody',
+      'application/x-ndjson': 'text',
+      'text/csv': 'text',
+      'application/vnd.apache.arrow.stream': 'text',
+    },
     answers: { 200: { [json]: 'ingestAnswer' }, 202: { [json]: 'ingestAnswer' }, 422: { [json]: 'rowsRefused' } },
     errors: [...work, 429, 507],
   },
