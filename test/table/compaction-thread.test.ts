@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -61,6 +62,45 @@ it('a compaction thread that dies takes its job with it and says so; the next jo
     await workers[1].terminate()
     await compactions.compact(job('third', Number.POSITIVE_INFINITY))
     assert.equal(workers.length, 3)
+  } finally {
+    compactions.close()
+    await thread.close()
+  }
+})
+
+it('keeps to the bytes a second that it is given, for what it reads and what it writes', async () => {
+  const fields = [field('n', { kind: 'binary' }, false, 1)]
+  const pool = new SlabPool({ budget: 16 << 20 })
+  // Nothing that can be compressed.
+  const rows = Array.from({ length: 60 }, () => [new Uint8Array(randomBytes(1000))])
+  const spec = {
+    warehouse: folder,
+    uri: `file://${folder}/paced.parquet`,
+    fields,
+    schemaJson: '{}',
+    key: null,
+    runPath: null,
+    columns: null,
+  }
+  const writer = new DataFileWriter(spec)
+  await writer.append(segmentWith(pool, fields, rows, { heapBytes: 1 << 17 }).share(), 0, rows.length, null)
+  const file = (await writer.finish()) ?? assert.fail('a file was written')
+  assert.ok(file.fileSize > 60_000)
+  const thread = new CompactionThread()
+  const compactions = new Compactions(thread.connect())
+  const bytesPerSecond = 400_000
+  try {
+    const started = performance.now()
+    const { files } = await compactions.compact({
+      ...spec,
+      inputs: [{ uri: file.path, fileSize: file.fileSize, rows: 60, dead: null, firstRowId: 0n, sequenceNumber: 1n }],
+      outputs: [{ uri: `file://${folder}/paced-out.parquet`, runPath: null, rows: 60 }],
+      sort: null,
+      bytesPerSecond,
+    })
+    // It may take longer, but never less.
+    const least = ((60_000 + files[0].fileSize) / bytesPerSecond) * 1000
+    assert.ok(performance.now() - started >= least - 2, `${performance.now() - started} of ${least} ms`)
   } finally {
     compactions.close()
     await thread.close()

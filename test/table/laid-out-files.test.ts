@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, readdirSync, readlinkSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, describe, it } from 'node:test'
@@ -27,6 +27,19 @@ after(() => {
   rmSync(folder, { recursive: true })
 })
 let nextFile = 1
+
+/** Files in a folder that this process has open. */
+function openFilesIn(parent: string): number {
+  let count = 0
+  for (const fd of readdirSync('/proc/self/fd')) {
+    try {
+      if (readlinkSync(`/proc/self/fd/${fd}`).startsWith(parent)) count++
+    } catch {
+      // Closed meanwhile.
+    }
+  }
+  return count
+}
 
 async function write(fields: readonly Field[], layout: FileLayout, appends: readonly (readonly SharedPart[])[], commit = 1) {
   const writer = files.open({
@@ -151,6 +164,29 @@ describe('laid out files', () => {
       ),
       { numRuns: 150 },
     )
+  })
+
+  it('of a commit with many partitions: two are open at one time at most', async () => {
+    const fields = [field('k', { kind: 'int' }, true, 1)]
+    const partition = [{ column: 0, transform: { kind: 'identity' } }] as const
+    const layout: FileLayout = { specId: 1, partition, sortOrderId: 0, sort: [], columns: null }
+    const pool = new SlabPool({ budget: 16 << 20 })
+    const rows = Array.from({ length: 200 }, (_, i) => [i % 100])
+    const segment = segmentWith(pool, fields, rows, { capacity: 255 })
+    let most = 0
+    let isDone = false
+    const watch = (async () => {
+      while (!isDone) {
+        most = Math.max(most, openFilesIn(folder))
+        await new Promise((resolve) => setImmediate(resolve))
+      }
+    })()
+    const { files: written } = await write(fields, layout, [[{ segment: segment.share(), from: 0, to: 200 }]])
+    isDone = true
+    await watch
+    assert.deepEqual(new Set(written.map(({ file }) => file.recordCount)), new Set([2]))
+    assert.equal(written.length, 100)
+    assert.ok(most >= 1 && most <= 2, `${most} files`)
   })
 
   it('of a copy: few are open at one time, whatever the number of partitions', async () => {
