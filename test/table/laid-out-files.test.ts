@@ -174,15 +174,15 @@ describe('laid out files', () => {
     const rows = Array.from({ length: 200 }, (_, i) => [i % 100])
     const segment = segmentWith(pool, fields, rows, { capacity: 255 })
     let most = 0
-    let isDone = false
+    const done = new AbortController()
     const watch = (async () => {
-      while (!isDone) {
+      while (!done.signal.aborted) {
         most = Math.max(most, openFilesIn(folder))
         await new Promise((resolve) => setImmediate(resolve))
       }
     })()
     const { files: written } = await write(fields, layout, [[{ segment: segment.share(), from: 0, to: 200 }]])
-    isDone = true
+    done.abort()
     await watch
     assert.deepEqual(new Set(written.map(({ file }) => file.recordCount)), new Set([2]))
     assert.equal(written.length, 100)
