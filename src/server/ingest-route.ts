@@ -75,7 +75,9 @@ export function ingestRoute(app: FastifyInstance, engine: () => Engine, underWay
       const query = request.query as Record<string, unknown>
       const { name } = request.params
       const { caller, headers } = request
-      const answer = await ingest(engine(), { caller, name, query, headers, body: request.body as Buffer })
+      // A request without a body and without a type for it has none at all.
+      const body = (request.body as Buffer | undefined) ?? Buffer.alloc(0)
+      const answer = await ingest(engine(), { caller, name, query, headers, body })
       if (answer.replayed) reply.header('idempotency-replayed', 'true')
       return reply.code(answer.status).type('application/json; charset=utf-8').send(answer.body)
     })

@@ -210,6 +210,8 @@ suite('rows over HTTP', () => {
         `${path} ${JSON.stringify(headers)} ${String(body).slice(0, 80)}`,
       )
     }
+    const empty = await fetch(`${server.url}/ingest/plain`, { method: 'POST' })
+    assert.deepEqual([empty.status, ((await empty.json()) as { code: string }).code], [400, 'bad-json'])
     assert.deepEqual(await rows('select count(*) from app.plain'), [[0]])
   })
 
