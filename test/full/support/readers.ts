@@ -104,6 +104,15 @@ export class Spark {
     }
   }
 
+  /** Runs a statement; in it the catalog that the SQLite file `catalog` is has the name `frazil`. One process opens one catalog. */
+  async sql(catalog: string, sql: string): Promise<readonly Readonly<Record<string, unknown>>[]> {
+    try {
+      return (await this.#process.ask({ catalog, sql }))['rows'] as Record<string, unknown>[]
+    } catch (error) {
+      throw new Error(`Spark: ${sql}: ${String(error)}`, { cause: error })
+    }
+  }
+
   close(): void {
     this.#process.close()
   }
