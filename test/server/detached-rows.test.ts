@@ -18,7 +18,7 @@ async function change(spool: string, sequence: number, body: string): Promise<vo
     const records: Buffer[] = [fileHead()]
     for (let found = decodeRecord(bytes, headBytes); found; found = decodeRecord(bytes, found.next)) {
       const { record } = found
-      records.push(encodeRecord(record.sequence === sequence ? { ...record, body: Buffer.from(body) } : record))
+      records.push(...encodeRecord(record.sequence === sequence ? { ...record, body: Buffer.from(body) } : record))
     }
     await writeFile(path, Buffer.concat(records))
   }

@@ -62,13 +62,16 @@ export function checkHead(bytes: Buffer, path: string): boolean {
   })
 }
 
-export function encodeRecord(record: SpoolRecord): Buffer {
+/** The record in two parts: the second is its body, which is not copied. */
+export function encodeRecord(record: SpoolRecord): [Buffer, Buffer] {
   const table = Buffer.byteLength(record.table)
   const key = Buffer.byteLength(record.key)
   assert(table <= 0xffff && key <= 0xffff, 'ids and keys are short')
   const { head } = record
   const headLength = head === undefined ? 0 : headFrame + Buffer.byteLength(head)
-  const bytes = Buffer.allocUnsafe(frameBytes + fixedBytes + table + key + headLength + record.body.length)
+  const { buffer, byteOffset, byteLength } = record.body
+  const body = Buffer.from(buffer, byteOffset, byteLength)
+  const bytes = Buffer.allocUnsafe(frameBytes + fixedBytes + table + key + headLength)
   let at = frameBytes
   at = bytes.writeUInt32LE(operations.indexOf(record.operation) | (head === undefined ? 0 : headFlag), at)
   at = bytes.writeUInt32LE(record.rows, at)
@@ -83,10 +86,9 @@ export function encodeRecord(record: SpoolRecord): Buffer {
     at = bytes.writeUInt32LE(headLength - headFrame, at)
     at += bytes.write(head, at)
   }
-  bytes.set(record.body, at)
-  bytes.writeUInt32LE(bytes.length - frameBytes, 0)
-  bytes.writeUInt32LE(crc32(bytes.subarray(frameBytes)), 4)
-  return bytes
+  bytes.writeUInt32LE(bytes.length - frameBytes + byteLength, 0)
+  bytes.writeUInt32LE(crc32(body, crc32(bytes.subarray(frameBytes))), 4)
+  return [bytes, body]
 }
 
 /** The record at `at` and where the next one is; null when there is no whole one. */

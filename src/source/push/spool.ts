@@ -33,7 +33,8 @@ interface SpoolFile {
 }
 
 interface Waiting {
-  readonly bytes: Buffer
+  readonly chunks: readonly Buffer[]
+  readonly length: number
   readonly sequence: number
   resolve(): void
   reject(error: FrazilError): void
@@ -123,10 +124,11 @@ export class Spool {
    */
   append(record: SpoolRecord): Promise<void> {
     if (this.#closed) return Promise.reject(new FrazilError('unavailable', 'closed', 'the engine is closing'))
-    const bytes = encodeRecord(record)
-    this.#waitingBytes += bytes.length
+    const chunks = encodeRecord(record)
+    const length = chunks[0].length + chunks[1].length
+    this.#waitingBytes += length
     const durable = new Promise<void>((resolve, reject) => {
-      this.#waiting.push({ bytes, sequence: record.sequence, resolve, reject })
+      this.#waiting.push({ chunks, length, sequence: record.sequence, resolve, reject })
     })
     this.#writing ??= this.#write()
     return durable
@@ -143,7 +145,7 @@ export class Spool {
     while (this.#waiting.length > 0) {
       let count = 0
       let bytes = 0
-      while (count < this.#waiting.length && bytes < maxGroupBytes) bytes += this.#waiting[count++].bytes.length
+      while (count < this.#waiting.length && bytes < maxGroupBytes) bytes += this.#waiting[count++].length
       const group = this.#waiting.splice(0, count)
       this.#waitingBytes -= bytes
       try {
@@ -161,7 +163,7 @@ export class Spool {
   async #store(group: readonly Waiting[]): Promise<void> {
     if (this.#cutTo !== null) await this.#cutOff()
     if (this.#length >= fileBytes) await this.#leaveFile()
-    let chunks = group.map(({ bytes }) => bytes)
+    let chunks = group.flatMap((waiting) => waiting.chunks)
     if (!this.#handle) {
       const number = (this.#files.at(-1)?.number ?? 0) + 1
       this.#handle = await open(this.#path(number), openFlags, 0o600)
