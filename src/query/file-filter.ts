@@ -119,6 +119,7 @@ export function fileQuery(
     return `$${used.length}`
   }
   const textOf = (condition: Condition): string => {
+    if ('alike' in condition && !isOneType(condition.alike ?? [], params)) return 'true'
     if (condition.kind === 'all') return `(${condition.of.map(textOf).join(' AND ')})`
     if (condition.kind === 'any') return `(${condition.of.map(textOf).join(' OR ')})`
     const column = names.indexOf(foldCase(condition.column))
@@ -144,5 +145,15 @@ export function fileQuery(
  */
 function isComparable({ type }: Field, value: Constant, params: readonly SentParameter[]): boolean {
   if (type.kind !== 'string') return true
-  return 'sql' in value ? value.isText : typeof params[value.parameter - 1] === 'string'
+  return 'sql' in value ? value.type === 'text' || value.type === 'VARCHAR' : typeof params[value.parameter - 1] === 'string'
+}
+
+/** Whether parameters among constants are of one type. */
+function isOneType(constants: readonly Constant[], params: readonly SentParameter[]): boolean {
+  const types = constants.map((each) => {
+    if ('sql' in each) return ''
+    const value = params[each.parameter - 1]
+    return Number.isSafeInteger(value) ? 'integer' : typeof value
+  })
+  return new Set(types).size <= 1
 }

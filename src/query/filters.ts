@@ -4,7 +4,7 @@ import type { Json } from './parsed-sql.ts'
 type Node = { readonly [key: string]: Json }
 
 /** A constant of a statement: SQL text, or the value of a parameter. */
-export type Constant = { readonly sql: string; readonly isText: boolean } | { readonly parameter: number }
+export type Constant = { readonly sql: string; readonly type: string } | { readonly parameter: number }
 
 export type Comparison = '=' | '<' | '<=' | '>' | '>='
 
@@ -12,8 +12,9 @@ export type Comparison = '=' | '<' | '<=' | '>' | '>='
 export type Condition =
   | { readonly kind: 'compare'; readonly column: string; readonly op: Comparison; readonly value: Constant }
   | { readonly kind: 'null' | 'present'; readonly column: string }
-  | { readonly kind: 'all'; readonly of: readonly Condition[] }
-  | { readonly kind: 'any'; readonly of: readonly Condition[] }
+  | { readonly kind: 'all'; readonly of: readonly Condition[]; readonly alike?: readonly Constant[] }
+  /** `alike`: constants that understanding it takes to be of one type: DuckDB converts all of them to a common one. */
+  | { readonly kind: 'any'; readonly of: readonly Condition[]; readonly alike?: readonly Constant[] }
 
 /**
  * For each table that a SELECT reads directly, or by inner joins: the condition that its WHERE puts on the rows of that table alone.
@@ -72,13 +73,12 @@ function conditionOf(node: Json | undefined, resolve: Resolve): Condition | null
     }
     case 'COMPARE_BETWEEN': {
       const of = [compare(node.input, '>=', node.lower, resolve), compare(node.input, '<=', node.upper, resolve)]
-      const known = of.filter((each) => each !== null)
-      return known.length === 0 ? null : { kind: 'all', of: known }
+      return alike('all', of)
     }
     case 'COMPARE_IN': {
       const [column, ...values] = children
       const of = values.map((value) => compare(column, '=', value, resolve))
-      return of.length === 0 || of.some((each) => each === null) ? null : { kind: 'any', of: of.filter((each) => each !== null) }
+      return alike('any', of)
     }
     case 'OPERATOR_IS_NULL':
     case 'OPERATOR_IS_NOT_NULL': {
@@ -91,6 +91,15 @@ function conditionOf(node: Json | undefined, resolve: Resolve): Condition | null
       return compare(node.left, op, node.right, resolve) ?? compare(node.right, mirrored[op], node.left, resolve)
     }
   }
+}
+
+/** Comparisons of one column with several constants, which are converted to one type; null unless they are of one. */
+function alike(kind: 'all' | 'any', of: readonly (Condition | null)[]): Condition | null {
+  const known = of.filter((each) => each !== null)
+  if (known.length === 0 || known.length < of.length) return null
+  const constants = known.flatMap((each) => (each.kind === 'compare' ? [each.value] : []))
+  const types = new Set(constants.map((each) => ('sql' in each ? each.type : 'parameter')))
+  return types.size > 1 ? null : { kind, of: known, alike: constants }
 }
 
 const comparisons = new Map<string, Comparison>([
@@ -123,19 +132,19 @@ function constant(node: Node): Constant | null {
   const plain = literal(inner.value)
   if (!isCast || plain === null) return plain
   const type = isNode(node.cast_type) ? typeText(node.cast_type) : null
-  return type === null ? null : { sql: `CAST(${plain.sql} AS ${type})`, isText: type === 'VARCHAR' }
+  return type === null ? null : { sql: `CAST(${plain.sql} AS ${type})`, type }
 }
 
-function literal({ type, is_null: isNull, value }: Node): { sql: string; isText: boolean } | null {
+function literal({ type, is_null: isNull, value }: Node): { sql: string; type: string } | null {
   if (isNull === true || !isNode(type)) return null
-  if (type.id === 'VARCHAR') return typeof value === 'string' ? { sql: quoteText(value), isText: true } : null
+  if (type.id === 'VARCHAR') return typeof value === 'string' ? { sql: quoteText(value), type: 'text' } : null
   const name = typeText(type)
   if (name === null) return null
   let digits = typeof value === 'number' || typeof value === 'string' ? String(value) : null
   if (type.id === 'BOOLEAN') digits = typeof value === 'boolean' ? String(value) : null
   else if (type.id === 'DECIMAL') digits = digits !== null && /^-?\d+$/.test(digits) ? pointed(digits, scaleOf(type)) : null
   else if (type.id === 'HUGEINT' && isNode(value)) digits = hugeint(value)
-  return digits !== null && /^[-+.\da-z]+$/i.test(digits) ? { sql: `CAST('${digits}' AS ${name})`, isText: false } : null
+  return digits !== null && /^[-+.\da-z]+$/i.test(digits) ? { sql: `CAST('${digits}' AS ${name})`, type: name } : null
 }
 
 function pointed(digits: string, scale: number): string {
