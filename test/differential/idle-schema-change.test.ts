@@ -13,7 +13,8 @@ let server: EmbeddedPostgres
 let client: pg.Client
 
 before(async () => {
-  server = await startPostgres()
+  // Its transactions would make rows look younger than they are.
+  server = await startPostgres({ settings: { autovacuum: 'off' } })
   client = await connect(server.url)
 })
 
@@ -100,16 +101,16 @@ test('rows that are written anew with other values are copied anew', { timeout: 
 
 test('files that change while values do not are nobody’s business', { timeout: 60_000 }, () =>
   withTable('moved', async (one) => {
+    // Columns that are touched as well.
+    await one.run('ALTER TABLE T ALTER b SET NOT NULL')
+    await one.run('VACUUM FULL T')
+    await looked(one, 'f')
     await one.run('VACUUM FULL T')
     await looked(one, 'c')
     await one.run('CLUSTER T USING moved_pkey')
     await looked(one, 'd')
     await one.run("TRUNCATE T; INSERT INTO T SELECT i, 'again', i FROM generate_series(1, 50) i")
     await looked(one, 'e')
-    // Columns that are touched as well.
-    await one.run('ALTER TABLE T ALTER b SET NOT NULL')
-    await one.run('VACUUM FULL T')
-    await looked(one, 'f')
     await one.run('ALTER TABLE T ALTER b TYPE bigint; INSERT INTO T VALUES (900, NULL, 1)')
     await looked(one, 'g')
     await one.run('UPDATE T SET b = b + 1 WHERE id < 10')
