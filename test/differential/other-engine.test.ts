@@ -19,6 +19,8 @@ before(async () => {
 after(() => server.stop())
 
 const seed = 5
+// One for the whole run: files that were made after a restart must not have the names of those before it.
+const random = seededRandom(seed * 1000)
 
 test('another engine rewrites files and expires snapshots while everything happens', { timeout: 280_000 }, () =>
   runDifferential({
@@ -34,7 +36,6 @@ test('another engine rewrites files and expires snapshots while everything happe
 )
 
 async function other(warehouse: string): Promise<OtherEngine> {
-  const random = seededRandom(seed * 1000)
   const catalog = await SqliteCatalog.open(join(warehouse, 'catalog.db'))
   const engine = new ForeignEngine({ store: openStore(warehouse), catalog, random })
   // A reader of ours may be in them.
