@@ -62,6 +62,8 @@ export interface DifferentialOptions {
   readonly other?: (warehouse: string) => Promise<OtherEngine>
   /** Called with the closed lake at the very end. */
   readonly after?: (warehouse: string, client: pg.Client) => Promise<void>
+  /** Files are rewritten only when it is asked for, so that deletion vectors are left for a reader. */
+  readonly keepsVectors?: boolean
 }
 
 /**
@@ -230,7 +232,9 @@ class DifferentialRun {
     await agree(client, tables, 'our SQL', (table) => answeredRows(this.#sql, table))
     await this.#lookups(client, tables)
     await this.#current().flush()
-    for (const { lakeName } of tables) if (this.#random.below(2) === 0) await this.#current().optimize('shop', lakeName)
+    for (const { lakeName } of this.#options.keepsVectors === true ? [] : tables) {
+      if (this.#random.below(2) === 0) await this.#current().optimize('shop', lakeName)
+    }
     await agree(client, tables, 'our SQL after a flush and rewrites', (table) => answeredRows(this.#sql, table))
     await this.#structure(client)
     const readers = (await this.#options.readers?.(join(this.#folder, 'lake'))) ?? []
@@ -344,6 +348,7 @@ class DifferentialRun {
       memory: this.#options.seed % 2 === 0 ? '24MB' : '64MB',
       commit: { every: ['100ms', '500ms', '5s'][this.#options.seed % 3], bytes: '4MB' },
       pipelines: this.#options.pipelines,
+      compaction: { automatic: this.#options.keepsVectors !== true },
       query: { memory: '256MB', threads: 1 },
       // Every start lays the tables out anew.
       tables: this.#options.layouts === true ? randomLayouts(workloadTables, this.#random) : {},

@@ -16,13 +16,19 @@ export class Sightings {
   /** Those of the stream. */
   readonly #tables: ReadonlyMap<number, BoundTable>
   readonly #waiting = new Map<BoundTable, Sighting>()
+  /** Tables of which the stream has told since the catalogue was last asked about. */
+  readonly #told = new Set<BoundTable>()
 
   constructor(tables: ReadonlyMap<number, BoundTable>) {
     this.#tables = tables
   }
 
-  /** Tables whose changes count at `position`, as they are known; without those of which something was said that does not hold yet. */
+  /**
+   * Tables to ask the catalogue about now: those whose changes count at `position`, as they are known; without those of which something was
+   * said that does not hold yet.
+   */
   watched(position: Lsn): Map<string, KnownTable> {
+    this.#told.clear()
     const watched = [...this.#tables.values()].filter(
       (table) => !table.failed && table.floor <= position && !this.#waiting.has(table),
     )
@@ -41,14 +47,16 @@ export class Sightings {
     }
   }
 
+  /** What the catalogue has answered. What the stream said while it was asked may be of later. */
   add(id: string, sighting: Sighting): void {
     const table = this.#tables.get(Number(id))
-    if (table && !table.failed) this.#waiting.set(table, sighting)
+    if (table && !table.failed && !this.#told.has(table)) this.#waiting.set(table, sighting)
   }
 
   /** The stream tells of it, or nobody wants to know. */
   forget(table: BoundTable): void {
     this.#waiting.delete(table)
+    this.#told.add(table)
   }
 
   clear(): void {

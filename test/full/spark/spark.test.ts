@@ -35,6 +35,7 @@ test('Spark reads every value, deletion vectors and _row_id included', { timeout
     writers: 1,
     mostRows: 10_000,
     layouts: true,
+    keepsVectors: true,
     async after(warehouse, client) {
       const spark = await Spark.start()
       try {

@@ -146,9 +146,16 @@ test('what the catalogue says of a table holds behind all that was in the log, u
   assert.deepEqual(await types([keepalive(101)]), ['progress'])
   // The stream tells of it: what was said of it before is nothing any more.
   decoder.reconnect()
+  assert.equal(decoder.sightings.watched(decoder.position).size, 1)
   sighted(200)
   await types([begin(150), relation(2), commit(150)])
   assert.deepEqual(await types([keepalive(300)]), ['progress'])
+  // It tells of it while the catalogue is asked: the answer may be of before.
+  assert.equal(decoder.sightings.watched(decoder.position).size, 1)
+  await types([begin(302), relation(2), insert(3, 2), commit(302)])
+  sighted(305)
+  assert.deepEqual(await types([keepalive(309)]), ['progress'])
+  assert.equal(decoder.sightings.watched(decoder.position).size, 1)
   sighted(310)
   decoder.reconnect()
   assert.deepEqual(await types([keepalive(400)]), ['progress'])
