@@ -453,7 +453,9 @@ function keyOf(
   const [index] = parts.indexes
   if (index) {
     const places = index.columns.map((name) => columns.findIndex((column) => column.name === name))
-    if (places.every((place) => place >= 0) && places.length > 0) return { kind: 'columns', columns: places }
+    // In the order in which the stream tells of them, whatever the index has: a copy and the stream hash the same key.
+    if (places.every((place) => place >= 0) && places.length > 0)
+      return { kind: 'columns', columns: places.toSorted((a, b) => a - b) }
     if (relation.identity !== 'f') {
       const left = borrowed ? 'is published without a column of its key' : 'has a generated column in its key'
       throw refuse(left)
