@@ -92,7 +92,8 @@ test('replica identities: index, full with and without a key; composite, text an
   assert.deepEqual(lake.table('ids.by_index').source.key, { kind: 'columns', columns: [1] })
   assert.deepEqual(lake.table('ids.full_key').source.key, { kind: 'columns', columns: [0] })
   assert.deepEqual(lake.table('ids.full_rows').source.key, { kind: 'row' })
-  assert.deepEqual(lake.table('ids.pair').source.key, { kind: 'columns', columns: [2, 1] })
+  // Not the order of the index, of which the stream does not tell.
+  assert.deepEqual(lake.table('ids.pair').source.key, { kind: 'columns', columns: [1, 2] })
   assert.deepEqual(
     lake.table('ids.by_index').source.fields.map((field) => field.required),
     [false, true, false],
