@@ -7,7 +7,7 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
     'Give it the type of the column, or leave it out.',
   ],
   'avro-codec': ['An Avro file is compressed in a way that is not supported.'],
-  'bad-avro': ['An Avro file (manifest, manifest list) is malformed.'],
+  'bad-avro': ['An Avro file (manifest, manifest list, body of a request) is malformed.'],
   'bad-bitmap': ['A roaring bitmap is malformed.'],
   'bad-body': ['The body of a request has wrong or unknown keys.', 'The message names them.'],
   'bad-column-name': ['An entry of `columns` is not `schema.table.column`.'],
@@ -29,6 +29,7 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
   'bad-parameter': ['A parameter in the URL is wrong.'],
   'bad-path': ['A path cannot be a file name.'],
   'bad-position': ['A text is not a position of this source.', 'Postgres: `0/16B3740`, as `pg_current_wal_lsn()` gives it.'],
+  'bad-producer': ['`Producer-Id` or `Producer-Sequence` is missing, wrong, or there beside an `Idempotency-Key`.'],
   'bad-protobuf': ['A body is not the protobuf message that its path says.'],
   'bad-puffin': ['A Puffin file is malformed.'],
   'bad-schema': ['The columns of a new table are wrong.', 'The message names the column.'],
@@ -76,6 +77,19 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
   'empty-struct': ['A column has a struct without fields, which Parquet cannot store.'],
   'file-closed': ['A data file is no longer being written.'],
   'file-format': ['The table has data files that are not Parquet.'],
+  'file-missing': ['A file that is to be uploaded is not there, or cannot be read.'],
+  'file-not-allowed': [
+    'A file that is to be uploaded is not in a folder that is allowed, or a link leads out of one.',
+    'Name the folder in `http.upload` of the configuration.',
+  ],
+  'file-refused': [
+    'A file that is to be uploaded does not fit its table, or is damaged. None of its request was taken.',
+    'The message says which, and why.',
+  ],
+  'from-postgres-not-allowed': [
+    'A table is to be added of a database that is none of a source to which the configuration lets tables be added.',
+    'Name the source in `http.from-postgres` of the configuration.',
+  ],
   'file-size': ['A data file was stored with another size than it was written with.'],
   'file-system': ['The file system cannot do what durability needs.'],
   folder: ['A folder cannot be made.'],
@@ -97,14 +111,15 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
   'idempotency-key-reused': ['Another request was stored with this `Idempotency-Key`.', 'A new request needs a new key.'],
   'ingest-name-taken': ['Rows that are sent to this name go to another table.', 'Give the table another name in the path.'],
   'namespace-taken': ['The database of a new table belongs to a source.', 'Make it in another database.'],
-  'not-pushed': ['Programs cannot send rows to, or drop, a table that is mirrored from a server.'],
+  'not-pushed': [
+    'Programs cannot send rows to a table that is mirrored from a server, nor drop one that the configuration names.',
+  ],
   'nothing-to-copy': ['Rows that programs have sent have no source to be copied from again.'],
   overloaded: ['More rows come than can be taken now; nothing of the request was stored.', 'Send it again after `Retry-After`.'],
   'partition-of-mirrored': [
     'A partition is named beside its partitioned table, which has its rows already.',
     'Name one of them.',
   ],
-  format: ['The result cannot be given in this format yet.'],
   'format-version': ['The table has an Iceberg format version that is not supported here.'],
   'invalid-utf8': ['A text is not UTF-8.'],
   'key-run': ['A key run is malformed or gone. Key runs are rebuilt from the data files.'],
@@ -114,7 +129,7 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
   'lease-lost': ['Another process has taken the lake over. This one stops.'],
   'lease-record': ['The record of who writes the lake is malformed.'],
   'listen-beyond-loopback': [
-    '`listen` names an address that other machines can reach, and no token is asked for.',
+    '`listen`, or an address of OTLP, can be reached by other machines, and no token is asked for.',
     'Set `auth`, or listen on 127.0.0.1.',
   ],
   'listen-failed': ['The address of `listen` cannot be used.'],
@@ -174,6 +189,18 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
   'postgres-install': ['The Postgres for the demo could not be installed.'],
   'postgres-not-installed': ['There is no embedded Postgres for this machine in node_modules.'],
   'postgres-start': ['The embedded Postgres did not start.'],
+  'producer-sequence-gap': [
+    'A request of a producer is not the next one.',
+    'Send those in between first; a refused one has not used its number up.',
+  ],
+  'producer-sequence-reused': [
+    'Another request was stored with this `Producer-Sequence`.',
+    'A new request needs the next number.',
+  ],
+  'producer-sequence-unknown': [
+    'A request of a producer is older than what is known of it.',
+    'Look into the table; send what is missing as another producer.',
+  ],
   'profiles-not-taken': ['OpenTelemetry profiles are not taken.', 'Logs, traces and metrics are.'],
   'publication-missing': ['The publication was dropped; the stream has gaps.'],
   'publication-not-ours': [
@@ -182,7 +209,7 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
   ],
   'read-only': ['Queries only read.'],
   'result-too-large': ['The result of a query is too large.', 'LIMIT, fewer columns, or an aggregate.'],
-  'result-type': ['A column of a result has a type without a form in this format.', 'Cast it.'],
+  'result-type': ['A column of a result has a type, or a number, without a form in this format.', 'Cast it.'],
   'rolled-back': ['Another program rolled the table back.'],
   'row-out-of-range': ['Rows beyond the end of a file were asked for.'],
   'same-name-twice': ['Two tables of the source would become the same Iceberg table.', 'Set `into`.'],
@@ -216,6 +243,16 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
   'table-changed': ['A table was changed by somebody else since the commit was planned.'],
   'table-closed': ['A table has stopped, and takes no rows.', '`frazil tables` says why.'],
   'table-exists': ['A table exists already.'],
+  'table-configured': [
+    'A table that is to be dropped is one that the configuration names.',
+    'Take it out of `tables` of its source first.',
+  ],
+  'table-detached': ['A table that is to be added was detached; the message says why.', '`frazil resync`, then add it again.'],
+  'table-refused': [
+    'A table that is to be added from Postgres cannot be mirrored, or not under the name that was asked for.',
+    'The message says why, and what to do at the server.',
+  ],
+  'too-many-tables': ['A thousand tables were added to a source.', 'Name them in the configuration.'],
   'table-missing': ['A table is gone from the catalog.'],
   'table-name': ['A name is not `namespace.table`.'],
   'table-changing': [
@@ -225,7 +262,8 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
   'table-not-ready': ['The table cannot be read yet; the message says why.'],
   'table-replaced': ['The table was dropped and created again by somebody else.'],
   'table-rewritten': [
-    'A table was truncated or rewritten just after the snapshot that it was copied from. It is copied from a new one.',
+    'A table was truncated or rewritten just after the snapshot that it was copied from. It is copied from a new one; one to which that happens ten times in a row is given up.',
+    '`frazil resync` it when nobody empties it all the time.',
   ],
   'taken-over': ['Another process writes this lake now. This one stops.'],
   'tls-files': [
@@ -262,6 +300,7 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
   'unknown-table': ['There is no table of this name.'],
   unreachable: ['Postgres does not answer.'],
   'unsupported-arrow': ['An Arrow stream has a type that cannot be read.', 'Cast the column before it is sent.'],
+  'unsupported-avro': ['An Avro file has a schema or a codec that cannot be read.', 'The message names it.'],
   'unsupported-type': ['A column has a type that was made while the database was looked at.', 'Start again.'],
   'wait-timeout': ['A position was not reached in time; the message has the one that was.'],
   'warehouse-path': ['The path of the warehouse has characters that Iceberg readers do not take.'],
@@ -278,6 +317,11 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
   'wrong-type': ['A value does not have the type of its column.'],
   'bad-memo': ['What the lake remembers of a Postgres source is malformed.'],
   'compaction-thread': ['The thread that rewrites data files ended. It is started again; the files stay as they are until then.'],
+  'file-thread': [
+    'A thread that writes data files ended. Another one takes its place, and what it was writing is written again; a commit that was asked for may fail with this.',
+    'Nothing, unless it comes again and again.',
+  ],
+  'upload-thread': ['The thread that takes uploaded files in ended. Nothing of its request was taken.', 'Send it again.'],
   'copy-refused': ['Postgres refuses to copy a table.'],
   'data-file': ['A data file cannot be read.'],
   diverged: [
@@ -301,6 +345,10 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
   'silent-server': ['Postgres has said nothing for too long. The connection is made again.'],
   simulated: ['A simulated source of a test refuses.'],
   'sql-engine': ['The SQL engine failed; it is started again.'],
+  'too-many-producers': [
+    'Too many programs number their requests.',
+    'Let each program keep its `Producer-Id`, and send by fewer.',
+  ],
   'too-many-queries': ['Too many queries wait.'],
   'old-version': ['Postgres is older than 14.'],
   standby: ['The server is a standby, where publications cannot be made.', 'Name the primary in `url`.'],

@@ -10,17 +10,18 @@ const sourceFiles = filesUnder('src').filter((file) => file.endsWith('.ts'))
 const lower = ['base', 'observe', 'data', 'format']
 const mayImport: Readonly<Record<string, readonly string[]>> = {
   base: [],
+  access: ['base'],
   observe: ['base'],
   data: ['base'],
   format: ['base', 'data'],
   storage: ['base', 'observe'],
-  source: lower,
+  source: [...lower, 'access'],
   iceberg: [...lower, 'storage'],
   table: [...lower, 'storage', 'iceberg', 'source'],
   query: [...lower, 'storage', 'iceberg', 'source', 'table'],
-  engine: [...lower, 'storage', 'iceberg', 'source', 'table', 'query'],
-  server: [...lower, 'iceberg', 'engine'],
-  cli: ['base', 'observe', 'engine', 'server'],
+  engine: [...lower, 'access', 'storage', 'iceberg', 'source', 'table', 'query'],
+  server: [...lower, 'access', 'iceberg', 'engine'],
+  cli: ['base', 'access', 'observe', 'engine', 'server'],
   /** Types only: browsers run it. */
   client: ['server'],
   /** src/index.ts, the library. */

@@ -5,6 +5,8 @@ export interface LoadOptions {
   readonly port: number
   readonly connections: number
   readonly seconds: number
+  /** Most requests a second, of all connections together. */
+  readonly perSecond?: number
   /** The next request, headers included. */
   readonly next: () => Buffer
 }
@@ -23,11 +25,12 @@ export interface LoadResult {
 const headEnd = Buffer.from('\r\n\r\n')
 
 /** Connections that are kept alive, each with one request under way, over plain sockets so that the sender costs little. */
-export async function load({ port, connections, seconds, next }: LoadOptions): Promise<LoadResult> {
+export async function load({ port, connections, seconds, perSecond = Infinity, next }: LoadOptions): Promise<LoadResult> {
   const latencies: number[] = []
   let turnedAway = 0
   const started = performance.now()
   const until = started + seconds * 1000
+  let begun = 0
   await Promise.all(
     Array.from({ length: connections }, async () => {
       const socket = connect({ port, host: '127.0.0.1', noDelay: true })
@@ -61,7 +64,11 @@ export async function load({ port, connections, seconds, next }: LoadOptions): P
           pending = Buffer.alloc(0)
           if (performance.now() >= until) socket.end()
           else if (status === 429) setTimeout(send, 5)
-          else send()
+          else {
+            const early = started + (begun++ / perSecond) * 1000 - performance.now()
+            if (early > 1) setTimeout(send, early)
+            else send()
+          }
         })
         send()
       })

@@ -12,6 +12,8 @@ export interface Block {
 export interface SlabPoolOptions {
   /** Most bytes handed out at one time. */
   budget: number
+  /** Bytes that may be held beside the slabs, see {@link SlabPool.hold}, before they count against the budget. Default 0. */
+  beside?: number
   /** Bytes of one slab, a power of two; also the largest block. Default 32 MiB, less for small budgets. */
   slabBytes?: number
 }
@@ -28,6 +30,8 @@ const minOrder = 8 // 256 bytes
 export class SlabPool {
   readonly budget: number
   readonly slabBytes: number
+  readonly #beside: number
+  #held = 0
   readonly #maxOrder: number
   readonly #slabs: SharedArrayBuffer[] = []
   /** Free block starts by order, as slab * slabBytes + offset. */
@@ -39,6 +43,7 @@ export class SlabPool {
 
   constructor(options: SlabPoolOptions) {
     this.budget = options.budget
+    this.#beside = options.beside ?? 0
     let slab = options.slabBytes ?? 32 << 20
     while (options.slabBytes === undefined && slab > 1 << 20 && slab * 4 > options.budget) slab /= 2
     assert((slab & (slab - 1)) === 0, 'slab size is a power of two')
@@ -54,7 +59,29 @@ export class SlabPool {
 
   /** Bytes still to be had within the budget (fragmentation aside). */
   get available(): number {
-    return this.budget - this.#used
+    return this.budget - this.#used - Math.max(0, this.#held - this.#beside)
+  }
+
+  /** Bytes held beside the slabs. */
+  get held(): number {
+    return this.#held
+  }
+
+  /**
+   * Counts memory that its owner has for long, outside the slabs: what is more than `beside` is not handed out as blocks. False, and
+   * nothing is counted, when it would leave less than half of the budget for those.
+   */
+  hold(bytes: number): boolean {
+    if (this.#held + bytes > this.#beside + this.budget / 2) return false
+    this.#held += bytes
+    return true
+  }
+
+  /** What was held is not there any more. */
+  letGo(bytes: number): void {
+    this.#held -= bytes
+    assert(this.#held >= 0, 'no more is let go than was held')
+    this.#wake()
   }
 
   /**
@@ -66,7 +93,7 @@ export class SlabPool {
     while (2 ** order < bytes) order++
     assert(order <= this.#maxOrder, `a block of ${bytes} bytes exceeds the slab size ${this.slabBytes}`)
     const size = 2 ** order
-    if (this.#used + size > this.budget && options?.overBudget !== true) {
+    if (size > this.available && options?.overBudget !== true) {
       this.onPressure?.()
       return null
     }
@@ -112,11 +139,14 @@ export class SlabPool {
       order++
     }
     this.#free[order].add(start)
-    if (wakes && this.#waiters.length > 0) {
-      const waiters = this.#waiters
-      this.#waiters = []
-      for (const wake of waiters) wake()
-    }
+    if (wakes) this.#wake()
+  }
+
+  #wake(): void {
+    if (this.#waiters.length === 0) return
+    const waiters = this.#waiters
+    this.#waiters = []
+    for (const wake of waiters) wake()
   }
 
   /** Whether somebody waits for memory now. */
@@ -124,7 +154,7 @@ export class SlabPool {
     return this.#waiters.length > 0
   }
 
-  /** Resolves at the next `free`: the caller then tries again. To be asked in the turn of the refusal, or a `free` is missed. */
+  /** Resolves at the next `free` or `letGo`: the caller then tries again. To be asked in the turn of the refusal, or a `free` is missed. */
   freed(): Promise<void> {
     return new Promise((resolve) => this.#waiters.push(resolve))
   }

@@ -1,8 +1,8 @@
 import type { Command } from 'commander'
 import { Option } from 'commander'
+import { checkKeyPair, checkListenHost, isLoopback } from '../access/index.ts'
 import { checkConfig } from '../engine/index.ts'
 import type { CheckReport, Config, Finding } from '../engine/index.ts'
-import { checkKeyPair, checkListenHost, isLoopback } from '../server/index.ts'
 import { findDaemon } from './daemon.ts'
 import { exitCodes } from './exit.ts'
 import { readSettings } from './settings.ts'
@@ -31,7 +31,7 @@ export function addCheckCommand(program: Command): void {
 
 async function check(config: Config): Promise<CheckReport> {
   const own: Finding[] = []
-  checkListenHost(config.listen.host, config.auth.tokens.length > 0)
+  checkListenHost(config.listen.host, config.auth.tokens.length > 0, '"listen"')
   if (config.tls) await checkKeyPair(config.tls)
   else if (!isLoopback(config.listen.host)) {
     const message = 'other machines send tokens and rows in the clear'

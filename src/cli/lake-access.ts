@@ -4,8 +4,8 @@ import { callDaemon, findDaemon } from './daemon.ts'
 import type { Daemon } from './daemon.ts'
 
 export interface AccessQuery {
-  /** `rows`: the JSON array of rows with exact numbers as strings, to lay out; others: text to print as it is. */
-  readonly as: 'rows' | 'json' | 'csv'
+  /** `rows`: the JSON array of rows with exact numbers as strings, to lay out; others: to print as they are. */
+  readonly as: 'rows' | 'json' | 'csv' | 'arrow'
   /** Wait for everything that has happened at the sources until now. */
   readonly wait: boolean
 }
@@ -36,7 +36,7 @@ class DaemonAccess implements LakeAccess {
 
   async query(sql: string, { as, wait }: AccessQuery): Promise<Pick<QueryAnswer, 'columns' | 'body'>> {
     const path = as === 'rows' ? '/query?numbers=string' : '/query'
-    const format = as === 'csv' ? 'csv' : 'json'
+    const format = as === 'rows' ? 'json' : as
     const response = await callDaemon(this.#daemon, path, { sql, format, ...(wait ? { wait: 'now' } : {}) })
     const body = Buffer.from(await response.arrayBuffer())
     if (as !== 'rows') return { columns: [], body }
@@ -62,7 +62,7 @@ class ReaderAccess implements LakeAccess {
   }
 
   async query(sql: string, { as, wait }: AccessQuery): Promise<Pick<QueryAnswer, 'columns' | 'body'>> {
-    const format = as === 'csv' ? 'csv' : 'json'
+    const format = as === 'rows' ? 'json' : as
     const { columns, body, positions } = await this.#engine.execute(sql, {
       format,
       numbersAsStrings: as === 'rows',

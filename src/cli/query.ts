@@ -1,13 +1,14 @@
 import { text } from 'node:stream/consumers'
 import type { Command } from 'commander'
 import { Option } from 'commander'
+import { FrazilError } from '../base/index.ts'
 import { answerTable } from './answer-table.ts'
 import { accessLake } from './lake-access.ts'
 import type { LakeAccess } from './lake-access.ts'
 import { runPrompt } from './prompt.ts'
 import { readSettingsOrDefaults } from './settings.ts'
 
-type OutputFormat = 'table' | 'json' | 'csv'
+type OutputFormat = 'table' | 'json' | 'csv' | 'arrow'
 
 interface QueryOptions {
   readonly config?: string
@@ -24,7 +25,9 @@ export function addQueryCommand(program: Command): void {
     .description('SQL over hot and cold rows, against the running daemon, or read-only on the lake when none runs')
     .argument('[sql]', 'one statement; without it: a prompt, or the statement from standard input')
     .option('-c, --config <file>', 'configuration file (default: ./frazil.yaml)')
-    .addOption(new Option('-f, --format <format>', 'how to print the answer').choices(['table', 'json', 'csv']).default('table'))
+    .addOption(
+      new Option('-f, --format <format>', 'how to print the answer').choices(['table', 'json', 'csv', 'arrow']).default('table'),
+    )
     .option('-w, --wait', 'first wait for everything that has happened at the sources until now')
     .action(async (sql: string | undefined, options: QueryOptions) => {
       const config = readSettingsOrDefaults(options.config)
@@ -42,6 +45,11 @@ export function addQueryCommand(program: Command): void {
 
 async function answer(lake: LakeAccess, sql: string, options: QueryOptions): Promise<void> {
   const wait = options.wait ?? false
+  if (options.format === 'arrow' && process.stdout.isTTY) {
+    throw new FrazilError('request', 'bad-parameter', 'an Arrow stream is not for a terminal', {
+      hint: 'Send it into a file: frazil query --format arrow "…" > answer.arrows',
+    })
+  }
   if (options.format !== 'table') {
     const { body } = await lake.query(sql, { as: options.format, wait })
     process.stdout.write(body)

@@ -1,5 +1,7 @@
 import type {
   CreateBody,
+  FromPostgresAnswer,
+  FromPostgresBody,
   IngestParameters,
   IngestResult,
   QueryBody,
@@ -7,6 +9,8 @@ import type {
   SchemaAnswer,
   SnapshotAnswer,
   TablesAnswer,
+  UploadBody,
+  UploadResult,
 } from '../server/api/index.ts'
 import { FrazilClientError, failureOf } from './failure.ts'
 import { fromJson, toJson } from './values.ts'
@@ -32,6 +36,8 @@ export interface IngestOptions extends Omit<IngestParameters, 'partial' | 'creat
   readonly create?: boolean
   /** Rows sent again under the same key, by whatever client, are stored once. Default: a new one for each call. */
   readonly idempotencyKey?: string
+  /** Instead of keys: who sends, and the number of the first batch; each has the next number. See `Producer-Id`. */
+  readonly producer?: { readonly id: string; readonly sequence: number }
   readonly batchRows?: number
   readonly signal?: AbortSignal
 }
@@ -77,12 +83,16 @@ export class FrazilClient {
    * are why; those before it are stored.
    */
   async ingest(name: string, rows: Iterable<Row> | AsyncIterable<Row>, options: IngestOptions = {}): Promise<Ingested> {
-    const { partial, create, idempotencyKey, batchRows = defaultBatchRows, signal, ...parameters } = options
+    const { partial, create, idempotencyKey, producer, batchRows = defaultBatchRows, signal, ...parameters } = options
     const query = search({ ...parameters, ...(partial ? { partial: 'true' } : {}), ...(create ? { create: 'true' } : {}) })
     const key = idempotencyKey ?? newKey()
     const batches: IngestResult[] = []
     const send = async (lines: readonly string[]): Promise<void> => {
-      const headers = { 'content-type': 'application/x-ndjson', 'idempotency-key': `${key}-${batches.length}` }
+      const number = batches.length
+      const sender: Record<string, string> = producer
+        ? { 'producer-id': producer.id, 'producer-sequence': String(producer.sequence + number) }
+        : { 'idempotency-key': `${key}-${number}` }
+      const headers = { 'content-type': 'application/x-ndjson', ...sender }
       const path = `/ingest/${encodeURIComponent(name)}${query}`
       batches.push((await this.#send('POST', path, { body: lines.join('\n'), headers, signal })) as IngestResult)
     }
@@ -152,6 +162,28 @@ export class FrazilClient {
   /** Makes a table to which rows are sent by `name`; also a success when it is there just like this. */
   async createTable(name: string, table: CreateBody): Promise<void> {
     await this.#post(`/tables/${encodeURIComponent(name)}`, table)
+  }
+
+  /**
+   * Has a table of a Postgres source mirrored that the configuration opens for it (`http.from-postgres`); resolves when it can be read, or
+   * with `state` `copying` when that takes longer than a request. Also a success when it is mirrored already.
+   */
+  async addFromPostgres(table: FromPostgresBody): Promise<FromPostgresAnswer> {
+    return (await this.#post(`/tables/${encodeURIComponent(table.table)}/from_postgres`, table)) as FromPostgresAnswer
+  }
+
+  /**
+   * Has the server take Parquet files, which lie in a folder that its configuration allows; resolves when they are in Iceberg. Sent again
+   * like rows, under one key: they are taken once.
+   */
+  async upload(
+    name: string,
+    files: UploadBody,
+    options: { readonly idempotencyKey?: string; readonly signal?: AbortSignal } = {},
+  ): Promise<UploadResult> {
+    const headers = { 'content-type': 'application/json', 'idempotency-key': options.idempotencyKey ?? newKey() }
+    const path = `/upload/${encodeURIComponent(name)}`
+    return (await this.#send('POST', path, { body: toJson(files), headers, signal: options.signal })) as UploadResult
   }
 
   /** Commits what is visible; resolves when it is in Iceberg. */

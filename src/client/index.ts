@@ -3,10 +3,14 @@ export type { ClientOptions, Ingested, IngestOptions, Row } from './client.ts'
 export { FrazilClientError } from './failure.ts'
 export type {
   CreateBody,
+  FromPostgresAnswer,
+  FromPostgresBody,
   IngestResult,
   QueryRows,
   RefusedRow,
   SchemaAnswer,
   TableState,
   TablesAnswer,
+  UploadBody,
+  UploadResult,
 } from '../server/api/index.ts'

@@ -48,7 +48,7 @@ export class SegmentGrowth {
   gaveUp(segment: Segment): void {
     const { rows } = segment
     if (rows > 0) this.variable.forEach((column, i) => (this.#usual[i] = segment.columns[column].ends[rows] / rows))
-    if (!segment.sealed) this.#step++
+    if (!segment.sealed || rows === segment.capacity) this.#step++
     else if (rows < segment.capacity / 4) this.#step--
   }
 

@@ -1,9 +1,9 @@
+import { resolve } from 'node:path'
 import { z } from 'zod'
+import { tokenHash } from '../access/index.ts'
+import type { Right, TlsConfig, TokenRule } from '../access/index.ts'
 import type { Issue } from './config-issues.ts'
 import { Secret } from './secret.ts'
-
-/** What a token may do with a table: `read` its rows and its state; `write` rows, make it, drop it, ask for work on it. */
-export type Right = 'read' | 'write'
 
 /** One entry of `auth.tokens`. The same token may stand in several: it has the rights of all of them. */
 export interface TokenConfig {
@@ -13,10 +13,9 @@ export interface TokenConfig {
   readonly may: readonly Right[]
 }
 
-/** Files with a certificate (and its chain) and its private key, in PEM. */
-export interface TlsConfig {
-  readonly cert: string
-  readonly key: string
+/** What servers have to know of tokens. */
+export function tokenRules(tokens: readonly TokenConfig[]): TokenRule[] {
+  return tokens.map(({ token, tables, may }) => ({ hash: tokenHash(token.reveal()), tables, may }))
 }
 
 /** A token that is guessed costs everything; shorter ones are words. */
@@ -70,22 +69,37 @@ export const auth = z
     { error: authForm },
   )
   .optional()
-  .meta({ description: 'Who may do what over HTTP. Default: everything, from this machine only.' })
+  .meta({ description: 'Who may do what over HTTP and OTLP. Default: everything, from this machine only.' })
 
 const pemFile = (description: string) =>
   z.string({ error: 'must be the path of a PEM file' }).min(1, 'must be the path of a PEM file').meta({ description })
 
+const keyPair = (description: string) =>
+  z
+    .strictObject(
+      {
+        cert: pemFile('File with the certificate and its chain, in PEM.'),
+        key: pemFile('File with the private key, in PEM.'),
+      },
+      { error: 'must have cert and key, each the path of a PEM file' },
+    )
+    .optional()
+    .meta({ description })
+
 /** `tls`. */
-export const tls = z
-  .strictObject(
-    {
-      cert: pemFile('File with the certificate and its chain, in PEM.'),
-      key: pemFile('File with the private key, in PEM.'),
-    },
-    { error: 'must have cert and key, each the path of a PEM file' },
-  )
-  .optional()
-  .meta({ description: 'HTTPS (TLS 1.2 or newer) on `listen`, instead of HTTP. Files that change are read again.' })
+export const tls = keyPair(
+  'HTTPS (TLS 1.2 or newer) on `listen`, instead of HTTP; and on the addresses of OTLP that other machines can reach. Files that change are read again.',
+)
+
+/** `tls` of a source that programs connect to. */
+export const sourceTls = keyPair(
+  'TLS on all addresses of this source. Default: the general `tls` on those that other machines can reach, none on those of this machine (loopback).',
+)
+
+/** With absolute paths. */
+export function tlsFiles(given: TlsConfig | undefined, folder: string): TlsConfig | null {
+  return given ? { cert: resolve(folder, given.cert), key: resolve(folder, given.key) } : null
+}
 
 /** Tokens that stand in a configuration as they are: it is copied, shown and checked in. */
 export function plainTokens(input: unknown): Issue[] {

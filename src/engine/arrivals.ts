@@ -260,7 +260,7 @@ export class Arrivals {
 
   #runOf(arriving: ArrivingTable, key: KeySpec | null, file: DataFile, runPath: string | null): Promise<KeyRun> | KeyRun | null {
     if (key === null) return null
-    if (runPath !== null) return KeyRun.open(runPath, keyWords(key), file.recordCount, false)
+    if (runPath !== null) return KeyRun.open(runPath, keyWords(key), file.recordCount, this.#parts.memory.pool)
     return this.#parts.openRun(arriving.next.iceberg, arriving.shape, file)
   }
 
@@ -348,10 +348,12 @@ export class Arrivals {
     this.#arriving.clear()
   }
 
-  /** How far the copy of a table is. */
-  progressOf(name: string): TableStatus['copy'] {
-    const arriving = [...this.#arriving.values()].find(({ next }) => fullName(next.source) === name)
-    if (!arriving) return null
+  /** How far copies are, by the names of their tables. */
+  progress(): ReadonlyMap<string, TableStatus['copy']> {
+    return new Map([...this.#arriving.values()].map((arriving) => [fullName(arriving.next.source), this.#progressOf(arriving)]))
+  }
+
+  #progressOf(arriving: ArrivingTable): TableStatus['copy'] {
     const { rows, taken, bytes, estimatedRows, startedAt } = arriving.progress
     const elapsed = this.#parts.clock.monotonic() - startedAt
     const left = estimatedRows === null || taken === 0 ? null : (elapsed * Math.max(0, estimatedRows - rows)) / taken

@@ -8,7 +8,7 @@ import type { Config } from './config.ts'
 import { catalogPath, storedLakeId } from './lake.ts'
 import { readLeaseHolder } from './lease.ts'
 import { checkLocal } from './recovery.ts'
-import { rememberedBy, revealed } from './sources.ts'
+import { addedTo, rememberedBy, revealed } from './sources.ts'
 
 /** What `frazil check` found out. */
 export interface CheckReport {
@@ -32,11 +32,11 @@ export async function checkConfig(config: Config, running: boolean): Promise<Che
   attempt(lake, () => checkLocal(config.local, lakeId))
   const sources = await Promise.all(
     Object.entries(config.sources).map(async ([name, source]) => {
-      if (source.type === 'otlp') return { name, ...(await checkOtlpSource(source, running)) }
+      if (source.type === 'otlp') return { name, ...(await checkOtlpSource(source, config.auth.tokens.length > 0, running)) }
       return {
         name,
         ...(await checkPostgresSource(
-          { name, ...revealed(source) },
+          { name, ...revealed(source), added: lakeId === null ? [] : await addedTo(config, name) },
           { lakeId, running, memo: lakeId === null ? null : await rememberedBy(config, name) },
         )),
       }

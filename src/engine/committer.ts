@@ -1,4 +1,4 @@
-import { FrazilError, asError, assert, retry } from '../base/index.ts'
+import { FrazilError, asError, assert } from '../base/index.ts'
 import type { Clock, Random, SlabPool } from '../base/index.ts'
 import type { Position } from '../data/index.ts'
 import type { Retention } from '../iceberg/index.ts'
@@ -10,13 +10,14 @@ import type { IcebergTable } from '../iceberg/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
 import type { FrozenRange, HotRange, Table, TableCommit } from '../table/index.ts'
 import type { FileReaper } from './file-reaper.ts'
-import { catalogRetry, commitToLake, swap } from './lake-commit.ts'
+import { commitToLake, prepareLakeCommit, swap } from './lake-commit.ts'
+import type { CommitEntry, LakeCommit, LakeCommitRequest } from './lake-commit.ts'
 import type { LakeFollower } from './lake-follower.ts'
 import type { Mirror } from './mirror.ts'
 import { fullName } from './mirrored-table.ts'
 import type { MirroredTable } from './mirrored-table.ts'
 import { Sweeper } from './sweeper.ts'
-import { emptyRecord, parseRecord, sourceStateKey } from './state-record.ts'
+import { StateKeeper } from './state-keeper.ts'
 import type { SourceRecord } from './state-record.ts'
 import type { WriterMark } from './writer-mark.ts'
 import type { Visibility } from './visibility.ts'
@@ -71,9 +72,7 @@ export class Committer {
   readonly #parts: CommitterParts
   readonly #sweeper: Sweeper
   readonly #retention: Retention
-  #record: SourceRecord
-  /** Version of the stored record; null while there is none, undefined when it has to be asked. */
-  #version: number | null | undefined = undefined
+  readonly #state: StateKeeper
   /** Whatever writes the record takes turns. */
   #turns: Promise<void> = Promise.resolve()
   #wake: (() => void) | null = null
@@ -93,25 +92,18 @@ export class Committer {
     const { source, mark, history } = options
     this.#retention = { maxSnapshots, maxAgeMs: history.snapshots, hourly: history.hourly, daily: history.daily }
     this.#sweeper = new Sweeper({ ...parts, source, mark, tables: () => [...parts.mirror.tables], ending: this.#ended.signal })
-    this.#record = emptyRecord(options.source, options.sourceType)
+    this.#state = new StateKeeper(source, options.sourceType, parts)
   }
 
   /** The state record as it is in the lake. */
   get record(): SourceRecord {
-    return this.#record
+    return this.#state.record
   }
 
   /** Reads the state record. Returns whether the lake knows the source. */
   async recover(): Promise<boolean> {
     await this.#parts.reaper.recover()
-    const stored = await this.#parts.catalog.state(sourceStateKey(this.#options.source))
-    if (!stored) {
-      this.#version = null
-      return false
-    }
-    this.#record = parseRecord(stored.value)
-    this.#version = stored.version
-    return true
+    return this.#state.recover()
   }
 
   /**
@@ -184,21 +176,23 @@ export class Committer {
    */
   async rememberCopy(location: string, mayGoOn: boolean): Promise<void> {
     await this.exclusively(async () => {
-      const { position, memo, copying } = this.#record
+      const { position, memo, copying } = this.record
       if (copying.includes(location)) return
       const record = {
-        ...this.#record,
+        ...this.record,
         copying: [...copying, location],
-        memo: mayGoOn && position === null ? this.#parts.source.memo() : memo,
+        memo: mayGoOn && position === null ? this.#parts.source.memo(null) : memo,
       }
-      await this.#land(record, (states) => swap(this.#parts, [], states))
+      await this.#state.land(record, { commit: (states) => swap(this.#parts, [], states) })
     })
   }
 
   /** Remembers which tables were asked to be copied again, so that a later start goes on with it. */
   async rememberAgain(): Promise<void> {
     const again = [...this.#parts.mirror.arrivals.again]
-    await this.exclusively(() => this.#land({ ...this.#record, again }, (states) => swap(this.#parts, [], states)))
+    await this.exclusively(() =>
+      this.#state.land({ ...this.record, again }, { commit: (states) => swap(this.#parts, [], states) }),
+    )
   }
 
   /** Whether a commit is under way. */
@@ -262,7 +256,7 @@ export class Committer {
       await this.exclusively(async () => {
         await this.#commitFollowing(waiters.length > 0 || this.#ended.signal.aborted)
       })
-      for (const waiter of waiters) waiter.resolve(this.#record.position)
+      for (const waiter of waiters) waiter.resolve(this.record.position)
     } catch (error) {
       for (const waiter of waiters) waiter.reject(asError(error))
       throw error
@@ -302,13 +296,13 @@ export class Committer {
     const fresh = live.filter(({ iceberg }) => iceberg.metadataLocation === null)
     const dirty = live.filter(({ table }) => table.dirty)
     // Before the first table is in the lake, its position is that of the copies which could go on.
-    if (this.#record.position === null && dirty.length + fresh.length === 0 && mirror.arrivals.canResume) return
+    if (this.record.position === null && dirty.length + fresh.length === 0 && mirror.arrivals.canResume) return
     const same =
-      mirror.detached.length === this.#record.detached.length && mirror.arrivals.again.size === (this.#record.again ?? []).length
+      mirror.detached.length === this.record.detached.length && mirror.arrivals.again.size === (this.record.again ?? []).length
     const overdue = new Set(live.filter(({ iceberg }) => iceberg.metadataLocation !== null && iceberg.isOverdue(this.#retention)))
     if (dirty.length === 0 && fresh.length === 0 && overdue.size === 0 && same) {
       const recent = !demanded && clock.monotonic() - this.#lastCommitAt < idlePositionMs
-      if (position === this.#record.position || recent) return
+      if (position === this.record.position || recent) return
     }
     await Promise.all(dirty.map((mirrored) => this.#freeze(mirrored, commit, commit)))
     for (const { source } of fresh) await catalog.createNamespace(source.namespace)
@@ -322,35 +316,54 @@ export class Committer {
       if (empty && iceberg.metadataLocation !== null && !overdue.has(mirrored)) this.#settle(mirrored, plan)
       else entries.push({ mirrored, plan, iceberg })
     }
+    const inCommit = new Set(entries.map(({ mirrored }) => mirrored))
     const record: SourceRecord = {
-      ...this.#record,
+      ...this.record,
       position,
-      memo: this.#parts.source.memo(),
+      memo: this.#parts.source.memo(position),
       tables: mirror.live
-        .filter((mirrored) => mirrored.iceberg.metadataLocation !== null || entries.some((entry) => entry.mirrored === mirrored))
+        .filter((mirrored) => mirrored.iceberg.metadataLocation !== null || inCommit.has(mirrored))
         .map(({ table, floor }) => ({ table: table.shapeAt(commit).source, floor: floor ?? position })),
       detached: mirror.detached,
       // Whatever is in no snapshot with this commit: still copied, waiting for its floor, or joined a moment ago.
-      copying: mirror.unfinished((mirrored) => entries.some((entry) => entry.mirrored === mirrored)),
+      copying: mirror.unfinished(inCommit),
       again: [...mirror.arrivals.again],
     }
-    const result = await this.#land(record, (states) =>
-      commitToLake(this.#parts, {
-        source: this.#options.source,
-        epoch: this.#options.mark.epoch,
-        entries,
-        from: this.#record.position,
-        to: position,
-        timeMs: clock.now(),
-        retention: this.#retention,
-        states,
-      }),
-    )
+    const lake = await prepareLakeCommit(this.#parts, this.#request(entries, position))
+    await this.#state.land(record, {
+      ...lake,
+      landed: async () => {
+        lake.landed()
+        await this.#landed(entries, position, lake, started)
+      },
+    })
+  }
+
+  #request(entries: readonly CommitEntry[], to: Position): LakeCommitRequest {
+    return {
+      source: this.#options.source,
+      epoch: this.#options.mark.epoch,
+      entries,
+      from: this.record.position,
+      to,
+      timeMs: this.#parts.clock.now(),
+      retention: this.#retention,
+    }
+  }
+
+  /** The lake has tables as of `position`. */
+  async #landed(
+    entries: readonly { readonly mirrored: MirroredTable; readonly plan: TableCommit }[],
+    position: Position,
+    { tables, objects }: LakeCommit,
+    started: number,
+  ): Promise<void> {
+    const { clock } = this.#parts
     let files = 0
     let rows = 0
     let deletes = 0
     for (const [i, { mirrored, plan }] of entries.entries()) {
-      mirrored.iceberg = result.tables[i]
+      mirrored.iceberg = tables[i]
       mirrored.committed = position
       mirrored.copiedTo = null
       await mirrored.journal?.end().catch(() => undefined)
@@ -370,7 +383,7 @@ export class Committer {
       files,
       rows,
       deletes,
-      objects: result.objects + files,
+      objects: objects + files,
       ms: clock.monotonic() - started,
     })
   }
@@ -380,23 +393,14 @@ export class Committer {
    * when the lake is not as it was left: also when an answer that was lost was a yes.
    */
   async commitRewrite(mirrored: MirroredTable, plan: TableCommit): Promise<void> {
-    const { position } = this.#record
+    const { position } = this.record
     assert(position !== null, 'what is rewritten is in the lake')
-    const result = await this.insist(async () => {
+    const { tables } = await this.insist(async () => {
       if (this.#failure) throw this.#failure
-      return commitToLake(this.#parts, {
-        source: this.#options.source,
-        epoch: this.#options.mark.epoch,
-        entries: [{ iceberg: mirrored.iceberg, plan }],
-        from: position,
-        to: position,
-        timeMs: this.#parts.clock.now(),
-        retention: this.#retention,
-        rewrite: true,
-        states: [],
-      })
+      const entry = { iceberg: mirrored.iceberg, plan }
+      return commitToLake(this.#parts, { ...this.#request([entry], position), rewrite: true })
     })
-    mirrored.iceberg = result.tables[0]
+    mirrored.iceberg = tables[0]
   }
 
   #settle(mirrored: MirroredTable, plan: TableCommit): void {
@@ -406,56 +410,32 @@ export class Committer {
     reaper.later(plan.abandoned)
   }
 
-  /** Runs a commit that also writes the state record, and adopts the record when it has landed. */
-  async #land<T>(record: SourceRecord, commit: (states: readonly StateChange[]) => Promise<T>): Promise<T> {
-    const key = sourceStateKey(this.#options.source)
-    // Who makes a record has to ask for its version. Not right behind the commit: no answer would say nothing about that.
-    if (this.#version === undefined) {
-      const { clock, random, catalog } = this.#parts
-      this.#version = (await retry(clock, random, catalogRetry, () => catalog.state(key)))?.version ?? null
-    }
-    const expected = this.#version
-    let result: T
-    try {
-      result = await commit([{ key, expected, value: JSON.stringify(record) }])
-    } catch (error) {
-      if (error instanceof FrazilError && error.code === 'state-changed') {
-        throw new FrazilError('fenced', 'taken-over', 'another frazil process writes this lake now', { cause: error })
-      }
-      throw error
-    }
-    this.#record = record
-    this.#version = expected === null ? undefined : expected + 1
-    return result
-  }
-
-  /** Takes a table out of the catalog and the state record, within {@link exclusively}; its files go after the readers' grace. */
-  async removeTable(id: string, { namespace, name, location, metadataLocation }: IcebergTable): Promise<void> {
+  /**
+   * Takes a table out of the catalog and the state record, and changes other records with it, within {@link exclusively}; its files go after
+   * the readers' grace.
+   */
+  async removeTable(
+    id: string,
+    { namespace, name, location, metadataLocation }: IcebergTable,
+    others: readonly StateChange[] = [],
+  ): Promise<void> {
     const { store, catalog, reaper } = this.#parts
     const without = <T extends { readonly id: string }>(tables: readonly T[]): T[] => tables.filter((table) => table.id !== id)
     const record = {
-      ...this.#record,
-      tables: this.#record.tables.filter(({ table }) => table.id !== id),
-      detached: without(this.#record.detached),
+      ...this.record,
+      tables: this.record.tables.filter(({ table }) => table.id !== id),
+      detached: without(this.record.detached),
     }
     const tables = metadataLocation === null ? [] : [{ namespace, name, base: metadataLocation, next: null }]
-    await this.#land(record, async (states) => {
-      try {
-        await catalog.commit({ tables, states })
-      } catch (error) {
-        // The table is gone with the record, or both are there.
-        const isUncertain = error instanceof FrazilError && error.kind === 'uncertain'
-        if (!isUncertain || (await catalog.load({ namespace, name }))) throw error
-      }
-    })
+    await this.#state.land(record, { commit: (states) => catalog.commit({ tables, states: [...states, ...others] }) })
     const files: string[] = []
     for await (const { uri } of store.list(`${location}/`)) files.push(uri)
     reaper.later(files)
   }
 
-  /** Runs `work` while no commit is under way. */
+  /** Runs `work` while no commit is under way and none is in doubt. Throws `unavailable` while nobody can tell. */
   async exclusively(work: () => Promise<void>): Promise<void> {
-    const run = this.#turns.then(work)
+    const run = this.#turns.then(() => this.#state.settle()).then(work)
     this.#turns = run.catch(() => undefined)
     await run
   }

@@ -11,6 +11,7 @@ import { locationSegment } from '../storage/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
 import {
   Compaction,
+  aimedBytes,
   boundedFiles,
   chooseFiles,
   keySpecOf,
@@ -155,13 +156,13 @@ export class Compactor {
       try {
         const groups = byPartition(this.#rated(mirrored))
         const settings = { ...this.#options, partitions: groups.length }
-        const chosen = groups.map((files) => chooseFiles(files, settings)).find((files) => files.length > 0)
-        if (!chosen) continue
+        const due = groups
+          .map((files) => ({ chosen: chooseFiles(files, settings), targetBytes: aimedBytes(files, settings) }))
+          .find(({ chosen }) => chosen.length > 0)
+        if (!due) continue
         this.#last = table
-        await this.#compact(
-          mirrored,
-          chosen.map(({ file }) => file),
-        )
+        const files = due.chosen.map(({ file }) => file)
+        await this.#compact(mirrored, files, due.targetBytes)
       } catch (error) {
         if (this.#isFatal(error)) throw error
         this.#resting.set(table, now + restMs)
@@ -211,7 +212,7 @@ export class Compactor {
     for (let attempt = 1; left.length > 0;) {
       const [ofPartition] = byPartition(left)
       const group = new Set(boundedFiles(ofPartition, this.#options).map(({ file }) => file))
-      const isDone = await this.#compact(live, [...group])
+      const isDone = await this.#compact(live, [...group], targetBytes)
       attempt = isDone ? 1 : attempt + 1
       if (attempt > maxAttempts) {
         const name = fullName(mirrored.source)
@@ -225,8 +226,11 @@ export class Compactor {
     }
   }
 
-  /** Rewrites files of a table as one snapshot. False when the table has changed so much meanwhile that the result is of no use. */
-  async #compact(mirrored: LiveTable, files: readonly ColdFile[]): Promise<boolean> {
+  /**
+   * Rewrites files of a table as one snapshot, into files of about `targetBytes`. False when the table has changed so much meanwhile that
+   * the result is of no use.
+   */
+  async #compact(mirrored: LiveTable, files: readonly ColdFile[], targetBytes: number): Promise<boolean> {
     const { clock, mirror, store, reaper } = this.#parts
     const { table } = mirrored
     const started = clock.monotonic()
@@ -238,7 +242,7 @@ export class Compactor {
     })
     if (sources.length === 0 || !table.compactable || mirrored.table !== table) return false
     const compaction = new Compaction(sources)
-    const outputs = this.#outputsOf(mirrored, shape, compaction)
+    const outputs = this.#outputsOf(mirrored, shape, compaction, targetBytes)
     const layout = this.#layoutOf(mirrored)
     const orders = new Set(sources.map(({ file }) => file.file.sortOrderId ?? 0))
     const isSorted = sources.length === 1 && orders.has(layout.sortOrderId)
@@ -325,8 +329,13 @@ export class Compactor {
     for (let applying = this.#parts.applying(); applying; applying = this.#parts.applying()) await applying
   }
 
-  #outputsOf({ iceberg }: MirroredTable, { source, fields }: TableShape, compaction: Compaction): CompactionOutput[] {
-    const { targetBytes, local } = this.#options
+  #outputsOf(
+    { iceberg }: MirroredTable,
+    { source, fields }: TableShape,
+    compaction: Compaction,
+    targetBytes: number,
+  ): CompactionOutput[] {
+    const { local } = this.#options
     const rows = compaction.liveRows
     const count = Math.min(rows, outputsFor(compaction.liveBytes, targetBytes))
     const key = keySpecOf(fields, source.key)
@@ -377,7 +386,7 @@ export class Compactor {
       await committer.insist(() => follower.follow(mirrored, base))
       return true
     }
-    const gone = table.exchange(compaction.files, compaction.results(table.keySpec && keyWords(table.keySpec)))
+    const gone = table.exchange(compaction.files, compaction.results(table.keySpec && keyWords(table.keySpec), table.pool))
     const dropped = new Set(plan.abandoned)
     reaper.local([...gone, ...outputs.flatMap(({ uri, runPath }) => (dropped.has(uri) ? (runPath ?? []) : []))])
     return true

@@ -1,11 +1,12 @@
 import { isAbsolute, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { z } from 'zod'
+import type { TlsConfig } from '../access/index.ts'
 import { FrazilError } from '../base/index.ts'
 import { checkProperty, parsePartition, parseSort } from '../iceberg/index.ts'
 import type { ColumnSetting, OutOfRange } from '../source/index.ts'
-import { auth, plainTokens, tls } from './access-config.ts'
-import type { TlsConfig, TokenConfig } from './access-config.ts'
+import { auth, plainTokens, tls, tlsFiles } from './access-config.ts'
+import type { TokenConfig } from './access-config.ts'
 import { describeIssues } from './config-issues.ts'
 import type { Issue } from './config-issues.ts'
 import { fillReferences } from './references.ts'
@@ -54,6 +55,12 @@ export interface Config {
   readonly auth: { readonly tokens: readonly TokenConfig[] }
   /** Absolute paths; null for plain HTTP. */
   readonly tls: TlsConfig | null
+  readonly http: {
+    /** Absolute folders from which programs may have files taken. */
+    readonly upload: readonly string[]
+    /** Postgres sources to which programs may add tables. */
+    readonly fromPostgres: readonly string[]
+  }
   readonly memory: number
   readonly query: { readonly memory: number; readonly threads: number; readonly timeout: number }
   readonly commit: { readonly every: number; readonly bytes: number }
@@ -200,10 +207,9 @@ const postgres = z
       }),
       tables: z
         .array(text('').describe(''), { error: "is needed: a list of tables, for example [public.orders, 'sales.*']" })
-        .min(1, 'must name at least one table')
         .meta({
           description:
-            'The tables: SQL identifiers (`public.orders`, `public."Odd Name"`) or globs over bare names (`\'sales.*\'`).',
+            'The tables: SQL identifiers (`public.orders`, `public."Odd Name"`) or globs over bare names (`\'sales.*\'`). At least one, or none where programs may add them (`http.from-postgres`).',
         }),
       into: text(
         'Iceberg namespace and table of each: `{source}`, `{schema}` and `{table}` are filled in. Default: `{source}.{table}`, for tables outside `public` `{source}.{schema}_{table}`.',
@@ -303,14 +309,33 @@ export const schema = z.strictObject(
     'listen-postgres': later('Where Postgres clients are answered.'),
     auth,
     tls,
-    memory: size('Budget for hot rows, index, queues and caches.', 16e6).prefault('512MB'),
+    http: section('What programs may ask for that reaches beyond the lake.', {
+      upload: z
+        .array(text('').describe(''), { error: 'must be a list of folders, for example [/data/incoming]' })
+        .max(100, 'must be at most 100 folders')
+        .meta({
+          description: 'Folders from which `POST /upload/{name}` takes Parquet files, and those below them. Default: none.',
+        })
+        .prefault([]),
+      'from-postgres': z
+        .array(text('').describe(''), { error: 'must be a list of sources, for example [shop]' })
+        .max(1000, 'must be at most 1000 sources')
+        .meta({
+          description:
+            'Postgres sources to which `POST /tables/{name}/from_postgres` adds tables; those that were added are read as long as their source is named here. Default: none.',
+        })
+        .prefault([]),
+    }),
+    memory: size('Budget for hot rows, index, queues and caches; up to 1.25 bytes of it for each row with a key.', 16e6).prefault(
+      '512MB',
+    ),
     query: section('Queries.', {
       memory: size('Memory of the SQL engine, beside `memory`.', 64e6).prefault('512MB'),
       threads: z
         .int({ error: 'must be a whole number from 1 to 256' })
         .min(1, 'must be a whole number from 1 to 256')
         .max(256, 'must be a whole number from 1 to 256')
-        .meta({ description: 'Threads of the SQL engine.' })
+        .meta({ description: 'Threads of the SQL engine for queries over many rows of data files; others take one each.' })
         .prefault(2),
       timeout: duration('A query is ended after this time.', 1).prefault('60s'),
     }),
@@ -425,11 +450,12 @@ export function resolveConfig(input: unknown, parts: ConfigParts): Config {
   }
   if (issues.length > 0 || !result.success) throw invalid(issues, parts)
   const { data } = result
+  const general = tlsFiles(data.tls, parts.folder)
   const sources: Record<string, SourceConfig> = {}
   const databases: Record<string, PostgresSourceConfig> = {}
   for (const [name, source] of Object.entries(data.sources)) {
     if (source.type === 'otlp') {
-      sources[name] = otlpSource(source)
+      sources[name] = otlpSource(source, parts.folder, general)
       continue
     }
     const own = `frazil_${name.toLowerCase().replaceAll('-', '_')}`
@@ -452,13 +478,26 @@ export function resolveConfig(input: unknown, parts: ConfigParts): Config {
       )
     }
   }
+  for (const [i, name] of data.http['from-postgres'].entries()) {
+    if (Object.hasOwn(databases, name)) continue
+    throw invalid([{ path: ['http', 'from-postgres', i], key: false, message: 'must be the name of a Postgres source' }], parts)
+  }
+  for (const [name, { tables }] of Object.entries(databases)) {
+    if (tables.length > 0 || data.http['from-postgres'].includes(name)) continue
+    const path = ['sources', name, 'tables']
+    throw invalid([{ path, key: false, message: 'must name at least one table' }], parts)
+  }
   return {
     warehouse: directory(data.warehouse, parts.folder),
     catalog: { type: data.catalog },
     local: directory(data.local, parts.folder),
     listen: data.listen,
     auth: { tokens: data.auth?.tokens ?? [] },
-    tls: data.tls ? { cert: resolve(parts.folder, data.tls.cert), key: resolve(parts.folder, data.tls.key) } : null,
+    tls: general,
+    http: {
+      upload: data.http.upload.map((folder) => directory(folder, parts.folder)),
+      fromPostgres: data.http['from-postgres'],
+    },
     memory: data.memory,
     query: data.query,
     commit: data.commit,

@@ -102,6 +102,20 @@ export interface NewTable {
   readonly evolves: boolean
 }
 
+/** A table of a source's server that is to be read beside those of the configuration. */
+export interface TableToAdd {
+  /** What it is to be called in the lake: what the source's settings make of its name. */
+  readonly namespace: string
+  readonly name: string
+  /** An SQL name: `public.orders`, `public."Odd Name"`. */
+  readonly sourceName: string
+}
+
+/** A table that was asked for; `copying`: it is not readable yet, which takes longer than a request. */
+export interface AddedTable {
+  readonly state: 'streaming' | 'copying'
+}
+
 /** The table that the first rows for it make, with the columns that they have. */
 export interface TableFromRows {
   readonly namespace: string
@@ -133,6 +147,34 @@ export type Durability = 'stored' | 'visible' | 'committed'
 export interface PushAnswer extends PushReceipt {
   /** How far they are: less than was asked for when that took too long. Null when nothing was stored. */
   readonly reached: Durability | null
+}
+
+/** Parquet files for a table that programs send rows to. */
+export interface UploadRequest {
+  readonly namespace: string
+  readonly name: string
+  /** `upload`: copies of the files become data files as they are. `insert`: their rows are written anew. */
+  readonly operation: 'upload' | 'insert'
+  /** Absolute paths, in folders that the configuration allows. Where keys are the same rows of later files count. */
+  readonly files: readonly string[]
+  /** The same request is done once however often it is sent; null: as often as it is sent. */
+  readonly key: string | null
+}
+
+/** What became of uploaded files: the lake has them. */
+export interface UploadReceipt {
+  readonly position: Position | null
+  readonly rows: number
+  /** An earlier request with the same key has done it. */
+  readonly replayed: boolean
+}
+
+/** A row that is to be stored, and who is told what became of it: one of the functions is called, once, and throws nothing. */
+export interface RowToStore {
+  /** One JSON object in UTF-8, at most 1 MiB. Nobody looks at it after the call. */
+  readonly body: Uint8Array
+  stored(receipt: PushReceipt): void
+  failed(error: Error): void
 }
 
 /** A running engine. The daemon, the command line and the library all talk to this. */
@@ -169,13 +211,29 @@ export interface Engine {
   ingestTable(ingest: string): Promise<{ readonly namespace: string; readonly name: string } | null>
   /** Makes an empty table that programs send rows to; resolves when it is in the lake, also when it was there already just like this. */
   createTable(table: NewTable): Promise<void>
-  /** Removes a table that programs send rows to, with its rows. */
+  /**
+   * Has a table of the database at `uri` read from now on, also after restarts; resolves when it is readable or that takes long. The database
+   * is that of one configured source which the configuration opens for it; what else `uri` says is not used. Rejects with `request`:
+   * `from-postgres-not-allowed`, `unknown-table`, `table-refused`, `too-many-tables`, and `conflict`: `table-exists`, `table-detached`.
+   */
+  addFromPostgres(table: TableToAdd, uri: string): Promise<AddedTable>
+  /** Removes a table that programs send rows to, or have added from a source's server, with its rows. */
   dropTable(database: string, table: string): Promise<void>
   /**
    * Stores rows; resolves as soon as `durability` is reached, or when it takes too long (see `reached`). With `create` a table that is not
    * there is made with the columns that the rows have, if they are not refused.
    */
   push(request: PushRequest, durability: Durability, create?: TableFromRows): Promise<PushAnswer>
+  /**
+   * {@link push} of one row that is to be `stored`, for who has so many that a promise for each counts: `row` is told later what became of
+   * it. Throws what is wrong with all rows.
+   */
+  pushRow(table: PushRequest['table'], operation: PushRequest['operation'], row: RowToStore): void
+  /**
+   * Takes Parquet files into a table, all or none; resolves when the lake has them. Rejects with `request`: `file-not-allowed`,
+   * `file-missing`, `file-refused`.
+   */
+  upload(request: UploadRequest): Promise<UploadReceipt>
   /** Commits everything applied so far to the lake; resolves when it is in Iceberg, with the position. */
   flush(): Promise<Readonly<Record<string, Position>>>
   /** Prometheus text. */

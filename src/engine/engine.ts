@@ -1,46 +1,45 @@
-import { availableParallelism } from 'node:os'
-import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { FrazilError, asError, nearest, systemClock, systemRandom } from '../base/index.ts'
+import { FrazilError, asError, systemClock, systemRandom } from '../base/index.ts'
 import type { Position } from '../data/index.ts'
 import { SqliteCatalog } from '../iceberg/catalog/index.ts'
 import type { Catalog } from '../iceberg/catalog/index.ts'
 import { EventBus, Metrics } from '../observe/index.ts'
 import type { PushReceipt, PushRequest } from '../source/index.ts'
 import { openDuckDb } from '../query/index.ts'
-import type { QueryAnswer, SqlEngine, ViewProvider } from '../query/index.ts'
+import type { QueryAnswer, SqlEngine } from '../query/index.ts'
 import { LocalStore } from '../storage/index.ts'
-import { CompactionThread, FileWorkers } from '../table/index.ts'
 import type { Config } from './config.ts'
 import type {
+  AddedTable,
   Durability,
   Engine,
   EngineQuery,
   EngineStatus,
   NewTable,
   PushAnswer,
+  RowToStore,
   TableDescription,
   TableFromRows,
+  TableToAdd,
+  UploadReceipt,
+  UploadRequest,
 } from './contract.ts'
-import { catalogPath, lakeIdentity } from './lake.ts'
-import { acquireLease } from './lease.ts'
+import { pipelineAt, tellOfLeftTables } from './from-postgres.ts'
+import { catalogPath, lakeIdentity, makeFolder } from './lake.ts'
+import { acquireLease, lossOf } from './lease.ts'
 import type { Lease } from './lease.ts'
 import { otlpTableSettings } from './otlp-config.ts'
-import type {
-  LookupAnswer,
-  PipelineHandle,
-  PipelineListener,
-  PipelineOptions,
-  PipelineSource,
-  PipelineStatus,
-} from './pipeline-contract.ts'
+import type { LookupAnswer, PipelineHandle, PipelineListener, PipelineOptions, PipelineSource } from './pipeline-contract.ts'
 import { WorkerPipeline } from './pipeline-host.ts'
+import { absent } from './pipeline-status.ts'
 import { startPipeline } from './pipeline-parts.ts'
 import { readAnew, reactionTo } from './policy.ts'
 import { claimLocal } from './recovery.ts'
 import { RowGroups } from './row-groups.ts'
 import { pipelineSource, pushSource } from './sources.ts'
+import { ProcessThreads, processSql } from './process-threads.ts'
 import { sourceStateKey } from './state-record.ts'
+import { TableOwners } from './table-owners.ts'
 import { TablesFromRows } from './tables-from-rows.ts'
 
 /** How long `wait` waits unless told otherwise. */
@@ -50,8 +49,6 @@ const firstRestartMs = 1_000
 const longestRestartMs = 60_000
 /** Drafts of files that were not touched for so long were left by a process that died. */
 const unfinishedMs = 3_600_000
-/** Threads that write data files, where there are cores for them: each takes up to 50 MB beside `memory`. */
-const mostFileThreads = 4
 /** Share of `memory` that the first table for rows from programs takes beside the other sources. */
 const pushMemoryShare = 1 / 8
 const leastPushMemory = 16e6
@@ -82,21 +79,6 @@ export async function openEngine(config: Config, options: EngineOptions = {}): P
   return engine
 }
 
-interface OwnedTable {
-  readonly namespace: string
-  readonly name: string
-  readonly pipeline: PipelineHandle
-}
-
-/** Which pipeline has which table. */
-interface Owners {
-  readonly byName: ReadonlyMap<string, OwnedTable>
-  /** Tables to which programs send rows, by the names that they send them to. */
-  readonly byIngestName: ReadonlyMap<string, OwnedTable>
-  /** The same array until a table comes or goes. */
-  readonly names: readonly { readonly namespace: string; readonly name: string }[]
-}
-
 class RunningEngine implements Engine {
   readonly stopped: Promise<Error | null>
   readonly #config: Config
@@ -105,8 +87,7 @@ class RunningEngine implements Engine {
   readonly #metrics: Metrics
   #catalog: Catalog | null = null
   #lease: Lease | null = null
-  #files: FileWorkers | null = null
-  readonly #compaction = new CompactionThread()
+  #threads: ProcessThreads | null = null
   #sql: SqlEngine | null = null
   readonly #pipelines = new Map<string, PipelineHandle>()
   #start: (name: string, source: PipelineSource, memory: number) => Promise<void> = async () => undefined
@@ -115,7 +96,7 @@ class RunningEngine implements Engine {
   readonly #rowGroups = new RowGroups(async (request) => this.#pushed().desk.push(request))
   readonly #tablesFromRows = new TablesFromRows((table) => this.createTable(table))
   readonly #stopping = new AbortController()
-  #ownersKnown: Promise<Owners> | null = null
+  readonly #owners = new TableOwners(this.#pipelines)
   #closing: Promise<void> | null = null
   #stop: (reason: Error | null) => void = () => undefined
 
@@ -149,9 +130,8 @@ class RunningEngine implements Engine {
     const lakeId = await lakeIdentity(catalog, systemRandom)
     await makeFolder(local)
     claimLocal(local, lakeId)
-    const files = new FileWorkers(Math.max(1, Math.min(availableParallelism() - 1, mostFileThreads)))
-    files.onDeath = (error) => this.#fail(error)
-    this.#files = files
+    const threads = new ProcessThreads((error) => this.#tellError(null, error))
+    this.#threads = threads
     this.#sql = openDuckDb(
       {
         memoryBytes: this.#config.query.memory,
@@ -159,11 +139,13 @@ class RunningEngine implements Engine {
         tempDirectory: join(local, 'spill'),
         fileDirectories: [warehouse],
       },
-      this.#provider(),
+      this.#owners,
+      processSql,
     )
     const sources: Record<string, PipelineSource> = Object.fromEntries(
-      Object.entries(this.#config.sources).map(([name, source]) => [name, pipelineSource(source)]),
+      Object.entries(this.#config.sources).map(([name, source]) => [name, pipelineSource(source, this.#config.auth.tokens)]),
     )
+    await tellOfLeftTables(catalog, this.#config, this.#events)
     const isPushed = Object.keys(sources).length === 0 || (await catalog.state(sourceStateKey(pushSource))) !== null
     if (isPushed) sources[pushSource] = { type: 'http' }
     const memory = Math.floor(this.#config.memory / Object.keys(sources).length)
@@ -182,26 +164,28 @@ class RunningEngine implements Engine {
           commit: this.#config.commit,
           history: this.#config.history,
           compaction: this.#config.compaction,
+          uploads: this.#config.http.upload,
+          withAdded: this.#config.http.fromPostgres.includes(name),
           onError: this.#config.onError,
           tables: source.type === 'otlp' ? otlpTableSettings(name, this.#config.tables) : this.#config.tables,
         },
-        files,
+        threads,
       )
     const started = await Promise.allSettled(Object.entries(sources).map(([name, source]) => this.#start(name, source, memory)))
     for (const result of started) if (result.status === 'rejected') throw result.reason
   }
 
-  async #startPipeline(options: PipelineOptions, files: FileWorkers): Promise<void> {
+  async #startPipeline(options: PipelineOptions, threads: ProcessThreads): Promise<void> {
     const listener: PipelineListener = {
       event: (event) => {
-        if (event.type === 'table') this.#ownersKnown = null
+        if (event.type === 'table') this.#owners.changed()
         this.#events.emit(event)
       },
       stopped: (error) => {
-        void this.#sourceStopped(options, files, error)
+        void this.#sourceStopped(options, threads, error)
       },
     }
-    const ports = { files: files.connect(), compaction: this.#compaction.connect() }
+    const ports = threads.connect()
     const pipeline =
       this.#config.pipelines === 'worker'
         ? await WorkerPipeline.start(options, ports, listener)
@@ -211,13 +195,14 @@ class RunningEngine implements Engine {
       throw new FrazilError('unavailable', 'closed', 'the engine is closing')
     }
     this.#pipelines.set(options.name, pipeline)
-    this.#ownersKnown = null
+    this.#owners.changed()
   }
 
   /** A pipeline has ended by itself. Never throws. */
-  async #sourceStopped(options: PipelineOptions, files: FileWorkers, error: Error): Promise<void> {
-    this.#tellError(options.name, error)
-    let failure = error
+  async #sourceStopped(options: PipelineOptions, threads: ProcessThreads, error: Error): Promise<void> {
+    const told = await this.#causeOf(error)
+    let failure = told
+    this.#tellError(options.name, failure)
     for (let attempt = 1; reactionTo(failure) === 'restart' && !this.#closing; attempt++) {
       const delayMs = Math.min(firstRestartMs * 2 ** (attempt - 1), longestRestartMs)
       const code = failure instanceof FrazilError ? failure.code : 'bug'
@@ -225,20 +210,30 @@ class RunningEngine implements Engine {
       await systemClock.sleep(delayMs, this.#stopping.signal)
       if (this.#closing) return
       try {
-        await this.#pipelines.get(options.name)?.close()
-        await this.#startPipeline(options, files)
+        // What failed may fail its end as well, every time: it has let go of everything nevertheless.
+        await this.#pipelines
+          .get(options.name)
+          ?.close()
+          .catch(() => undefined)
+        await this.#startPipeline(options, threads)
         return
       } catch (again) {
-        failure = asError(again)
+        failure = await this.#causeOf(asError(again))
       }
     }
     if (this.#closing) return
-    if (failure !== error) this.#tellError(options.name, failure)
+    if (failure !== told) this.#tellError(options.name, failure)
     const alone = this.#pipelines.size === 1
     if (reactionTo(failure) === 'stop' || alone || this.#config.onError === 'stop') this.#fail(failure)
   }
 
-  #tellError(source: string, error: Error): void {
+  /** That the lake was taken over, if it was: the next owner moves the slot and removes local files, and nothing else is wrong. */
+  async #causeOf(error: Error): Promise<Error> {
+    if (!this.#catalog || !this.#lease) return error
+    return (await lossOf(this.#catalog, this.#lease.fence).catch(() => null)) ?? error
+  }
+
+  #tellError(source: string | null, error: Error): void {
     const known = error instanceof FrazilError ? error : null
     this.#events.emit({
       type: 'error',
@@ -260,70 +255,6 @@ class RunningEngine implements Engine {
   }
 
   // ---- queries -------------------------------------------------------------------------------------------------------------
-
-  #provider(): ViewProvider {
-    return {
-      names: async () => (await this.#owners()).names,
-      views: async (tables) => {
-        const wanted = new Map<PipelineHandle, { namespace: string; name: string }[]>()
-        for (const table of tables) {
-          const owner = await this.#owner(table.namespace, table.name)
-          const list = wanted.get(owner) ?? []
-          list.push(table)
-          wanted.set(owner, list)
-        }
-        const pins: (() => void)[] = []
-        const release = (): void => {
-          for (const unpin of pins.splice(0)) unpin()
-        }
-        try {
-          const asked = await Promise.allSettled(
-            [...wanted].map(async ([pipeline, list]) => {
-              const view = await pipeline.views(list)
-              pins.push(() => pipeline.release(view.id))
-              return { name: pipeline.name, view }
-            }),
-          )
-          const views = asked.map((result) => {
-            if (result.status === 'rejected') throw result.reason
-            return result.value
-          })
-          const positions: Record<string, Position> = {}
-          for (const { name, view } of views) if (view.position !== null) positions[name] = view.position
-          return { tables: views.flatMap(({ view }) => view.tables), positions, release }
-        } catch (error) {
-          release()
-          throw error
-        }
-      },
-    }
-  }
-
-  /** Which pipeline has which table; asked again whenever one tells of a table that comes or goes. */
-  #owners(): Promise<Owners> {
-    this.#ownersKnown ??= (async () => {
-      const byName = new Map<string, OwnedTable>()
-      const byIngestName = new Map<string, OwnedTable>()
-      for (const pipeline of this.#pipelines.values()) {
-        // A source that is being started again has no tables for now; the others answer.
-        const names = await pipeline.names().catch(() => [])
-        for (const { namespace, name, sourceName } of names) {
-          const table = { namespace, name, pipeline }
-          byName.set(`${namespace}.${name}`, table)
-          if (pipeline.name === pushSource) byIngestName.set(sourceName, table)
-        }
-      }
-      return { byName, byIngestName, names: [...byName.values()].map(({ namespace, name }) => ({ namespace, name })) }
-    })()
-    return this.#ownersKnown
-  }
-
-  async #owner(namespace: string, name: string): Promise<PipelineHandle> {
-    const { byName } = await this.#owners()
-    const owner = byName.get(`${namespace}.${name}`)
-    if (owner && owner.namespace === namespace) return owner.pipeline
-    throw unknownTable(`${namespace}.${name}`, [...byName.keys()])
-  }
 
   async execute(sql: string, options: EngineQuery = {}): Promise<QueryAnswer> {
     if (!this.#sql || this.#closing) throw new FrazilError('unavailable', 'closed', 'the engine is closing')
@@ -380,38 +311,38 @@ class RunningEngine implements Engine {
 
   async lookup(database: string, table: string, key: Readonly<Record<string, unknown>>): Promise<LookupAnswer> {
     return readAnew(
-      await this.#owner(database, table),
+      await this.#owners.of(database, table),
       () => this.flush(),
       (owner) => owner.lookup(database, table, key),
     )
   }
 
   async keyColumns(database: string, table: string): Promise<readonly string[]> {
-    return (await this.#owner(database, table)).keyColumns(database, table)
+    return (await this.#owners.of(database, table)).keyColumns(database, table)
   }
 
   async resync(database: string, table: string): Promise<void> {
-    await (await this.#owner(database, table)).resync(database, table)
+    await (await this.#owners.of(database, table)).resync(database, table)
   }
 
   async optimize(database: string, table: string): Promise<void> {
-    await (await this.#owner(database, table)).optimize(database, table)
+    await (await this.#owners.of(database, table)).optimize(database, table)
   }
 
   // ---- rows from programs ------------------------------------------------------------------------------------------------
 
   async describe(database: string, table: string): Promise<TableDescription> {
-    return (await this.#owner(database, table)).desk.describe(database, table)
+    return (await this.#owners.of(database, table)).desk.describe(database, table)
   }
 
   async ingestTable(ingest: string): Promise<{ readonly namespace: string; readonly name: string } | null> {
-    const found = (await this.#owners()).byIngestName.get(ingest)
+    const found = (await this.#owners.all()).byIngestName.get(ingest)
     return found ? { namespace: found.namespace, name: found.name } : null
   }
 
   async createTable(table: NewTable): Promise<void> {
     const { namespace } = table
-    const { names } = await this.#owners()
+    const { names } = await this.#owners.all()
     const pushed = this.#pipelines.get(pushSource)
     const own = pushed ? await pushed.names() : []
     const isForeign = (one: { readonly namespace: string; readonly name: string }): boolean =>
@@ -422,12 +353,16 @@ class RunningEngine implements Engine {
       })
     }
     await (await this.#pushPipeline()).desk.create(table)
-    this.#ownersKnown = null
+    this.#owners.changed()
+  }
+
+  async addFromPostgres(table: TableToAdd, uri: string): Promise<AddedTable> {
+    return pipelineAt(this.#config, this.#pipelines, uri).desk.add(table)
   }
 
   async dropTable(database: string, table: string): Promise<void> {
-    await (await this.#owner(database, table)).desk.drop(database, table)
-    this.#ownersKnown = null
+    await (await this.#owners.of(database, table)).desk.drop(database, table)
+    this.#owners.changed()
   }
 
   async push(request: PushRequest, durability: Durability, create?: TableFromRows): Promise<PushAnswer> {
@@ -455,6 +390,16 @@ class RunningEngine implements Engine {
     } finally {
       late.abort()
     }
+  }
+
+  pushRow(table: PushRequest['table'], operation: PushRequest['operation'], row: RowToStore): void {
+    // Says what is wrong before any row waits.
+    this.#pushed()
+    this.#rowGroups.add(table, operation, row)
+  }
+
+  async upload(request: UploadRequest): Promise<UploadReceipt> {
+    return (await this.#owners.of(request.namespace, request.name)).desk.upload(request)
   }
 
   async #store(request: PushRequest, durability: Durability): Promise<PushReceipt> {
@@ -543,8 +488,7 @@ class RunningEngine implements Engine {
     }
     await step(() => this.#sql?.close())
     await Promise.all([...this.#pipelines.values()].map((pipeline) => step(() => pipeline.close())))
-    await step(() => this.#files?.close())
-    await step(() => this.#compaction.close())
+    await step(() => this.#threads?.close())
     if (this.#lease) {
       await step(() => this.#lease?.release())
       this.#events.emit({ type: 'lease', state: 'released', holder: `pid ${process.pid}` })
@@ -556,43 +500,8 @@ class RunningEngine implements Engine {
   }
 }
 
-async function makeFolder(path: string): Promise<void> {
-  try {
-    await mkdir(path, { recursive: true })
-  } catch (cause) {
-    throw new FrazilError('config', 'folder', `the folder ${path} cannot be made: ${asError(cause).message}`, { cause })
-  }
-}
-
 /** The rows are stored: whatever keeps them from getting further is no failure of the request. */
 function lateness(error: unknown, reached: Durability): Durability {
   if (error instanceof FrazilError && error.kind === 'unavailable') return reached
   throw error
-}
-
-/** Status of a source whose thread does not answer: it is being started again. */
-function absent(name: string, error: Error): PipelineStatus {
-  const source = {
-    name,
-    type: name === pushSource ? 'http' : 'postgres',
-    state: 'retrying',
-    reason: error.message,
-    position: null,
-    committed: null,
-    lagMs: null,
-    lagBytes: null,
-    log: null,
-  } as const
-  return { source, tables: [], reasons: [`the source ${name} is being started again: ${error.message}`], memoryUsed: 0 }
-}
-
-function unknownTable(name: string, known: readonly string[]): FrazilError {
-  const close = nearest(name, known)
-  return new FrazilError('request', 'unknown-table', `there is no table ${name}`, {
-    hint: close
-      ? `Did you mean ${close}?`
-      : known.length > 0
-        ? `There are ${known.slice(0, 10).join(', ')}.`
-        : 'There are no tables yet.',
-  })
 }

@@ -5,15 +5,19 @@ export type {
   EngineStatus,
   NewTable,
   PushAnswer,
+  RowToStore,
   SourceStatus,
   TableDescription,
   TableFromRows,
   TableHealth,
   TableStatus,
+  UploadReceipt,
+  UploadRequest,
 } from './contract.ts'
-export type { PushRequest } from '../source/index.ts'
+export type { PushReceipt, PushRequest } from '../source/index.ts'
 export type { QueryAnswer, ResultFormat } from '../query/index.ts'
-export type { Right, TlsConfig, TokenConfig } from './access-config.ts'
+export { tokenRules } from './access-config.ts'
+export type { TokenConfig } from './access-config.ts'
 export { resolveConfig, schema as configSchema } from './config.ts'
 export type { Config, ConfigInput, ConfigParts, PostgresSourceConfig, SourceConfig } from './config.ts'
 export { loadConfig, parseConfig } from './config-file.ts'
@@ -40,7 +44,6 @@ export type {
   TableHandle,
   TableShapeInput,
 } from './library.ts'
-export { avroColumns } from './avro-columns.ts'
 export { fieldSchema, fieldsOf, keyOf, schemaOf, tableConfig } from './table-schema.ts'
 export type { FieldSchema } from './table-schema.ts'
 export { openReader } from './reader.ts'

@@ -2,7 +2,7 @@ import { FrazilError, retry } from '../base/index.ts'
 import type { Clock, Random } from '../base/index.ts'
 import type { Position } from '../data/index.ts'
 import { containsCommit, deletionVectorFile } from '../iceberg/index.ts'
-import type { DeletionVector, IcebergTable, PreparedCommit, Retention } from '../iceberg/index.ts'
+import type { DeletionVector, IcebergTable, PreparedCommit, Retention, TableUpdate } from '../iceberg/index.ts'
 import type { Catalog, StateChange } from '../iceberg/catalog/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
 import type { FileReaper, Note } from './file-reaper.ts'
@@ -13,7 +13,9 @@ import type { TableCommit } from '../table/index.ts'
 /** How often a catalog that does not answer is asked: the same commit again; after that everything is planned anew. */
 export const catalogRetry = { attempts: 6, minMs: 100, maxMs: 2_000 }
 
-/** Deletion vectors on their way to the store at one time. */
+/** Tables whose metadata is written at one time: each waits for the disk or the network several times. */
+const tablesAtOnce = 8
+/** Deletion vectors of a table on their way to the store at one time. */
 const vectorsAtOnce = 16
 
 export interface LakeCommitParts {
@@ -42,91 +44,127 @@ export interface LakeCommitRequest {
   readonly retention: Retention
   /** The rows stay the same: only their files change. */
   readonly rewrite?: boolean
-  /** The source's state record and the fence. */
-  readonly states: readonly StateChange[]
 }
 
-export interface LakeCommitResult {
+/** A lake commit whose files are written and which is in no catalog yet. */
+export interface LakeCommit {
   /** The tables as of this commit, in the order of the entries. */
   readonly tables: readonly IcebergTable[]
   /** Objects written. */
   readonly objects: number
+  /** The catalog transaction, with the source's state record. Throws as {@link swap}. Then one of the others follows. */
+  commit(states: readonly StateChange[]): Promise<void>
+  landed(): void
+  /** Removes what was written: at once, or, when the outcome was in doubt for a while, after the readers' grace. */
+  failed(late: boolean): Promise<void>
 }
 
 /**
- * Makes frozen rows, deletes and the source's position durable in one catalog transaction. Throws `fenced` when another process
- * owns the lake, `conflict` when somebody else changed a table; nothing is visible then, and what was written is removed.
+ * Writes all that makes frozen rows and deletes part of the lake; its catalog transaction makes them so. When that fails on the way, what
+ * was written is removed.
  */
-export async function commitToLake(parts: LakeCommitParts, request: LakeCommitRequest): Promise<LakeCommitResult> {
+export async function prepareLakeCommit(parts: LakeCommitParts, request: LakeCommitRequest): Promise<LakeCommit> {
   const { store, random, reaper } = parts
   const commitId = random.uuid()
-  const prepared: { commit: PreparedCommit; next: IcebergTable }[] = []
+  const prepared: { readonly commit: PreparedCommit; readonly next: IcebergTable }[] = []
   const written: string[] = []
   let objects = 0
-  let asked = false
-  let note: Note | null = null
+  let note: Note
   try {
-    for (const { iceberg, plan } of request.entries) {
-      const vectors = await putVectors(parts, iceberg, plan.vectors, written)
-      objects += vectors.length
-      const rowsChange = plan.added.length + plan.removed.length + plan.vectors.length > 0
-      const positions = JSON.stringify({ [request.source]: { from: request.from, to: request.to, ts: request.timeMs } })
-      const ready = await iceberg.prepare({
-        added: plan.added,
-        removed: plan.removed,
-        deletionVectors: vectors,
-        rewrite: request.rewrite === true,
-        ...(plan.shape
-          ? {
-              schema: {
-                fields: plan.shape.fields,
-                identifierFieldIds: identifierFieldIds(plan.shape),
-                lastColumnId: plan.shape.lastFieldId,
-                base: iceberg.schema.schemaId,
-              },
-            }
-          : {}),
-        summary: { 'frazil.positions': positions, 'frazil.epoch': String(request.epoch), 'frazil.commit-id': commitId },
-        properties: {
-          'frazil.format': '1',
-          ...foreignRowsNote(plan.foreign, iceberg),
-          // As the newest snapshot has it: new columns alone make none, and must not look as if it had been rolled back.
-          ...(rowsChange || iceberg.currentSnapshotId === null
-            ? {
-                [`frazil.position.${request.source}`]: JSON.stringify({
-                  to: request.to,
-                  epoch: request.epoch,
-                  'commit-id': commitId,
-                }),
-              }
-            : {}),
-        },
-        retention: request.retention,
-      })
-      prepared.push(ready)
-      written.push(...ready.commit.written)
-      objects += ready.commit.written.length
+    const { entries } = request
+    let next = 0
+    const lane = async (): Promise<void> => {
+      for (let i = next++; i < entries.length; i = next++) {
+        const { iceberg, plan } = entries[i]
+        const vectors = await putVectors(parts, iceberg, plan.vectors, written)
+        objects += vectors.length
+        prepared[i] = await iceberg.prepare(updateOf(request, commitId, { iceberg, plan }, vectors))
+        written.push(...prepared[i].commit.written)
+        objects += prepared[i].commit.written.length
+      }
     }
+    const lanes = Array.from({ length: Math.min(tablesAtOnce, entries.length) }, lane)
+    // What another one is still writing could not be removed.
+    await Promise.allSettled(lanes)
+    await Promise.all(lanes)
     note = await reaper.note(prepared.flatMap(({ commit }) => commit.unreferenced))
-    asked = true
-    await swap(
-      parts,
-      prepared.map(({ commit }) => commit),
-      [...request.states, ...note.states],
-    )
-    note.landed()
   } catch (error) {
-    // Only what definitely never became visible is removed; when in doubt it stays.
-    const definite = !asked || !(error instanceof FrazilError) || error.kind !== 'unavailable'
-    if (definite) {
-      note?.failed()
-      await store.delete(written).catch(() => undefined)
-    }
+    await store.delete(written).catch(() => undefined)
     throw error
   }
   return {
     tables: prepared.map(({ next }) => next),
     objects,
+    commit: (states) =>
+      swap(
+        parts,
+        prepared.map(({ commit }) => commit),
+        [...states, ...note.states],
+      ),
+    landed: () => note.landed(),
+    async failed(late) {
+      note.failed()
+      if (late) reaper.later(written)
+      else await store.delete(written).catch(() => undefined)
+    },
+  }
+}
+
+/**
+ * A lake commit that leaves the source's position and its state record as they are. Throws `fenced` when another process owns the lake,
+ * `conflict` when somebody else changed a table; nothing is visible then. `unavailable`: nobody knows.
+ */
+export async function commitToLake(parts: LakeCommitParts, request: LakeCommitRequest): Promise<LakeCommit> {
+  const lake = await prepareLakeCommit(parts, request)
+  try {
+    await lake.commit([])
+  } catch (error) {
+    // Only what definitely never became visible is removed; when in doubt it stays.
+    if (!(error instanceof FrazilError) || error.kind !== 'unavailable') await lake.failed(false)
+    throw error
+  }
+  lake.landed()
+  return lake
+}
+
+/** What a commit does to one table. */
+function updateOf(
+  { source, epoch, from, to, timeMs, retention, rewrite = false }: LakeCommitRequest,
+  commitId: string,
+  { iceberg, plan }: CommitEntry,
+  vectors: readonly DeletionVector[],
+): TableUpdate {
+  const rowsChange = plan.added.length + plan.removed.length + plan.vectors.length > 0
+  return {
+    added: plan.added,
+    removed: plan.removed,
+    deletionVectors: vectors,
+    rewrite,
+    ...(plan.shape
+      ? {
+          schema: {
+            fields: plan.shape.fields,
+            identifierFieldIds: identifierFieldIds(plan.shape),
+            lastColumnId: plan.shape.lastFieldId,
+            base: iceberg.schema.schemaId,
+          },
+        }
+      : {}),
+    summary: {
+      'frazil.positions': JSON.stringify({ [source]: { from, to, ts: timeMs } }),
+      'frazil.epoch': String(epoch),
+      'frazil.commit-id': commitId,
+    },
+    properties: {
+      'frazil.format': '1',
+      ...foreignRowsNote(plan.foreign, iceberg),
+      ...plan.properties,
+      // As the newest snapshot has it: new columns alone make none, and must not look as if it had been rolled back.
+      ...(rowsChange || iceberg.currentSnapshotId === null
+        ? { [`frazil.position.${source}`]: JSON.stringify({ to, epoch, 'commit-id': commitId }) }
+        : {}),
+    },
+    retention,
   }
 }
 

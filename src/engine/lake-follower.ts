@@ -12,6 +12,8 @@ import { fullName } from './mirrored-table.ts'
 import type { MirroredTable } from './mirrored-table.ts'
 import { isTableFault } from './policy.ts'
 import { openRuns, rolledBack } from './recovery.ts'
+import { withSettings } from './table-settings.ts'
+import type { TableSettings } from './table-settings.ts'
 import type { Hands, Work } from './table-work.ts'
 
 /** How often the catalog is asked whether others have changed tables in which nothing happens here. */
@@ -24,6 +26,7 @@ export interface LakeFollowerParts {
   readonly source: string
   readonly warehouse: string
   readonly local: string
+  readonly tables: TableSettings
   readonly store: ObjectStore
   readonly catalog: Catalog
   readonly clock: Clock
@@ -92,11 +95,13 @@ export class LakeFollower {
   }
 
   /** False when the table has another key by now, or has ended. */
-  async #takeOver(mirrored: MirroredTable, table: Table, base: IcebergTable, next: IcebergTable): Promise<boolean> {
-    const { mirror, hands, alone, emit, source } = this.#parts
+  async #takeOver(mirrored: MirroredTable, table: Table, base: IcebergTable, stored: IcebergTable): Promise<boolean> {
+    const { tables, mirror, hands, alone, emit, source } = this.#parts
+    if (stored.schema.schemaId !== base.schema.schemaId) throw changedColumns(stored)
+    // Files may have been written by a configured layout that no commit has brought into the lake yet.
+    const next = withSettings(tables, stored, table.fields)
     const { isContinued, keepsLayouts } = await succession(this.#parts, base, next)
     if (!isContinued) throw rolledBack(next)
-    if (next.schema.schemaId !== base.schema.schemaId) throw changedColumns(next)
     // Files on their way may be of a layout whose number means another one now.
     if (!keepsLayouts) throw new FrazilError('conflict', 'layout-changed', 'the layout of a table was changed by another program')
     // Throws where files cannot be written by it.

@@ -1,5 +1,6 @@
+import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { FrazilError } from '../base/index.ts'
+import { FrazilError, asError } from '../base/index.ts'
 import type { Random } from '../base/index.ts'
 import type { Catalog } from '../iceberg/catalog/index.ts'
 
@@ -36,4 +37,13 @@ export async function lakeIdentity(catalog: Catalog, random: Random): Promise<st
     states: [{ key: lakeKey, expected: null, value: JSON.stringify({ format: lakeFormat, id }) }],
   })
   return id
+}
+
+/** Makes the folder of a lake, or of what is local to it. Throws `config` `folder`. */
+export async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true })
+  } catch (cause) {
+    throw new FrazilError('config', 'folder', `the folder ${path} cannot be made: ${asError(cause).message}`, { cause })
+  }
 }

@@ -223,7 +223,7 @@ async function watch(
 }
 
 /** The error of a lease that somebody else has now; null while the fence still holds. */
-async function lossOf(catalog: Catalog, fence: StateChange): Promise<FrazilError | null> {
+export async function lossOf(catalog: Catalog, fence: StateChange): Promise<FrazilError | null> {
   const now = await catalog.state(fence.key)
   if (now !== null && now.version === fence.expected) return null
   const holder = now === null ? null : parseOwner(now.value).holder

@@ -3,7 +3,7 @@ import type { Position, Value } from '../data/index.ts'
 import type { EventBus } from '../observe/index.ts'
 import { resolveConfig } from './config.ts'
 import type { ConfigInput } from './config.ts'
-import type { PushRequest } from '../source/index.ts'
+import type { Producer, PushRequest } from '../source/index.ts'
 import type { Durability, Engine, EngineQuery, EngineStatus } from './contract.ts'
 import { openEngine } from './engine.ts'
 import { jsonLines } from './row-json.ts'
@@ -28,6 +28,8 @@ export interface SendOptions {
   readonly durability?: Durability
   /** Rows sent again under the same key are stored once. */
   readonly idempotencyKey?: string
+  /** The same for a program that numbers what it sends one by one, without end; not together with a key. */
+  readonly producer?: Producer
   /** Makes the table, with the columns of the rows, when it is not there. It then evolves. */
   readonly create?: true | { readonly key: readonly string[] }
 }
@@ -127,9 +129,9 @@ export async function open(config: ConfigInput, options: OpenOptions = {}): Prom
       const table = { namespace: name.slice(0, dot), name: name.slice(dot + 1) }
       const send =
         (operation: PushRequest['operation']): TableHandle['insert'] =>
-        async (rows, { durability = 'stored', idempotencyKey = null, create } = {}) => {
+        async (rows, { durability = 'stored', idempotencyKey = null, producer = null, create } = {}) => {
           const body = jsonLines(Array.isArray(rows) ? rows : [rows])
-          const request = { table, operation, form: 'lines', body, partial: false, key: idempotencyKey } as const
+          const request = { table, operation, form: 'lines', body, partial: false, key: idempotencyKey, producer } as const
           const made = create && { ...table, ingest: name, key: create === true ? [] : create.key }
           const { position, rows: count, reached, refused, refusals } = await engine.push(request, durability, made)
           if (position === null || reached === null) {

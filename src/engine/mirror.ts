@@ -3,7 +3,7 @@ import type { Clock, Random } from '../base/index.ts'
 import type { CopyStart, Position, SourceEvent, SourceTable } from '../data/index.ts'
 import { encodeJson } from '../format/json/index.ts'
 import type { Catalog } from '../iceberg/catalog/index.ts'
-import { loadTable, schemaToJson } from '../iceberg/index.ts'
+import { schemaToJson } from '../iceberg/index.ts'
 import type { IcebergTable } from '../iceberg/index.ts'
 import type { EngineEvent } from '../observe/index.ts'
 import type { InterruptedCopy } from '../source/index.ts'
@@ -16,16 +16,18 @@ import type {
   ForeignChange,
   FileWriter,
   LoggedChange,
+  SlicedWork,
   TableShape,
   TableWork,
 } from '../table/index.ts'
 import { Arrivals } from './arrivals.ts'
 import type { ArrivingTable, Reached } from './arriving-table.ts'
 import type { TableStatus } from './contract.ts'
-import { fullName, shapeOf, statusOf } from './mirrored-table.ts'
+import { loadNamed, openDetached } from './detached-tables.ts'
+import { fullName, isLive, shapeOf, statusOf } from './mirrored-table.ts'
 import type { MirroredTable } from './mirrored-table.ts'
 import { OpenTransactions } from './open-transactions.ts'
-import { isTableFault, refuseGoneFile, unlessTableFault } from './policy.ts'
+import { isTableFault, refuseGoneFile } from './policy.ts'
 import { checkNotRolledBack, openRun, rebuildRun, recoverTable, runPathOf } from './recovery.ts'
 import type { DetachedTable, SourceRecord } from './state-record.ts'
 import { laidOutAs, withSettings } from './table-settings.ts'
@@ -102,7 +104,7 @@ export class Mirror {
   async recover(record: SourceRecord): Promise<void> {
     for (const entry of record.detached) this.#detached.set(entry.id, entry)
     for (const { table: source, floor } of record.tables) {
-      const iceberg = await this.#load(source)
+      const iceberg = await loadNamed(this.#parts, source)
       if (!iceberg) {
         throw new FrazilError('config', 'table-missing', `the table ${fullName(source)} is gone from the catalog`, {
           table: fullName(source),
@@ -123,12 +125,6 @@ export class Mirror {
       })
     }
     for (const entry of record.detached) await this.#openDetached(entry)
-  }
-
-  async #load(name: { readonly namespace: string; readonly name: string }): Promise<IcebergTable | null> {
-    const { store, catalog, clock, random } = this.#parts
-    const pointer = await catalog.load(name)
-    return pointer && loadTable({ store, clock, random }, pointer)
   }
 
   /**
@@ -156,7 +152,11 @@ export class Mirror {
    */
   async beginCopy(source: SourceTable, start: CopyStart): Promise<ArrivingTable | null> {
     const begun = this.arrivals.get(source.id)
-    const former = begun?.replaces === false ? null : this.#formerOf(source)
+    const known = begun?.replaces === false ? null : this.#formerOf(source)
+    // It was refused in its first copy, and has been made anew at the source.
+    const isGone = known !== null && known.source.id !== source.id && known.iceberg.metadataLocation === null
+    if (isGone) this.remove(known.source.id)
+    const former = isGone ? null : known
     if (!begun && (former ? !this.arrivals.again.has(fullName(source)) : this.#tables.has(source.id))) return null
     const arriving = await this.arrivals.begin(source, former, start)
     if (!former && arriving !== begun) {
@@ -249,8 +249,8 @@ export class Mirror {
   }
 
   /** Folders with files that are in no snapshot, when a lake commit has these tables. */
-  unfinished(committed: (mirrored: MirroredTable) => boolean): string[] {
-    const joined = [...this.#tables.values()].filter((mirrored) => mirrored.joined && !committed(mirrored))
+  unfinished(committed: ReadonlySet<MirroredTable>): string[] {
+    const joined = [...this.#tables.values()].filter((mirrored) => mirrored.joined && !committed.has(mirrored))
     const fresh = joined.filter(({ iceberg }) => iceberg.metadataLocation === null).map(({ iceberg }) => iceberg.location)
     return [...this.arrivals.folders, ...fresh, ...joined.flatMap(({ copiedTo }) => copiedTo ?? [])]
   }
@@ -378,18 +378,21 @@ export class Mirror {
   ): Generator<Promise<void> | null, number> {
     const { table } = mirrored
     assert(table, 'a table that is live')
+    yield* this.changeHeld(commit, table, table.follow(commit, change, this.#workOf(mirrored, table, hands)))
+    this.rebase(mirrored, iceberg)
+    return 0
+  }
+
+  /** Changes a table as source commit `commit`, as `steps` do it; readers see what was before it meanwhile. */
+  *changeHeld(commit: number, table: Table, steps: SlicedWork): Generator<Promise<void> | null, void> {
     table.hold(commit - 1)
     this.#held = true
     try {
-      for (const step of table.follow(commit, change, this.#workOf(mirrored, table, hands))) {
-        yield typeof step === 'number' ? null : step
-      }
-      this.rebase(mirrored, iceberg)
+      for (const step of steps) yield typeof step === 'number' ? null : step
     } finally {
       table.unhold()
       this.#held = false
     }
-    return 0
   }
 
   /** The lake has a table with the same files in another state. False when it has ended meanwhile. */
@@ -494,37 +497,12 @@ export class Mirror {
   async checkReadable(id: string): Promise<void> {
     const mirrored = this.#tables.get(id)
     if (mirrored && !mirrored.table && mirrored.iceberg.metadataLocation !== null)
-      await (await this.#load(mirrored.source))?.files()
+      await (await loadNamed(this.#parts, mirrored.source))?.files()
   }
 
   async #openDetached(entry: DetachedTable): Promise<void> {
-    // Never had a row in the lake: what has its name there is another table.
-    if (entry.position === null) return
-    await this.#readDetached(entry).catch(unlessTableFault)
-  }
-
-  async #readDetached(entry: DetachedTable): Promise<void> {
-    const iceberg = await this.#load(entry)
-    if (!iceberg) return
-    const { fields } = iceberg.schema
-    const source: SourceTable = {
-      id: entry.id,
-      sourceName: entry.name,
-      namespace: entry.namespace,
-      name: entry.name,
-      fields,
-      key: { kind: 'none' },
-    }
-    this.#tables.set(entry.id, {
-      source,
-      iceberg,
-      table: await recoverTable(this.#parts, source, iceberg),
-      health: 'detached',
-      reason: entry.reason,
-      floor: null,
-      joined: true,
-      committed: entry.position,
-    })
+    const opened = await openDetached(this.#parts, entry)
+    if (opened) this.#tables.set(entry.id, opened)
   }
 
   /** A table is gone from the lake. Not while a lake commit is under way or a source commit is half applied. */
@@ -572,10 +550,11 @@ export class Mirror {
   }
 
   status(visible: Position | null, committed: Position | null): TableStatus[] {
+    const copies = this.arrivals.progress()
     return [...this.#tables.values()].map((mirrored) => ({
       ...statusOf(mirrored, isLive(mirrored) ? { visible, committed } : null),
       source: this.#parts.source,
-      copy: this.arrivals.progressOf(fullName(mirrored.source)),
+      copy: copies.get(fullName(mirrored.source)) ?? null,
     }))
   }
 
@@ -584,10 +563,6 @@ export class Mirror {
     mirrored.reason = reason
     this.#parts.emit({ type: 'table', source: this.#parts.source, table: fullName(mirrored.source), health, reason })
   }
-}
-
-function isLive(mirrored: MirroredTable): mirrored is MirroredTable & { table: Table } {
-  return mirrored.joined && mirrored.table !== null && mirrored.health === 'streaming'
 }
 
 /** Whether applying takes so long that readers do not wait for it. A new shape waits for files. */

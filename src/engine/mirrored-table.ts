@@ -32,6 +32,11 @@ export function fullName(table: { readonly namespace: string; readonly name: str
   return `${table.namespace}.${table.name}`
 }
 
+/** Whether a table is in the views and takes changes. */
+export function isLive(mirrored: MirroredTable): mirrored is MirroredTable & { table: Table } {
+  return mirrored.joined && mirrored.table !== null && mirrored.health === 'streaming'
+}
+
 /** The shape of a table that was not changed since it was loaded or made. */
 export function shapeOf(source: SourceTable, iceberg: IcebergTable): TableShape {
   return { source, fields: iceberg.schema.fields, lastFieldId: iceberg.lastColumnId }

@@ -1,17 +1,23 @@
 import { z } from 'zod'
+import { isLoopback } from '../access/index.ts'
+import type { TlsConfig } from '../access/index.ts'
 import { otlpTables } from '../source/index.ts'
 import type { Promotion } from '../source/index.ts'
 import { parsePartition, parseSort } from '../iceberg/index.ts'
+import { sourceTls, tlsFiles } from './access-config.ts'
 import type { TableSettings } from './table-settings.ts'
 import { parseAddress } from './units.ts'
 import type { Address } from './units.ts'
+
+/** Where OTLP is taken; `tls` has absolute paths, and is null for plain HTTP. */
+type OtlpAddress = Address & { readonly tls: TlsConfig | null }
 
 /** OpenTelemetry: where programs send it. Everything is set: defaults are filled in. */
 export interface OtlpSourceConfig {
   readonly type: 'otlp'
   /** Null: not taken this way. */
-  readonly http: Address | null
-  readonly grpc: Address | null
+  readonly http: OtlpAddress | null
+  readonly grpc: OtlpAddress | null
   readonly promotions: readonly Promotion[]
 }
 
@@ -47,11 +53,12 @@ export const otlpSchema = z
   .strictObject({
     type: z.literal('otlp', { error: 'must be "otlp"' }).meta({ description: 'OpenTelemetry: `otlp`.' }),
     http: address(
-      'Where OTLP over HTTP is taken (`POST /v1/logs`, `/v1/traces`, `/v1/metrics`), as `host:port`; usually `127.0.0.1:4318`. Only this machine (loopback) for now. Default: nowhere.',
+      'Where OTLP over HTTP is taken (`POST /v1/logs`, `/v1/traces`, `/v1/metrics`), as `host:port`; usually `127.0.0.1:4318`. What other machines can reach needs `auth`. Default: nowhere.',
     ),
     grpc: address(
-      'Where OTLP over gRPC is taken, as `host:port`; usually `127.0.0.1:4317`. Only this machine (loopback) for now. Default: nowhere.',
+      'Where OTLP over gRPC is taken, as `host:port`; usually `127.0.0.1:4317`. What other machines can reach needs `auth`. Default: nowhere.',
     ),
+    tls: sourceTls,
     attributes: z
       .strictObject(
         {
@@ -117,8 +124,20 @@ function promotionsOf(attributes: Attributes): Promotion[] {
   )
 }
 
-export function otlpSource(source: z.output<typeof otlpSchema>): OtlpSourceConfig {
-  return { type: 'otlp', http: source.http ?? null, grpc: source.grpc ?? null, promotions: promotionsOf(source.attributes) }
+/**
+ * @param folder of the configuration's file
+ * @param general `tls` of the whole configuration
+ */
+export function otlpSource(source: z.output<typeof otlpSchema>, folder: string, general: TlsConfig | null): OtlpSourceConfig {
+  const own = tlsFiles(source.tls, folder)
+  const address = (given: Address | undefined): OtlpAddress | null =>
+    given ? { ...given, tls: own ?? (isLoopback(given.host) ? null : general) } : null
+  return {
+    type: 'otlp',
+    http: address(source.http),
+    grpc: address(source.grpc),
+    promotions: promotionsOf(source.attributes),
+  }
 }
 
 /** Settings of the tables of an OTLP source: as they are given, and laid out by day, service and time where nothing else is said. */

@@ -1,3 +1,4 @@
+import type { TokenRule } from '../access/index.ts'
 import type { Clock, Random } from '../base/index.ts'
 import type { MessagePort } from 'node:worker_threads'
 import type { TableSettings } from './table-settings.ts'
@@ -7,12 +8,24 @@ import type { Catalog, StateChange } from '../iceberg/catalog/index.ts'
 import type { TableView } from '../query/index.ts'
 import type { ColumnSetting, OutOfRange, PushReceipt, PushRequest, Source, SourceParts } from '../source/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
-import type { Compactions, FilePool } from '../table/index.ts'
+import type { Compactions, FilePool, FilePorts, Uploader } from '../table/index.ts'
 import type { OtlpSourceConfig } from './otlp-config.ts'
-import type { NewTable, SourceStatus, TableDescription, TableStatus } from './contract.ts'
+import type {
+  AddedTable,
+  NewTable,
+  SourceStatus,
+  TableDescription,
+  TableStatus,
+  TableToAdd,
+  UploadReceipt,
+  UploadRequest,
+} from './contract.ts'
 
 /** A source's settings with its secrets revealed: they travel to the pipeline's thread and nowhere else. */
-export type PipelineSource = PostgresPipelineSource | OtlpSourceConfig | { readonly type: 'http' }
+export type PipelineSource = PostgresPipelineSource | OtlpPipelineSource | { readonly type: 'http' }
+
+/** With the tokens that it asks for; none: it asks for none. */
+export type OtlpPipelineSource = OtlpSourceConfig & { readonly tokens: readonly TokenRule[] }
 
 export interface PostgresPipelineSource {
   readonly type: 'postgres'
@@ -41,8 +54,7 @@ export interface CompactionSettings {
 
 /** What a pipeline needs of other threads. Ports travel to the thread that the pipeline lives in. */
 export interface PipelinePorts {
-  /** One to each file worker. */
-  readonly files: readonly MessagePort[]
+  readonly files: FilePorts
   readonly compaction: MessagePort
 }
 
@@ -72,6 +84,10 @@ export interface PipelineOptions {
   readonly commit: { readonly every: number; readonly bytes: number }
   readonly history: HistoryOptions
   readonly compaction: CompactionSettings
+  /** Folders from which programs may have files taken. */
+  readonly uploads: readonly string[]
+  /** Whether tables that programs have added to the source are read. */
+  readonly withAdded: boolean
   readonly onError: 'detach' | 'stop'
   /** Settings by `namespace.table`. */
   readonly tables: TableSettings
@@ -101,8 +117,10 @@ export interface PipelineStatus {
 export interface TableDeskHandle {
   describe(namespace: string, name: string): Promise<TableDescription>
   push(request: PushRequest): Promise<PushReceipt>
+  add(table: TableToAdd): Promise<AddedTable>
   create(table: NewTable): Promise<void>
   drop(namespace: string, name: string): Promise<void>
+  upload(request: UploadRequest): Promise<UploadReceipt>
 }
 
 /** What the engine asks of a pipeline, inline or in a worker: arguments and answers are plain data. */
@@ -146,6 +164,7 @@ export interface PipelineParts {
   readonly catalog: Catalog
   readonly files: FilePool
   readonly compactions: Compactions
+  readonly uploader: Uploader
   readonly openSource: (parts: SourceParts) => Source
   readonly listener: PipelineListener
 }

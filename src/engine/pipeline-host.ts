@@ -5,7 +5,7 @@ import type { ErrorMessage } from '../base/index.ts'
 import type { Position } from '../data/index.ts'
 import type { EngineEvent } from '../observe/index.ts'
 import type { PushReceipt } from '../source/index.ts'
-import type { TableDescription } from './contract.ts'
+import type { AddedTable, TableDescription, UploadReceipt } from './contract.ts'
 import type {
   LookupAnswer,
   PipelineHandle,
@@ -63,8 +63,10 @@ export class WorkerPipeline implements PipelineHandle {
   readonly desk: TableDeskHandle = {
     describe: (namespace, name) => this.#send('desk', 'describe', namespace, name) as Promise<TableDescription>,
     push: (request) => this.#send('desk', 'push', request) as Promise<PushReceipt>,
+    add: (table) => this.#send('desk', 'add', table) as Promise<AddedTable>,
     create: (table) => this.#send('desk', 'create', table) as Promise<void>,
     drop: (namespace, name) => this.#send('desk', 'drop', namespace, name) as Promise<void>,
+    upload: (request) => this.#send('desk', 'upload', request) as Promise<UploadReceipt>,
   }
   readonly #worker: Worker
   readonly #waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>()
@@ -83,7 +85,7 @@ export class WorkerPipeline implements PipelineHandle {
     const worker = new Worker(entry, {
       name: `frazil-${options.name}`,
       workerData: { options, ports },
-      transferList: [...ports.files, ports.compaction],
+      transferList: [...ports.files.lanes, ports.files.replacements, ports.compaction],
     })
     const pipeline = new WorkerPipeline(options.name, worker)
     await new Promise<void>((resolve, reject) => {

@@ -1,5 +1,6 @@
 import type { TableStatus } from './contract.ts'
 import type { PipelineStatus } from './pipeline-contract.ts'
+import { pushSource } from './sources.ts'
 
 /** The state of a source with its tables, and why it is not ready. */
 export function pipelineStatus(
@@ -14,4 +15,20 @@ export function pipelineStatus(
     ...(state === 'streaming' ? [] : [`the source ${name} is ${state}${reason === null ? '' : `: ${reason}`}`]),
   ]
   return { source, tables, reasons, memoryUsed }
+}
+
+/** Status of a source whose thread does not answer: it is being started again. */
+export function absent(name: string, error: Error): PipelineStatus {
+  const source = {
+    name,
+    type: name === pushSource ? 'http' : 'postgres',
+    state: 'retrying',
+    reason: error.message,
+    position: null,
+    committed: null,
+    lagMs: null,
+    lagBytes: null,
+    log: null,
+  } as const
+  return { source, tables: [], reasons: [`the source ${name} is being started again: ${error.message}`], memoryUsed: 0 }
 }

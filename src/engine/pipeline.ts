@@ -33,12 +33,13 @@ import { SchemaPolicy } from './schema-policy.ts'
 import { sourceState } from './state-record.ts'
 import { Visibility } from './visibility.ts'
 import { TableDesk } from './table-desk.ts'
+import { Uploads } from './uploads.ts'
 import { markedLake, markedRandom } from './writer-mark.ts'
 import { noTable, noWork } from './table-work.ts'
 import type { Sick, Work } from './table-work.ts'
 
-/** Share of `memory` that the slab pool may hand out; the rest is for what lies outside it (runs, bitmaps, messages). */
-const poolShare = 0.75
+/** Shares of `memory` that the slab pool may hand out, and that filters of key runs may take before they take of that; the rest: messages. */
+const [poolShare, filterShare] = [0.75, 0.125]
 /** A commit is due at the latest when hot rows fill this share of the pool. */
 const commitShare = 1 / 3
 /** How long a transaction may still be applied when the pipeline is to end. */
@@ -88,13 +89,13 @@ export class Pipeline implements PipelineHandle {
     this.#options = options
     this.#schemaPolicy = new SchemaPolicy(options.source.type === 'http' ? {} : options.tables)
     const mark = { lake: markedLake(options.lakeId), epoch: options.epoch }
-    const parts = { ...given, random: markedRandom(given.random, mark) }
+    const parts = { ...given, random: markedRandom(given.random, mark), tables: options.tables }
     this.#parts = parts
     const { clock } = parts
     const emit = (event: EngineEvent): void => this.#emit(event)
     this.#freshness = new Freshness(clock)
     this.#views = new OpenViews(clock)
-    this.#pool = new SlabPool({ budget: Math.floor(options.memory * poolShare) })
+    this.#pool = new SlabPool({ budget: Math.floor(options.memory * poolShare), beside: options.memory * filterShare })
     this.#pool.onPressure = () => this.#room.press()
     this.#source = parts.openSource({
       pool: this.#pool,
@@ -112,7 +113,6 @@ export class Pipeline implements PipelineHandle {
       source: options.name,
       warehouse,
       local,
-      tables: options.tables,
       emit,
       memory: {
         pool: this.#pool,
@@ -123,6 +123,8 @@ export class Pipeline implements PipelineHandle {
     })
     const reaper = new FileReaper(options.name, parts)
     const applying = (): Promise<void> | null => this.#applying
+    const done = (): void => undefined
+    const alone = (work: Work): Promise<number> => this.#changeAlone(null, done, (number) => work(number, noTable))
     const follower = new LakeFollower({
       ...parts,
       source: options.name,
@@ -130,12 +132,7 @@ export class Pipeline implements PipelineHandle {
       local,
       mirror: this.#mirror,
       hands: () => this.#committer,
-      alone: (work) =>
-        this.#changeAlone(
-          null,
-          () => undefined,
-          (number) => work(number, noTable),
-        ),
+      alone,
       detach: (id, error) => this.#detach(id, error),
       emit,
     })
@@ -160,7 +157,8 @@ export class Pipeline implements PipelineHandle {
     })
     const shared = { ...common, committer: this.#committer }
     this.#compactor = new Compactor({ source: options.name, warehouse, local, ...options.compaction }, shared)
-    this.desk = new TableDesk({ ...shared, source: this.#source })
+    const uploads = new Uploads({ ...shared, warehouse, local, folders: options.uploads, alone })
+    this.desk = new TableDesk({ ...shared, uploads, source: this.#source, ending: this.#ending.signal })
     this.#room = new Room({
       source: options.name,
       memory: options.memory,
@@ -207,8 +205,7 @@ export class Pipeline implements PipelineHandle {
   }
 
   async #recover(): Promise<SourceState | null> {
-    const known = await this.#committer.recover()
-    if (!known) return null
+    if (!(await this.#committer.recover())) return null
     const { record } = this.#committer
     await this.#mirror.recover(record)
     if (record.position !== null) this.#visible.advance(0, record.position)
@@ -239,7 +236,8 @@ export class Pipeline implements PipelineHandle {
       }
       if (commits === 0) continue
       this.#emit({ type: 'applied', source: this.name, commits, rows, bytes: 0, lagMs: this.#freshness.latencyMs })
-      if (this.#pool.used >= commitBytes) this.#committer.want()
+      // What a commit is writing is in the pool until it is written.
+      if (this.#pool.used >= commitBytes && !this.#committer.busy) this.#committer.want()
     }
     if (!this.#closing) throw new FrazilError('unavailable', 'source-ended', `the source ${this.name} has ended`)
   }
@@ -396,7 +394,7 @@ export class Pipeline implements PipelineHandle {
     if (this.#mirror.arrivals.due(position, this.#reached).length > 0) {
       const at = { position, holds: work === noWork }
       rows += yield* this.#mirror.enter(number, at, this.#reached, this.#committer, sick)
-      this.#committer.want()
+      if (!this.#mirror.arrivals.copying) this.#committer.want() // Others come into the lake together, at the next interval.
     }
     return rows
   }
@@ -527,7 +525,7 @@ export class Pipeline implements PipelineHandle {
         ...this.#freshness.status(this.#source.lag(this.#visible.position, committed)),
       },
       this.#mirror.status(this.#visible.position, committed),
-      this.#pool.used,
+      this.#pool.used + this.#pool.held,
     )
   }
 
@@ -547,6 +545,7 @@ export class Pipeline implements PipelineHandle {
       this.#source.stop()
       this.#committer.end()
       this.#compactor.end()
+      await this.#parts.uploader.close()
       await this.#intake
       await this.#commits
       await this.#compacting
@@ -565,6 +564,7 @@ export class Pipeline implements PipelineHandle {
       this.#spill.close()
       this.#parts.files.close()
       this.#parts.compactions.close()
+      await this.#parts.catalog.close()
       this.#setState('stopped')
     }
   }

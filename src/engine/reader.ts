@@ -12,6 +12,7 @@ import { packStats } from '../table/index.ts'
 import type { Config } from './config.ts'
 import type { Engine } from './contract.ts'
 import { catalogPath } from './lake.ts'
+import { processSql } from './process-threads.ts'
 
 /**
  * Reads a lake that no process is writing (or beside one that is): committed rows only, no lease, nothing is changed. Answers
@@ -34,18 +35,18 @@ export async function openReader(config: Config): Promise<Engine> {
       fileDirectories: [config.warehouse],
     },
     provider,
+    processSql,
   )
-  const refuse = (): Promise<never> =>
-    Promise.reject(
-      new FrazilError(
-        'request',
-        'not-running',
-        'no frazil is running on this lake; only queries over committed rows are possible',
-        {
-          hint: 'Start it with frazil run.',
-        },
-      ),
+  const notRunning = (): FrazilError =>
+    new FrazilError(
+      'request',
+      'not-running',
+      'no frazil is running on this lake; only queries over committed rows are possible',
+      {
+        hint: 'Start it with frazil run.',
+      },
     )
+  const refuse = (): Promise<never> => Promise.reject(notRunning())
   const close = async (): Promise<void> => {
     await sql.close()
     await catalog.close()
@@ -55,8 +56,13 @@ export async function openReader(config: Config): Promise<Engine> {
     describe: refuse,
     ingestTable: refuse,
     createTable: refuse,
+    addFromPostgres: refuse,
     dropTable: refuse,
     push: refuse,
+    pushRow: () => {
+      throw notRunning()
+    },
+    upload: refuse,
     execute: (text, options = {}) => {
       if (options.wait !== undefined) return refuse()
       return sql.query(

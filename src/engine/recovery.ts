@@ -109,9 +109,14 @@ async function vectorOf(store: ObjectStore, file: LiveDataFile): Promise<{ bits:
   return { bits: await readDeletionVector(store, vector, file.recordCount), cardinality: vector.cardinality }
 }
 
+/** What key runs are opened with. */
+interface RunParts extends Pick<RecoveryParts, 'files' | 'warehouse' | 'local'> {
+  readonly memory: Pick<TableParts, 'pool'>
+}
+
 /** Opens the key runs of data files of a table with a key, see {@link openRun}; all or none. */
 export async function openRuns(
-  parts: Pick<RecoveryParts, 'files' | 'warehouse' | 'local'>,
+  parts: Omit<RunParts, 'memory'>,
   table: Table,
   tableUuid: string,
   live: readonly LiveDataFile[],
@@ -119,7 +124,8 @@ export async function openRuns(
   const runs: KeyRun[] = []
   let next = 0
   const lane = async (): Promise<void> => {
-    for (let i = next++; i < live.length; i = next++) runs[i] = await openRun(parts, tableUuid, table.shape, live[i])
+    for (let i = next++; i < live.length; i = next++)
+      runs[i] = await openRun({ ...parts, memory: table }, tableUuid, table.shape, live[i])
   }
   const lanes = Array.from({ length: Math.min(parallelRebuilds, live.length) }, lane)
   const outcomes = await Promise.allSettled(lanes)
@@ -129,17 +135,12 @@ export async function openRuns(
 }
 
 /** Opens the key run of a data file that was written by an earlier process; makes it anew where local disk does not have it. */
-export async function openRun(
-  parts: Pick<RecoveryParts, 'files' | 'warehouse' | 'local'>,
-  tableUuid: string,
-  shape: TableShape,
-  file: DataFile,
-): Promise<KeyRun> {
+export async function openRun(parts: RunParts, tableUuid: string, shape: TableShape, file: DataFile): Promise<KeyRun> {
   const key = keySpecOf(shape.fields, shape.source.key)
   assert(key, 'a table with a key has key runs')
   const runPath = runPathOf(parts.local, tableUuid, file.path, keyTag(key, shape.fields))
   try {
-    return KeyRun.open(runPath, keyWords(key), file.recordCount, true)
+    return KeyRun.open(runPath, keyWords(key), file.recordCount, parts.memory.pool)
   } catch {
     // Missing, torn or of an older format: it is only a cache.
     return rebuildRun(parts, tableUuid, shape, file)
@@ -148,7 +149,7 @@ export async function openRun(
 
 /** Makes the key run of a data file anew. */
 export async function rebuildRun(
-  parts: Pick<RecoveryParts, 'files' | 'warehouse' | 'local'>,
+  parts: RunParts,
   tableUuid: string,
   { source, fields }: TableShape,
   { path: uri, fileSize, recordCount }: DataFile,
@@ -157,7 +158,7 @@ export async function rebuildRun(
   assert(key, 'only keyed tables have key runs')
   const runPath = runPathOf(parts.local, tableUuid, uri, keyTag(key, fields))
   await parts.files.rebuildRun({ warehouse: parts.warehouse, uri, fileSize, fields, key, runPath })
-  return KeyRun.open(runPath, keyWords(key), recordCount, false)
+  return KeyRun.open(runPath, keyWords(key), recordCount, parts.memory.pool)
 }
 
 /** Runs of files that no snapshot has: left by a process that died. */

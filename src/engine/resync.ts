@@ -5,7 +5,7 @@ import type { Config } from './config.ts'
 import { catalogPath } from './lake.ts'
 import { acquireLease, fencedCatalog } from './lease.ts'
 import { fullName } from './mirrored-table.ts'
-import { parseRecord, sourceStateKey } from './state-record.ts'
+import { changeRecord, readRecord } from './state-record.ts'
 import type { DetachedTable, SourceRecord } from './state-record.ts'
 
 /**
@@ -24,15 +24,15 @@ export async function requestResync(config: Config, target: string): Promise<str
       for (const [source, { type }] of Object.entries(config.sources)) {
         // What programs send there is nowhere else.
         if (type !== 'postgres') continue
-        const stored = await catalog.state(sourceStateKey(source))
+        const stored = await readRecord(catalog, source)
         if (!stored) continue
-        const record = parseRecord(stored.value)
+        const { record } = stored
         const tables = namesOf(record)
         known.push(source, ...tables)
         if (source !== target && !tables.includes(target)) continue
         const next = source === target ? anew(record) : again(record, target)
-        const change = { key: sourceStateKey(source), expected: stored.version, value: JSON.stringify(next) }
-        await fencedCatalog(catalog, lease.fence).commit({ tables: [], states: [change] })
+        const { states } = await changeRecord(catalog, stored, next)
+        await fencedCatalog(catalog, lease.fence).commit({ tables: [], states })
         return source === target ? tables : [target]
       }
       const near = nearest(target, known)

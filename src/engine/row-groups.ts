@@ -1,21 +1,19 @@
 import { Buffer } from 'node:buffer'
 import { FrazilError, asError } from '../base/index.ts'
 import type { PushReceipt, PushRequest } from '../source/index.ts'
+import type { RowToStore } from './contract.ts'
 
 /** Most rows and bytes of a group; more make another one. */
 const mostRows = 1024
 const mostBytes = 1 << 20
 
-interface Waiting {
-  readonly request: PushRequest
-  readonly resolve: (receipt: PushReceipt) => void
-  readonly reject: (error: Error) => void
-}
-
 /** What goes to one table by one operation. */
 interface Line {
+  readonly id: string
+  readonly table: PushRequest['table']
+  readonly operation: PushRequest['operation']
   /** The group that gathers now. */
-  rows: Waiting[]
+  rows: RowToStore[]
   bytes: number
   /** Groups that are being stored. */
   underWay: number
@@ -36,42 +34,47 @@ export class RowGroups {
   }
 
   /** Whether `request` is one that can go with others. */
-  static takes({ form, key, body }: PushRequest): boolean {
-    return form === 'row' && key === null && body.length <= mostBytes
+  static takes({ form, key, producer, body }: PushRequest): boolean {
+    return form === 'row' && key === null && !producer && body.length <= mostBytes
   }
 
-  push(request: PushRequest): Promise<PushReceipt> {
-    const { table, operation, body } = request
+  push({ table, operation, body }: PushRequest): Promise<PushReceipt> {
+    return new Promise((resolve, reject) => this.add(table, operation, { body, stored: resolve, failed: reject }))
+  }
+
+  /** {@link push} without a promise: `row` is told later. */
+  add(table: PushRequest['table'], operation: PushRequest['operation'], row: RowToStore): void {
     const id = 'ingest' in table ? `${operation} ${table.ingest}` : `${operation}\n${table.namespace}\n${table.name}`
+    const { length } = row.body
     let line = this.#lines.get(id)
-    if (!line) this.#lines.set(id, (line = { rows: [], bytes: 0, underWay: 0 }))
-    else if (line.rows.length === mostRows || line.bytes + body.length > mostBytes) this.#storeNext(id, line)
+    if (!line) this.#lines.set(id, (line = { id, table, operation, rows: [], bytes: 0, underWay: 0 }))
+    else if (line.rows.length === mostRows || line.bytes + length > mostBytes) this.#storeNext(line)
     // What is being stored calls when it is done; until then the spool would only keep them waiting.
-    if (line.rows.length === 0 && line.underWay === 0) setImmediate(() => this.#storeNext(id, line))
-    const { rows } = line
-    line.bytes += body.length
-    return new Promise((resolve, reject) => rows.push({ request, resolve, reject }))
+    if (line.rows.length === 0 && line.underWay === 0) setImmediate(() => this.#storeNext(line))
+    line.bytes += length
+    line.rows.push(row)
   }
 
-  #storeNext(id: string, line: Line): void {
+  #storeNext(line: Line): void {
     const { rows, bytes } = line
     if (rows.length === 0) {
-      if (line.underWay === 0) this.#lines.delete(id)
+      if (line.underWay === 0) this.#lines.delete(line.id)
       return
     }
     line.rows = []
     line.bytes = 0
     line.underWay++
-    void this.#store(rows, bytes, () => {
-      if (--line.underWay === 0) this.#storeNext(id, line)
-    })
+    void this.#store(line, rows, bytes)
   }
 
-  /** @param done is called before the rows are answered, so that the next ones are under way meanwhile */
-  async #store(rows: readonly Waiting[], bytes: number, done: () => void): Promise<void> {
+  async #store(line: Line, rows: readonly RowToStore[], bytes: number): Promise<void> {
+    // Before the rows are answered, so that the next ones are under way meanwhile.
+    const done = (): void => {
+      if (--line.underWay === 0) this.#storeNext(line)
+    }
     let receipt: PushReceipt
     try {
-      receipt = await this.#push(rows.length === 1 ? rows[0].request : together(rows, bytes))
+      receipt = await this.#push(rows.length === 1 ? alone(line, rows[0]) : together(line, rows, bytes))
       done()
     } catch (thrown) {
       done()
@@ -79,49 +82,56 @@ export class RowGroups {
       // What is wrong with one of them must not become the answer of the others.
       const isOfOne = error instanceof FrazilError && error.kind === 'request' && rows.length > 1
       for (const row of rows) {
-        if (isOfOne) void this.#storeAlone(row)
-        else row.reject(error)
+        if (isOfOne) void this.#storeAlone(line, row)
+        else row.failed(error)
       }
       return
     }
     answer(rows, receipt)
   }
 
-  async #storeAlone({ request, resolve, reject }: Waiting): Promise<void> {
+  async #storeAlone(line: Line, row: RowToStore): Promise<void> {
+    let receipt: PushReceipt
     try {
-      resolve(await this.#push(request))
+      receipt = await this.#push(alone(line, row))
     } catch (error) {
-      reject(asError(error))
+      row.failed(asError(error))
+      return
     }
+    row.stored(receipt)
   }
 }
 
-function answer(rows: readonly Waiting[], receipt: PushReceipt): void {
+function answer(rows: readonly RowToStore[], receipt: PushReceipt): void {
   const { position, refused, refusals } = receipt
   if (rows.length === 1 || refused === 0) {
     const each = rows.length === 1 ? receipt : { ...receipt, rows: 1 }
-    for (const { resolve } of rows) resolve(each)
+    for (const row of rows) row.stored(each)
     return
   }
   const stored: PushReceipt = { position, rows: 1, refused: 0, refusals: [], replayed: false }
   const problems = new Map(refusals.map((refusal) => [refusal.row, refusal]))
-  for (const [i, { resolve }] of rows.entries()) {
+  for (const [i, row] of rows.entries()) {
     const problem = problems.get(i + 1)
-    if (!problem) resolve(stored)
-    else resolve({ position: null, rows: 0, refused: 1, refusals: [{ ...problem, row: 1 }], replayed: false })
+    if (!problem) row.stored(stored)
+    else row.stored({ position: null, rows: 0, refused: 1, refusals: [{ ...problem, row: 1 }], replayed: false })
   }
 }
 
-function together(rows: readonly Waiting[], bytes: number): PushRequest {
-  const body = Buffer.allocUnsafeSlow(bytes + rows.length)
+function alone({ table, operation }: Line, { body }: RowToStore): PushRequest {
+  return { table, operation, form: 'row', body, partial: false, key: null }
+}
+
+function together({ table, operation }: Line, rows: readonly RowToStore[], bytes: number): PushRequest {
+  const joined = Buffer.allocUnsafeSlow(bytes + rows.length)
   const ends = new Uint32Array(rows.length)
   let at = 0
-  for (const [i, { request }] of rows.entries()) {
-    body.set(request.body, at)
-    at += request.body.length
-    body[at++] = 0x0a
-    ends[i] = at
+  let i = 0
+  for (const { body } of rows) {
+    joined.set(body, at)
+    at += body.length
+    joined[at++] = 0x0a
+    ends[i++] = at
   }
-  const { table, operation } = rows[0].request
-  return { table, operation, form: 'rows', body, ends, partial: true, key: null }
+  return { table, operation, form: 'rows', body: joined, ends, partial: true, key: null }
 }

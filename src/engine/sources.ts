@@ -2,10 +2,13 @@ import { existsSync } from 'node:fs'
 import { FrazilError } from '../base/index.ts'
 import { SqliteCatalog } from '../iceberg/catalog/index.ts'
 import { dropPostgresSource } from '../source/index.ts'
+import { tokenRules } from './access-config.ts'
+import type { TokenConfig } from './access-config.ts'
+import { addedTables } from './added-tables.ts'
 import type { Config, PostgresSourceConfig, SourceConfig } from './config.ts'
 import { catalogPath, storedLakeId } from './lake.ts'
 import type { PipelineSource, PostgresPipelineSource } from './pipeline-contract.ts'
-import { parseRecord, sourceStateKey } from './state-record.ts'
+import { readMemo } from './state-record.ts'
 
 /** Name of the source of rows that programs send. */
 export const pushSource = 'http'
@@ -16,8 +19,8 @@ export function revealed(source: PostgresSourceConfig): PostgresPipelineSource {
 }
 
 /** A source's settings as its pipeline wants them. */
-export function pipelineSource(source: SourceConfig): PipelineSource {
-  return source.type === 'postgres' ? revealed(source) : source
+export function pipelineSource(source: SourceConfig, tokens: readonly TokenConfig[]): PipelineSource {
+  return source.type === 'postgres' ? revealed(source) : { ...source, tokens: tokenRules(tokens) }
 }
 
 /** Removes what a source left at its server, if it carries this lake's mark. Returns what was removed, in words. */
@@ -43,8 +46,19 @@ export async function rememberedBy(config: Config, name: string): Promise<string
   if (!existsSync(path)) return null
   const catalog = await SqliteCatalog.open(path)
   try {
-    const stored = await catalog.state(sourceStateKey(name))
-    return stored === null ? null : parseRecord(stored.value).memo
+    return await readMemo(catalog, name)
+  } finally {
+    await catalog.close()
+  }
+}
+
+/** Names of tables that programs have added to a source, as far as the configuration lets it have any. */
+export async function addedTo(config: Config, name: string): Promise<readonly string[]> {
+  const path = catalogPath(config.warehouse)
+  if (!config.http.fromPostgres.includes(name) || !existsSync(path)) return []
+  const catalog = await SqliteCatalog.open(path)
+  try {
+    return await addedTables(catalog, name)
   } finally {
     await catalog.close()
   }

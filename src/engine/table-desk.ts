@@ -1,22 +1,28 @@
 import { FrazilError } from '../base/index.ts'
-import type { Random } from '../base/index.ts'
+import type { Clock, Random } from '../base/index.ts'
 import type { Field, SourceTable } from '../data/index.ts'
 import { isPromotion, sameType } from '../data/index.ts'
 import type { Catalog } from '../iceberg/catalog/index.ts'
 import { isEvolving, tableMemo } from '../source/index.ts'
 import type { PushReceipt, PushRequest, PushSource, Source } from '../source/index.ts'
+import { TableAdditions } from './added-tables.ts'
 import type { Committer } from './committer.ts'
-import type { NewTable, TableDescription } from './contract.ts'
+import type { AddedTable, NewTable, TableDescription, TableToAdd, UploadReceipt, UploadRequest } from './contract.ts'
 import type { Mirror } from './mirror.ts'
 import { fullName } from './mirrored-table.ts'
 import type { TableDeskHandle } from './pipeline-contract.ts'
+import type { Uploads } from './uploads.ts'
 
 export interface TableDeskParts {
   readonly source: Source
   readonly mirror: Mirror
   readonly committer: Committer
   readonly catalog: Catalog
+  readonly clock: Clock
   readonly random: Random
+  readonly uploads: Uploads
+  /** Aborted when the pipeline ends. */
+  readonly ending: AbortSignal
   /** Set while a source commit is half applied. */
   readonly applying: () => Promise<void> | null
 }
@@ -24,11 +30,13 @@ export interface TableDeskParts {
 /** What programs ask of a pipeline's tables beyond reading them: what they look like, new ones, rows for them, their end. */
 export class TableDesk implements TableDeskHandle {
   readonly #parts: TableDeskParts
+  readonly #additions: TableAdditions
   /** Names of tables that are being made. */
   readonly #making = new Set<string>()
 
   constructor(parts: TableDeskParts) {
     this.#parts = parts
+    this.#additions = new TableAdditions(parts)
   }
 
   async describe(namespace: string, name: string): Promise<TableDescription> {
@@ -42,13 +50,20 @@ export class TableDesk implements TableDeskHandle {
     return pushed(this.#parts.source).push(request)
   }
 
+  async upload(request: UploadRequest): Promise<UploadReceipt> {
+    pushed(this.#parts.source)
+    return this.#parts.uploads.take(request)
+  }
+
   /** Resolves when the table is in the lake, also when it was there already just like this. Throws `conflict` when it is another one. */
   async create(table: NewTable): Promise<void> {
     const { namespace, name, ingest, fields, key, evolves } = table
     const { mirror, committer, catalog, random } = this.#parts
     const source = pushed(this.#parts.source)
     const full = fullName({ namespace, name })
-    for (const { source: other } of mirror.tables) {
+    for (const { source: other, health, iceberg } of mirror.tables) {
+      // It ended before the lake had it: what is made now takes its place.
+      if (health === 'detached' && iceberg.metadataLocation === null) continue
       if (other.namespace === namespace && other.name === name) {
         if (!isSame(other, table)) throw exists(full)
         await committer.flush()
@@ -82,6 +97,10 @@ export class TableDesk implements TableDeskHandle {
     }
   }
 
+  add(table: TableToAdd): Promise<AddedTable> {
+    return this.#additions.add(table)
+  }
+
   /** A table was detached: no rows are taken for it any more. */
   closed(id: string): void {
     this.#parts.source.closeTable?.(id)
@@ -97,6 +116,7 @@ export class TableDesk implements TableDeskHandle {
   /** Resolves when the table is gone from the lake, with whatever rows it had. Throws `request` when there is none. */
   async drop(namespace: string, name: string): Promise<void> {
     const { mirror, committer } = this.#parts
+    if (!('push' in this.#parts.source)) return this.#additions.drop(namespace, name)
     const source = pushed(this.#parts.source)
     await committer.exclusively(async () => {
       const { source: table, iceberg } = mirror.find(namespace, name)

@@ -156,7 +156,7 @@ async function addSnapshot(
     sequenceNumber,
     firstRowId: metadata.nextRowId,
   }
-  await store.put(manifestList, await encodeManifestList(listHeader, files), { ifAbsent: true })
+  await store.put(manifestList, await encodeManifestList(listHeader, files), { ifAbsent: true, followed: true })
 
   const snapshot = newSnapshot({
     id: snapshotId,

@@ -26,6 +26,7 @@ export type { TableParts } from './commit.ts'
 export { deletionVectorFile, readDeletionVector } from './deletion-vectors.ts'
 export { lastUpdatedField, rowIdField } from './row-lineage.ts'
 export { removeReachable } from './reachable.ts'
+export { nameMapping, nameMappingProperty } from './name-mapping.ts'
 export { schemaToJson } from './schema-json.ts'
 export { checkProperty, parsePartition, parseSort, resultType, singleValueAt, transformColumn } from './layout/index.ts'
 export type {

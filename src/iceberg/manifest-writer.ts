@@ -46,7 +46,7 @@ export async function writeManifest(
     },
     draft.entries,
   )
-  await store.put(path, bytes, { ifAbsent: true })
+  await store.put(path, bytes, { ifAbsent: true, followed: true })
   const files = [0, 0, 0]
   const rows = [0, 0, 0]
   let minSequenceNumber = sequenceNumber

@@ -82,6 +82,21 @@ export type EngineEvent =
     }
   /** Values that Iceberg cannot hold became others, as `out-of-range` says; since the last such event. */
   | { readonly type: 'replaced'; readonly source: string; readonly values: number }
+  /** Requests by OTLP since the last such event that were alike in this: how they came, with what, and what became of them. */
+  | {
+      readonly type: 'received'
+      readonly source: string
+      readonly transport: 'http' | 'grpc'
+      readonly signal: 'logs' | 'traces' | 'metrics' | 'unknown'
+      /** `later`: may come again; `denied`: no token, or none that may do it; `refused`: never. */
+      readonly outcome: 'stored' | 'later' | 'denied' | 'refused'
+      readonly requests: number
+      /** Of their bodies, as sent. */
+      readonly bytes: number
+      /** Stored, and refused though their requests were stored. */
+      readonly records: number
+      readonly rejected: number
+    }
   /** A query was answered or refused; `code` is null or the error's. */
   | {
       readonly type: 'query'

@@ -89,7 +89,7 @@ function logEvent(log: Log, event: EngineEvent): void {
     case 'replaced':
       return log.debug('values replaced', { source: event.source, values: event.values })
     case 'retry':
-      return log.warn(`${event.what} does not answer, trying again: ${event.message}`, {
+      return log.warn(`${event.what}: trying again: ${event.message}`, {
         attempt: event.attempt,
         delayMs: Math.round(event.delayMs),
         code: event.code,

@@ -67,6 +67,22 @@ export const metricTable = {
     'Values that Iceberg cannot hold and that became others (`out-of-range`).',
     ['source'],
   ],
+  frazil_otlp_requests_total: [
+    'counter',
+    'Requests by OTLP, by what became of them: `stored`, `later` (to come again), `denied` (no token for it), `refused`.',
+    ['source', 'transport', 'signal', 'outcome'],
+  ],
+  frazil_otlp_bytes_total: ['counter', 'Bytes of their bodies, as sent.', ['source', 'transport', 'signal']],
+  frazil_otlp_records_total: [
+    'counter',
+    'Log records, spans and data points that were stored.',
+    ['source', 'transport', 'signal'],
+  ],
+  frazil_otlp_rejected_records_total: [
+    'counter',
+    'Those that could not be kept of requests that were stored.',
+    ['source', 'transport', 'signal'],
+  ],
   frazil_lake_commits_total: ['counter', 'Commits to Iceberg.', ['source']],
   frazil_lake_commit_seconds: ['histogram', 'Duration of a commit to Iceberg.', ['source']],
   frazil_foreign_commits_total: [
@@ -209,6 +225,14 @@ export class Metrics {
         return
       case 'replaced':
         return this.#add('frazil_values_replaced_total', event.values, { source: event.source })
+      case 'received': {
+        const { source, transport, signal, outcome } = event
+        this.#add('frazil_otlp_requests_total', event.requests, { source, transport, signal, outcome })
+        this.#add('frazil_otlp_bytes_total', event.bytes, { source, transport, signal })
+        this.#add('frazil_otlp_records_total', event.records, { source, transport, signal })
+        this.#add('frazil_otlp_rejected_records_total', event.rejected, { source, transport, signal })
+        return
+      }
       case 'retry':
         return this.#add('frazil_retries_total', 1, { what: event.what })
       case 'error':

@@ -28,74 +28,116 @@ export function layoutOfFile(elements: readonly SchemaElement[]): FileLayout {
 export interface ColdBranch {
   readonly files: readonly ViewFile[]
   readonly layout: FileLayout
-  /** The deletes of all its files as one DuckDB BIT value, file after file; null where nothing is deleted. */
-  readonly deleted: Uint8Array | null
+  /** Whether its files have deletes. */
+  readonly deletes: boolean
 }
 
 /** DuckDB counts bits with 32-bit numbers. */
-const maxBits = 2 ** 31 - 1
+const maxBits = 2 ** 31 - 8
+
+/**
+ * Most rows of one file whose deletes are in one constant. DuckDB copies a constant for each 2048 rows that it is used with, so that with
+ * longer ones that costs each row more than the look at its bit.
+ */
+const pieceRows = 1 << 21
 
 /**
  * Large files with deletes are read alone: then the number of a row in its file is its place in the bits. Where several are read together
- * it has to be added to what came before, which costs DuckDB as much for each row as looking at the bit; a file that is read alone costs
- * as much as so many rows when the query is planned.
+ * the file counts as well, and the bits are those of all of them, so they are no more than this, if that can be helped. A file that is
+ * read alone costs as much as that for so many rows when the query is planned.
  */
 const leastAloneRows = 131_072
 const maxAlone = 64
+const bitsTogether = 1 << 18
+/** Of files that are read together there are so many groups at most, or a few more. */
+const maxGroups = 256
 
-/** Groups the files of a view. The order of rows across files means nothing, and is the same each time. */
+/**
+ * Groups the files of a view, by nothing that changes while each has deletes or none. The order of rows across files means nothing, and is
+ * the same each time.
+ */
 export function coldBranches(files: readonly ViewFile[], layouts: ReadonlyMap<string, FileLayout>): ColdBranch[] {
-  const groups = new Map<string, { files: ViewFile[]; layout: FileLayout; rows: number; deletes: boolean }>()
-  const large = files.filter(({ deleted, rows }) => deleted !== null && rows >= leastAloneRows)
-  const alone = new Set(large.toSorted((a, b) => b.rows - a.rows).slice(0, maxAlone))
+  const together = filesTogether(files.filter(({ deleted }) => deleted !== null))
+  const groups = new Map<string, { files: ViewFile[]; layout: FileLayout; deletes: boolean }>()
   for (const file of files) {
     const layout = layouts.get(file.path)
     assert(layout, 'the layout of a file is known before it is read')
-    const deletes = file.deleted !== null
-    const key = `${deletes} ${alone.has(file) ? file.path : ''} ${layout.key}`
-    let group = groups.get(key)
-    if (!group || (deletes && group.rows + file.rows > maxBits)) {
-      if (group) groups.set(`${key} ${groups.size}`, group)
-      group = { files: [], layout, rows: 0, deletes }
-      groups.set(key, group)
-    }
-    group.files.push(file)
-    group.rows += file.rows
+    const key = `${together.get(file) ?? ''} ${layout.key}`
+    const group = groups.get(key)
+    if (group) group.files.push(file)
+    else groups.set(key, { files: [file], layout, deletes: file.deleted !== null })
   }
-  return [...groups.values()].map((group) => ({
-    files: group.files,
-    layout: group.layout,
-    deleted: group.deletes ? bitValue(group.files, group.rows) : null,
-  }))
+  return [...groups.values()]
 }
 
-/** DuckDB's BIT: a byte with the number of padding bits, then bits from the highest down, the padding (ones) first. */
-function bitValue(files: readonly ViewFile[], rows: number): Uint8Array {
-  const padding = (8 - (rows & 7)) & 7
-  const out = new Uint8Array(1 + ((rows + padding) >> 3))
-  out[0] = padding
-  if (padding > 0) out[1] = 0xff & ~(0xff >> padding)
-  let base = padding
-  for (const { deleted, rows } of files) {
-    assert(deleted, 'only files with deletes are in this branch')
-    for (let byte = 0; byte < deleted.length; byte++) {
-      for (let left = deleted[byte]; left !== 0; left &= left - 1) {
-        const position = byte * 8 + 31 - Math.clz32(left & -left)
-        if (position >= rows) break
-        const bit = base + position
-        out[1 + (bit >> 3)] |= 0x80 >> (bit & 7)
-      }
+/** Files with deletes that may be read together have the same number. They are of alike sizes, because each has as many bits as the largest. */
+function filesTogether(files: readonly ViewFile[]): Map<ViewFile, number> {
+  const sorted = files.toSorted((a, b) => b.rows - a.rows)
+  const alone = sorted.slice(0, maxAlone).filter(({ rows }) => rows >= leastAloneRows).length
+  const rest = sorted.slice(alone)
+  const rows = rest.reduce((sum, file) => sum + file.rows, 0)
+  const most = Math.min(maxBits, Math.max(bitsTogether, rows / maxGroups))
+  const numbers = new Map(sorted.slice(0, alone).map((file, i) => [file, i]))
+  let number = alone
+  let left = 0
+  for (const file of rest) {
+    if (left === 0) {
+      number++
+      left = Math.max(1, Math.floor(most / strideOf([file])))
     }
-    base += rows
+    numbers.set(file, number)
+    left--
   }
-  return out
+  return numbers
 }
+
+/** How many bits each of some files has. */
+function strideOf(files: readonly ViewFile[]): number {
+  return files.reduce((most, { rows }) => Math.max(most, Math.ceil(rows / 8) * 8), 8)
+}
+
+/** How many constants the deletes of a branch are: several where one large file is read alone. */
+export function piecesOf({ files, deletes }: ColdBranch): number {
+  return !deletes ? 0 : files.length > 1 ? 1 : Math.max(1, Math.ceil(files[0].rows / pieceRows))
+}
+
+/** The constants with a branch's deletes, of DuckDB's BIT: a byte with the number of padding bits, here none, then bits from the highest down. */
+export function deleteBits(branch: ColdBranch): Uint8Array[] {
+  const { files } = branch
+  const stride = strideOf(files)
+  const pieces = piecesOf(branch)
+  return Array.from({ length: pieces }, (_, piece) => {
+    const bits = pieces === 1 ? stride : Math.min(pieceRows, stride - piece * pieceRows)
+    const out = new Uint8Array(1 + (files.length * bits) / 8)
+    for (const [i, { deleted }] of files.entries()) {
+      assert(deleted, 'only files with deletes are in this branch')
+      const from = (piece * pieceRows) / 8
+      const to = Math.min(deleted.length, from + bits / 8)
+      for (let byte = from, at = 1 + (i * bits) / 8; byte < to; byte++) out[at++] = highestFirst[deleted[byte]]
+    }
+    return out
+  })
+}
+
+/** Bytes with their bits the other way round. */
+const highestFirst = Uint8Array.from({ length: 256 }, (_, byte) => {
+  let reversed = 0
+  for (let bit = 0; bit < 8; bit++) if ((byte >> bit) & 1) reversed |= 0x80 >> bit
+  return reversed
+})
 
 /**
  * The SELECT of one branch. Columns are addressed by field id where the file has ids: by the name that the file gives to the
  * id, because DuckDB reads by name on all its threads and by `schema = MAP {id: …}` on one.
+ *
+ * @param variables of DuckDB, with the {@link deleteBits} of the branch
  */
-export function branchQuery(fields: readonly Field[], names: readonly string[], branch: ColdBranch, variable: string): string {
+export function branchQuery(
+  fields: readonly Field[],
+  names: readonly string[],
+  branch: ColdBranch,
+  variables: readonly string[],
+): string {
   const { layout } = branch
   const fileNames = distinctNames(layout.columns.map((column) => column.name))
   const withIds = layout.columns.some((column) => column.fieldId !== null)
@@ -114,9 +156,7 @@ export function branchQuery(fields: readonly Field[], names: readonly string[], 
   const options = ['hive_partitioning = false']
   if (byId) options.push(`schema = ${schemaMap(fields, layout)}`)
   const select = `SELECT ${columns.join(', ')} FROM read_parquet(${pathList(branch.files.map((file) => file.path))}, ${options.join(', ')})`
-  return branch.deleted === null
-    ? select
-    : `${select} WHERE get_bit(getvariable(${quoteText(variable)}), ${position(branch.files)}) = 0`
+  return !branch.deletes ? select : `${select} WHERE get_bit(${bitsSql(variables)}, ${placeSql(branch)}) = 0`
 }
 
 /** What rows of a file have in a field that came after it. */
@@ -146,16 +186,18 @@ function schemaMap(fields: readonly Field[], layout: FileLayout): string {
   return `MAP {${entries.join(', ')}}`
 }
 
-/** The ordinal of a row among all rows of a branch's files. */
-function position(files: readonly ViewFile[]): string {
-  if (files.length === 1) return 'file_row_number::INTEGER'
-  let rows = 0
-  const starts = files.map((file) => {
-    const start = rows
-    rows += file.rows
-    return start
-  })
-  return `([${starts.join(',')}][file_index::INTEGER + 1] + file_row_number)::INTEGER`
+/** The constant with a row's bit. Constants are chosen for 2048 rows at a time, as a rule: those of the others are not looked at. */
+function bitsSql(variables: readonly string[], first = 0): string {
+  if (variables.length === 1) return `getvariable(${quoteText(variables[0])})`
+  const half = (variables.length + 1) >> 1
+  const [low, high] = [bitsSql(variables.slice(0, half), first), bitsSql(variables.slice(half), first + half)]
+  return `CASE WHEN file_row_number < ${(first + half) * pieceRows} THEN ${low} ELSE ${high} END`
+}
+
+/** The place of a row's bit in its constant. */
+function placeSql(branch: ColdBranch): string {
+  if (branch.files.length > 1) return `file_index::INTEGER * ${strideOf(branch.files)} + file_row_number::INTEGER`
+  return piecesOf(branch) > 1 ? `(file_row_number & ${pieceRows - 1})::INTEGER` : 'file_row_number::INTEGER'
 }
 
 function pathList(paths: readonly string[]): string {

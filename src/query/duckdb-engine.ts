@@ -1,29 +1,24 @@
-import { Worker } from 'node:worker_threads'
 import { FrazilError, asError } from '../base/index.ts'
-import type { QueryAnswer, QueryRequest, QueryViews, SqlEngine, ViewProvider } from './contract.ts'
-import { receiveError, sendError } from './messages.ts'
-import type { FromWorker, SentParameter, SentQuery, ToWorker, WorkerSettings } from './messages.ts'
+import type { QueryAnswer, QueryRequest, SqlEngine, ViewProvider } from './contract.ts'
+import { DuckDbHost, isRunning } from './duckdb-host.ts'
+import type { Job, Member } from './duckdb-host.ts'
+import type { InstanceSettings, SentParameter } from './messages.ts'
 import type { TableName } from './statement.ts'
 import { TableNames } from './table-names.ts'
 import type { FullName } from './table-names.ts'
-import { ViewSender } from './view-transfer.ts'
 
 export interface DuckDbOptions {
-  /** Memory of DuckDB, apart from everything else; bytes. */
+  /** Memory of DuckDB, apart from everything else; bytes. Of engines that share a host, the most that one of them says. */
   readonly memoryBytes: number
+  /** The same. */
   readonly threads: number
-  /** Where DuckDB may spill; without one, a query beyond the memory fails. */
+  /** Where DuckDB may spill; without one, a query beyond the memory fails. Engines that share a host spill into one of theirs. */
   readonly tempDirectory?: string
   /**
    * Folders that the files of views lie in. DuckDB itself then opens nothing outside them; without any, only the check of
    * statements keeps queries from naming files.
    */
   readonly fileDirectories?: readonly string[]
-  /**
-   * Queries that run at one time. Each holds one of the threads that the whole process has for files, names and compression
-   * (four, unless UV_THREADPOOL_SIZE says otherwise), so keep well below. Default 2.
-   */
-  readonly concurrency?: number
   /** Queries that wait for their turn; past it `unavailable` `too-many-queries`. Default 64. */
   readonly maxWaiting?: number
   /** Largest body of an answer; past it `request` `result-too-large`. Default 64 MiB. */
@@ -31,76 +26,52 @@ export interface DuckDbOptions {
 }
 
 /**
- * SQL over read views by DuckDB in a worker thread. Starts with the first query; a worker that dies is replaced at the next.
- * `close` before the process ends: DuckDB aborts a process that ends inside a query.
+ * SQL over read views by DuckDB in a worker thread, which is that of `host`: its own unless given. Starts with the first query; a worker
+ * that dies is replaced at the next. `close` before the process ends: DuckDB aborts a process that ends inside a query.
  */
-export function openDuckDb(options: DuckDbOptions, provider: ViewProvider): SqlEngine {
-  return new DuckDbEngine(options, provider, startWorker)
+export function openDuckDb(options: DuckDbOptions, provider: ViewProvider, host = new DuckDbHost()): SqlEngine {
+  return new DuckDbEngine(options, provider, host)
 }
 
-export function startWorker(settings: WorkerSettings): Worker {
-  const source = import.meta.url.endsWith('.ts')
-  const file = source ? new URL('./worker.ts', import.meta.url) : new URL('./worker.js', import.meta.url)
-  return new Worker(file, { workerData: settings, name: 'frazil-sql' })
-}
+/** Statements whose tables are kept in mind, and the longest of them, in UTF-16 units. */
+const maxKnown = 512
+const maxKnownLength = 10_000
 
-interface Job {
-  readonly id: number
-  readonly query: SentQuery
-  readonly mayRead: QueryRequest['mayRead']
-  readonly done: PromiseWithResolvers<QueryAnswer>
-  /** The worker that serves it, once its turn has come. */
-  thread: Thread | null
-  views: QueryViews | null
-  stopped: boolean
-}
-
-interface Thread {
-  readonly worker: Worker
-  readonly sender: ViewSender
-  readonly jobs: Map<number, Job>
-  readonly ended: Promise<void>
-}
-
-export class DuckDbEngine implements SqlEngine {
+/** What of SQL is an engine's own: its tables, its queries, their time-outs. */
+class DuckDbEngine implements SqlEngine, Member {
+  readonly settings: InstanceSettings
   readonly #provider: ViewProvider
-  readonly #settings: WorkerSettings
-  readonly #start: (settings: WorkerSettings) => Worker
+  readonly #host: DuckDbHost
   readonly #maxWaiting: number
   readonly #maxResultBytes: number
-  readonly #waiting: Job[] = []
-  readonly #threads = new Set<Thread>()
-  /** Takes new queries. */
-  #thread: Thread | null = null
-  #running = 0
-  #lastId = 0
   #names: TableNames | null = null
+  /** By statement; the ones used last are last. */
+  readonly #known = new Map<string, readonly TableName[]>()
   #closed: Promise<void> | null = null
 
-  constructor(options: DuckDbOptions, provider: ViewProvider, start: (settings: WorkerSettings) => Worker) {
+  constructor(options: DuckDbOptions, provider: ViewProvider, host: DuckDbHost) {
     this.#provider = provider
-    this.#start = start
+    this.#host = host
     this.#maxWaiting = options.maxWaiting ?? 64
     this.#maxResultBytes = options.maxResultBytes ?? 64 << 20
-    this.#settings = {
+    this.settings = {
       memoryBytes: options.memoryBytes,
       threads: options.threads,
       tempDirectory: options.tempDirectory ?? null,
       directories: options.fileDirectories ?? [],
-      connections: options.concurrency ?? 2,
     }
+    host.join(this)
   }
 
   async query(request: QueryRequest, signal?: AbortSignal): Promise<QueryAnswer> {
     if (this.#closed) throw closedError()
     if (signal?.aborted) throw cancelledError()
-    if (this.#running >= this.#settings.connections && this.#waiting.length >= this.#maxWaiting) {
+    if (this.#host.waiting(this) >= this.#maxWaiting) {
       throw new FrazilError('unavailable', 'too-many-queries', `${this.#maxWaiting} queries are waiting already`, {
         hint: 'try again in a moment, or send fewer queries at one time',
       })
     }
     const job: Job = {
-      id: ++this.#lastId,
       query: {
         sql: request.sql,
         params: (request.params ?? []).map(sentParameter),
@@ -110,15 +81,15 @@ export class DuckDbEngine implements SqlEngine {
       },
       mayRead: request.mayRead,
       done: Promise.withResolvers(),
-      thread: null,
+      place: null,
+      sent: false,
       views: null,
       stopped: false,
     }
-    const timer = setTimeout(() => this.#stop(job, timeoutError(request.timeoutMs)), request.timeoutMs)
-    const onAbort = (): void => this.#stop(job, cancelledError())
+    const timer = setTimeout(() => this.#host.stop(job, timeoutError(request.timeoutMs)), request.timeoutMs)
+    const onAbort = (): void => this.#host.stop(job, cancelledError())
     signal?.addEventListener('abort', onAbort, { once: true })
-    this.#waiting.push(job)
-    this.#next()
+    this.#host.add(this, job)
     try {
       return await job.done.promise
     } finally {
@@ -128,134 +99,69 @@ export class DuckDbEngine implements SqlEngine {
   }
 
   close(): Promise<void> {
-    this.#closed ??= this.#close()
+    this.#closed ??= this.#host.leave(this, closedError())
     return this.#closed
   }
 
-  async #close(): Promise<void> {
-    for (const job of this.#waiting.splice(0)) job.done.reject(closedError())
-    for (const thread of this.#threads) {
-      for (const job of thread.jobs.values()) this.#stop(job, closedError())
-      thread.worker.ref()
-      post(thread, { type: 'close' })
-    }
-    await Promise.all([...this.#threads].map((thread) => thread.ended))
-  }
-
-  #next(): void {
-    while (this.#running < this.#settings.connections) {
-      const job = this.#waiting.shift()
-      if (!job) return
-      this.#thread ??= this.#open()
-      this.#running++
-      job.thread = this.#thread
-      job.thread.jobs.set(job.id, job)
-      post(job.thread, { type: 'query', id: job.id, query: job.query })
-    }
-  }
-
-  /** The caller gets the error now; the pins go back when the worker has let go of the query. */
-  #stop(job: Job, error: FrazilError): void {
-    if (job.stopped) return
-    job.stopped = true
-    job.done.reject(error)
-    if (job.thread) return post(job.thread, { type: 'stop', id: job.id, error: sendError(error) })
-    const index = this.#waiting.indexOf(job)
-    if (index >= 0) this.#waiting.splice(index, 1)
-  }
-
-  #open(): Thread {
-    const worker = this.#start(this.#settings)
-    const ended = Promise.withResolvers<void>()
-    const thread: Thread = { worker, sender: new ViewSender(), jobs: new Map(), ended: ended.promise }
-    this.#threads.add(thread)
-    let failure: Error | null = null
-    // Only queries keep the process alive, by their timers.
-    worker.unref()
-    worker.on('message', (message: FromWorker) => this.#receive(thread, message))
-    worker.on('error', (thrown) => (failure = asError(thrown)))
-    worker.on('exit', () => {
-      this.#threads.delete(thread)
-      if (this.#thread === thread) this.#thread = null
-      for (const job of thread.jobs.values()) {
-        this.#end(job)
-        job.done.reject(
-          new FrazilError(
-            'unavailable',
-            'sql-engine',
-            `the thread that runs queries has ended${failure ? `: ${failure.message}` : ''}`,
-            {
-              hint: 'send the query again: the next one starts a new thread',
-              cause: failure ?? undefined,
-            },
-          ),
-        )
-      }
-      ended.resolve()
-      this.#next()
-    })
-    return thread
-  }
-
-  #receive(thread: Thread, message: FromWorker): void {
-    const job = thread.jobs.get(message.id)
-    if (!job) return
-    switch (message.type) {
-      case 'tables':
-        void this.#answerTables(thread, job, message.tables)
-        return
-      case 'list':
-        void this.#answerList(thread, job)
-        return
-      case 'answered': {
-        const { columns, body, rowCount, files } = message
-        const positions = job.views?.positions ?? {}
-        this.#end(job)
-        job.done.resolve({ columns, body, rowCount, files, positions })
-        break
-      }
-      case 'failed':
-        this.#end(job)
-        job.done.reject(receiveError(message.error))
-        if (message.broken && this.#thread === thread) {
-          // It finishes what it can; the next query gets another one.
-          this.#thread = null
-          post(thread, { type: 'close' })
-        }
-        break
-    }
-    this.#next()
-  }
-
-  async #answerTables(thread: Thread, job: Job, wanted: readonly TableName[]): Promise<void> {
+  /** Sends a query, with views when its statement came before: asking for its tables costs as much as many a query. */
+  async begin(job: Job): Promise<void> {
+    const tables = this.#tablesOf(job.query.sql)
+    let names: readonly FullName[] | null = null
     try {
-      const known = await this.#tableNames(job)
-      const names = wanted.map((name) => known.find(name, job.mayRead))
-      const distinct = new Map(names.map((name) => [JSON.stringify([name.namespace, name.name]), name]))
-      if (!isRunning(thread, job)) return
-      const views = await this.#provider.views([...distinct.values()])
-      if (!isRunning(thread, job)) return views.release()
-      job.views = views
-      post(thread, { type: 'views', id: job.id, names, views: thread.sender.pack(views.tables) })
+      names = tables && (await this.#read(job, tables))
     } catch (thrown) {
-      this.#refuse(thread, job, thrown)
+      this.#host.stop(job, asError(thrown))
     }
+    if (isRunning(job)) this.#host.send(job, names)
   }
 
-  async #answerList(thread: Thread, job: Job): Promise<void> {
+  async asked(job: Job, wanted: readonly TableName[] | null): Promise<void> {
     try {
-      const { all } = await this.#tableNames(job)
-      if (isRunning(thread, job))
-        post(thread, { type: 'list', id: job.id, names: all.map(({ namespace, name }) => ({ namespace, name })) })
+      if (wanted === null) {
+        const { all } = await this.#tableNames(job)
+        if (isRunning(job)) this.#host.answerList(job, all)
+        return
+      }
+      this.#remember(job.query.sql, wanted)
+      const names = await this.#read(job, wanted)
+      if (names && isRunning(job)) this.#host.answerViews(job, names)
     } catch (thrown) {
-      this.#refuse(thread, job, thrown)
+      // The provider had no answer: its error, as it is, for the caller.
+      this.#host.stop(job, asError(thrown))
     }
   }
 
-  /** The provider had no answer: its error, as it is, for the caller. */
-  #refuse(thread: Thread, job: Job, thrown: unknown): void {
-    job.done.reject(asError(thrown))
-    if (isRunning(thread, job)) post(thread, { type: 'stop', id: job.id, error: sendError(thrown) })
+  /** The tables that a statement reads, if it was sent lately. */
+  #tablesOf(sql: string): readonly TableName[] | null {
+    const tables = this.#known.get(sql)
+    if (!tables) return null
+    this.#known.delete(sql)
+    this.#known.set(sql, tables)
+    return tables
+  }
+
+  #remember(sql: string, tables: readonly TableName[]): void {
+    if (sql.length > maxKnownLength) return
+    this.#known.set(sql, tables)
+    for (const oldest of this.#known.keys()) {
+      if (this.#known.size <= maxKnown) break
+      this.#known.delete(oldest)
+    }
+  }
+
+  /** Gives a query the views of tables. Returns what the lake calls those; null when the query has ended meanwhile. */
+  async #read(job: Job, wanted: readonly TableName[]): Promise<readonly FullName[] | null> {
+    const known = await this.#tableNames(job)
+    const names = wanted.map((name) => known.find(name, job.mayRead))
+    const distinct = new Map(names.map((name) => [JSON.stringify([name.namespace, name.name]), name]))
+    if (!isRunning(job)) return null
+    const views = await this.#provider.views([...distinct.values()])
+    if (!isRunning(job)) {
+      views.release()
+      return null
+    }
+    job.views = views
+    return names
   }
 
   async #tableNames({ mayRead }: Job): Promise<TableNames> {
@@ -264,24 +170,6 @@ export class DuckDbEngine implements SqlEngine {
     if (this.#names?.all !== all) this.#names = new TableNames(all)
     return this.#names
   }
-
-  /** The worker has let go of the query. */
-  #end(job: Job): void {
-    job.thread?.jobs.delete(job.id)
-    this.#running--
-    const { views } = job
-    job.views = null
-    views?.release()
-  }
-}
-
-/** Whether a job still wants its views: it was neither stopped, nor has its worker ended. */
-function isRunning(thread: Thread, job: Job): boolean {
-  return !job.stopped && thread.jobs.has(job.id)
-}
-
-function post(thread: Thread, message: ToWorker): void {
-  thread.worker.postMessage(message)
 }
 
 function sentParameter(value: unknown, index: number): SentParameter {

@@ -2,11 +2,12 @@ import type { ViewFile } from './contract.ts'
 import { fileQuery, fileTable, filteredColumns } from './file-filter.ts'
 import type { FileTable } from './file-filter.ts'
 import type { Condition } from './filters.ts'
+import { integerTest } from './integer-bounds.ts'
 import type { HotTables } from './hot-scan.ts'
 import type { SentParameter } from './messages.ts'
 import type { ReceivedView } from './view-transfer.ts'
 
-/** Tables of fewer files are read as they are: opening those costs less than choosing. */
+/** Fewer files are read as they are: opening them costs less than asking DuckDB. */
 const fewFiles = 4
 /** What is kept for the next query: file tables, and different choices of one table's files. */
 const maxTables = 64
@@ -16,6 +17,10 @@ interface Known {
   readonly files: readonly ViewFile[]
   readonly number: number
   readonly table: FileTable
+}
+
+function samePaths(a: readonly ViewFile[], b: readonly ViewFile[]): boolean {
+  return a === b || (a.length === b.length && a.every(({ path }, i) => path === b[i].path))
 }
 
 /** Leaves out files of a view that cannot have a row which counts, by their column metrics. For one connection. */
@@ -38,12 +43,14 @@ export class FileChooser {
     conditions: readonly Condition[],
     params: readonly SentParameter[],
   ): Promise<readonly ViewFile[]> {
-    if (files.length < fewFiles) return files
+    const integers = integerTest(conditions, fields, params)
+    const near = files.flatMap((file, i) => (integers.mayHave(file) ? i : []))
+    if (integers.isWhole || near.length < fewFiles) return this.#choice(files, near)
     const columns = filteredColumns(conditions, fields)
     if (columns.length === 0) return files
     const key = JSON.stringify([namespace, name, ...columns.map((column) => fields[column].id)])
     let known = this.#known.get(key)
-    if (known?.files !== files) {
+    if (!known || !samePaths(known.files, files)) {
       if (known) this.#hotTables.remove(known.number)
       const table = fileTable(files, fields, columns)
       known = { files, table, number: this.#hotTables.add(table.table) }
@@ -59,10 +66,11 @@ export class FileChooser {
       // A constant that does not fit its column: the statement itself says so.
       return files
     }
-    return chosen.length === files.length ? files : this.#choice(files, chosen.map(Number))
+    return this.#choice(files, chosen.map(Number))
   }
 
   #choice(files: readonly ViewFile[], numbers: readonly number[]): readonly ViewFile[] {
+    if (numbers.length === files.length) return files
     let choices = this.#choices.get(files)
     if (!choices || choices.size >= maxChoices) this.#choices.set(files, (choices = new Map()))
     const key = numbers.join()

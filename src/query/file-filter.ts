@@ -78,7 +78,7 @@ export function fileTable(files: readonly ViewFile[], fields: readonly Field[], 
 }
 
 /** A bound as a value; null where it cannot be one of the column's type: then nothing is known. */
-function boundValue({ type }: Field, bytes: Uint8Array | null): Value {
+export function boundValue({ type }: Field, bytes: Uint8Array | null): Value {
   if (bytes === null) return null
   const { length } = bytes
   const view = new DataView(bytes.buffer, bytes.byteOffset, length)

@@ -4,7 +4,9 @@ import type { Json } from './parsed-sql.ts'
 type Node = { readonly [key: string]: Json }
 
 /** A constant of a statement: SQL text, or the value of a parameter. */
-export type Constant = { readonly sql: string; readonly type: string } | { readonly parameter: number }
+export type Constant =
+  | { readonly sql: string; readonly type: string; /** What it is, when written as an integer. */ readonly integer?: bigint }
+  | { readonly parameter: number }
 
 export type Comparison = '=' | '<' | '<=' | '>' | '>='
 
@@ -135,7 +137,7 @@ function constant(node: Node): Constant | null {
   return type === null ? null : { sql: `CAST(${plain.sql} AS ${type})`, type }
 }
 
-function literal({ type, is_null: isNull, value }: Node): { sql: string; type: string } | null {
+function literal({ type, is_null: isNull, value }: Node): { sql: string; type: string; integer?: bigint } | null {
   if (isNull === true || !isNode(type)) return null
   if (type.id === 'VARCHAR') return typeof value === 'string' ? { sql: quoteText(value), type: 'text' } : null
   const name = typeText(type)
@@ -144,7 +146,9 @@ function literal({ type, is_null: isNull, value }: Node): { sql: string; type: s
   if (type.id === 'BOOLEAN') digits = typeof value === 'boolean' ? String(value) : null
   else if (type.id === 'DECIMAL') digits = digits !== null && /^-?\d+$/.test(digits) ? pointed(digits, scaleOf(type)) : null
   else if (type.id === 'HUGEINT' && isNode(value)) digits = hugeint(value)
-  return digits !== null && /^[-+.\da-z]+$/i.test(digits) ? { sql: `CAST('${digits}' AS ${name})`, type: name } : null
+  if (digits === null || !/^[-+.\da-z]+$/i.test(digits)) return null
+  const plain = { sql: `CAST('${digits}' AS ${name})`, type: name }
+  return integerTypes.has(name) && /^-?\d+$/.test(digits) ? { ...plain, integer: BigInt(digits) } : plain
 }
 
 function pointed(digits: string, scale: number): string {
@@ -159,6 +163,7 @@ function hugeint({ upper, lower }: Node): string | null {
   return isNumber(upper) && isNumber(lower) ? String((BigInt(upper) << 64n) + BigInt(lower)) : null
 }
 
+const integerTypes = new Set(['TINYINT', 'SMALLINT', 'INTEGER', 'BIGINT', 'HUGEINT'])
 const plainTypes = new Set([
   'BOOLEAN',
   'TINYINT',

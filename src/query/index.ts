@@ -8,5 +8,6 @@ export type {
   ViewFile,
   ViewProvider,
 } from './contract.ts'
+export { DuckDbHost } from './duckdb-host.ts'
 export { openDuckDb } from './duckdb-engine.ts'
 export type { DuckDbOptions } from './duckdb-engine.ts'

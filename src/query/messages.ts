@@ -5,13 +5,14 @@ import type { TableName } from './statement.ts'
 import type { FullName } from './table-names.ts'
 import type { SentViews } from './view-transfer.ts'
 
-/** What the worker is started with. */
-export interface WorkerSettings {
+/** What an instance of DuckDB is opened with. */
+export interface InstanceSettings {
   readonly memoryBytes: number
   readonly threads: number
+  /** Where it may spill; null: nowhere. */
   readonly tempDirectory: string | null
+  /** Folders that it may open files in, beside that one; empty: anywhere. */
   readonly directories: readonly string[]
-  readonly connections: number
 }
 
 /** A query as it travels. */
@@ -25,14 +26,35 @@ export interface SentQuery {
 
 export type SentParameter = null | boolean | number | bigint | string
 
+/** For each table that a statement names its name in the lake, in the same order, and the views of all of them. */
+export interface SentTables {
+  readonly names: readonly FullName[]
+  readonly views: SentViews
+}
+
+/** `member`: the engine of the process that a query belongs to. */
 export type ToWorker =
-  | { readonly type: 'query'; readonly id: number; readonly query: SentQuery }
-  /** Answers `tables`: each wanted table's name in the lake, in the same order, and the views of all of them. */
-  | { readonly type: 'views'; readonly id: number; readonly names: readonly FullName[]; readonly views: SentViews }
+  /** Open an instance of DuckDB. Queries that come behind it may be sent to it. */
+  | { readonly type: 'open'; readonly instance: number; readonly settings: InstanceSettings }
+  /** It has no queries, and no more will be sent to it: close it. */
+  | { readonly type: 'retire'; readonly instance: number }
+  /** With views where the tables of the statement are known already. */
+  | {
+      readonly type: 'query'
+      readonly id: number
+      readonly member: number
+      readonly instance: number
+      readonly query: SentQuery
+      readonly read: SentTables | null
+    }
+  /** Answers `tables`. */
+  | { readonly type: 'views'; readonly id: number; readonly member: number; readonly read: SentTables }
   /** Answers `list`. */
   | { readonly type: 'list'; readonly id: number; readonly names: readonly FullName[] }
   /** Answers either, when that failed; also ends a running query. The worker still answers `failed`. */
   | { readonly type: 'stop'; readonly id: number; readonly error: SentError }
+  /** The member has no queries any more, and will send none: forget it. */
+  | { readonly type: 'leave'; readonly member: number }
   /** End what runs, close DuckDB, end the thread. */
   | { readonly type: 'close' }
 

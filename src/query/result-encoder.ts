@@ -1,6 +1,6 @@
 import duckdb from '@duckdb/node-bindings'
 import type { DataChunk, LogicalType } from '@duckdb/node-bindings'
-import { FrazilError } from '../base/index.ts'
+import { ArrowEncoder } from './arrow-encoder.ts'
 import { ByteSink } from './byte-sink.ts'
 import type { CellWriter } from './cell-writer.ts'
 import { cellWriter } from './cells.ts'
@@ -15,20 +15,35 @@ export interface EncoderOptions {
 }
 
 /** Turns the chunks of one result into the body of an answer. */
-export class ResultEncoder {
+export interface ResultEncoder {
+  readonly rowCount: number
+  /** Adds the rows of a chunk. Throws `request` `result-too-large` at the bound. */
+  add(chunk: DataChunk): void
+  finish(): Uint8Array<ArrayBuffer>
+}
+
+export function resultEncoder(names: readonly string[], types: readonly LogicalType[], options: EncoderOptions): ResultEncoder {
+  const { format, maxBytes } = options
+  return format === 'arrow'
+    ? new ArrowEncoder(names, types, maxBytes)
+    : new TextResultEncoder(names, types, { ...options, format })
+}
+
+type TextFormat = Exclude<ResultFormat, 'arrow'>
+
+class TextResultEncoder implements ResultEncoder {
   rowCount = 0
   readonly #sink: ByteSink
   readonly #writers: readonly CellWriter[]
-  readonly #format: Exclude<ResultFormat, 'arrow'>
+  readonly #format: TextFormat
   /** ndjson: each column's name as `"name":`, with the comma before it. */
   readonly #labels: readonly Uint8Array[]
 
-  constructor(names: readonly string[], types: readonly LogicalType[], options: EncoderOptions) {
-    if (options.format === 'arrow') {
-      throw new FrazilError('unsupported', 'format', 'results as an Arrow stream are not possible yet', {
-        hint: 'ask for json, ndjson or csv',
-      })
-    }
+  constructor(
+    names: readonly string[],
+    types: readonly LogicalType[],
+    options: EncoderOptions & { readonly format: TextFormat },
+  ) {
     this.#format = options.format
     this.#sink = new ByteSink(options.maxBytes)
     this.#writers = types.map((type) => cellWriter(type, options))
@@ -44,7 +59,6 @@ export class ResultEncoder {
     if (this.#format === 'csv') this.#header(names)
   }
 
-  /** Adds the rows of a chunk. Throws `request` `result-too-large` at the bound. */
   add(chunk: DataChunk): void {
     const count = duckdb.data_chunk_get_size(chunk)
     this.#writers.forEach((writer, i) => writer.load(duckdb.data_chunk_get_vector(chunk, i), count))

@@ -1,10 +1,12 @@
 import duckdb from '@duckdb/node-bindings'
 import type { Connection, PreparedStatement, Result } from '@duckdb/node-bindings'
 import { FrazilError, asError } from '../base/index.ts'
+import type { Field } from '../data/index.ts'
 import type { ViewFile } from './contract.ts'
+import { ConstantCheck } from './constant-check.ts'
 import { FileChooser } from './file-chooser.ts'
 import type { Condition } from './filters.ts'
-import { branchQuery, coldBranches, layoutOfFile, layoutQuery } from './cold-files.ts'
+import { branchQuery, coldBranches, deleteBits, layoutOfFile, layoutQuery, piecesOf } from './cold-files.ts'
 import type { ColdBranch, FileLayout } from './cold-files.ts'
 import type { SchemaElement } from './file-schema.ts'
 import { typeName } from './type-name.ts'
@@ -12,9 +14,10 @@ import { distinctNames, foldCase, quoteName, quoteText } from './duck-types.ts'
 import { HotTable, hotFunction } from './hot-scan.ts'
 import type { HotTables } from './hot-scan.ts'
 import type { SentParameter, SentQuery } from './messages.ts'
-import { ResultEncoder } from './result-encoder.ts'
+import { resultEncoder } from './result-encoder.ts'
 import type { EncoderOptions } from './result-encoder.ts'
 import type { TableName } from './statement.ts'
+import type { ThreadCount } from './thread-count.ts'
 import type { ReceivedView } from './view-transfer.ts'
 
 /** One query while it runs; somebody else may set `stopped`, and then interrupts the session. */
@@ -43,6 +46,7 @@ export interface Shared {
   readonly hotTables: HotTables
   /** Layouts of data files by path; files never change. */
   readonly layouts: Map<string, FileLayout>
+  readonly threads: ThreadCount
 }
 
 /** Bounds of what a session keeps for the next query. */
@@ -56,14 +60,16 @@ const maxLayouts = 20_000
 const interruptEveryMs = 20
 
 interface DefinedView {
-  readonly view: ReceivedView
-  /** All files of the table, of which the view has some. */
-  readonly of: readonly ViewFile[]
+  readonly namespace: string
+  readonly name: string
+  readonly fields: readonly Field[]
+  /** Those of the table's files that it reads, with the deletes that the variables hold; null when what those hold is not known. */
+  files: readonly ViewFile[] | null
   readonly hot: HotTable
   readonly number: number
   readonly body: string
-  /** DuckDB variables that hold the deletes. */
-  readonly variables: readonly string[]
+  /** DuckDB variables that hold the deletes, by the branches of the view; none for those without deletes. */
+  readonly variables: readonly (readonly string[])[]
   /** Defined for EXPLAIN: the deletes are left out, because a plan prints them bit by bit. */
   readonly explain: boolean
 }
@@ -74,6 +80,8 @@ interface Prepared {
   readonly views: readonly DefinedView[]
   /** Hot rows when it was planned: other sizes deserve another plan. */
   readonly hotRows: number
+  /** Planned for all threads. */
+  readonly isLarge: boolean
 }
 
 /**
@@ -90,6 +98,7 @@ export class Session {
   readonly #shown = new Map<string, DefinedView>()
   readonly #schemas = new Set<string>(['main'])
   readonly #prepared = new Map<string, Prepared>()
+  readonly #constants: ConstantCheck
   readonly #chooser: FileChooser
   #lastVariable = 0
   #stopper: NodeJS.Timeout | null = null
@@ -98,11 +107,14 @@ export class Session {
     this.#connection = connection
     this.#catalog = catalog
     this.#shared = shared
+    this.#constants = new ConstantCheck((sql, params) => this.rows(sql, params))
     this.#chooser = new FileChooser(shared.hotTables, (sql, params) => this.rows(sql, params))
   }
 
+  /** @param number of the session in its instance */
   static async open(connection: Connection, number: number, shared: Shared): Promise<Session> {
-    const catalog = `frazil_${number}`
+    // With blanks: a schema of the same name would be refused as ambiguous.
+    const catalog = `"frazil session ${number}"`
     await duckdb.query(connection, `ATTACH ':memory:' AS ${catalog}`)
     await duckdb.query(connection, `USE ${catalog}`)
     return new Session(connection, catalog, shared)
@@ -114,10 +126,14 @@ export class Session {
     this.#stopper ??= setInterval(() => duckdb.interrupt(this.#connection), interruptEveryMs)
   }
 
-  close(): void {
+  /** Leaves nothing behind but its database, which is returned quoted, to be detached. */
+  close(): string {
     for (const { statement } of this.#prepared.values()) duckdb.destroy_prepare_sync(statement)
     this.#prepared.clear()
+    for (const variants of this.#views.values()) for (const { number } of variants) this.#shared.hotTables.remove(number)
+    this.#views.clear()
     duckdb.disconnect_sync(this.#connection)
+    return this.#catalog
   }
 
   /** Runs a checked statement over the tables that it reads. */
@@ -125,11 +141,16 @@ export class Session {
     checkDistinct(tables.map(({ view }) => view))
     const defined: DefinedView[] = []
     const files = { read: 0, skipped: 0 }
+    const { threads } = this.#shared
+    let coldRows = 0
+    let isLarge = false
     try {
       for (const { view: all, names, conditions } of tables) {
+        if (conditions) await this.#constants.check(conditions, all.fields, query.params)
         const chosen = conditions ? await this.#chooser.choose(all, conditions, query.params) : all.files
         if (run.stopped) throw run.stopped
         files.read += chosen.length
+        for (const { rows } of chosen) coldRows += rows
         files.skipped += all.files.length - chosen.length
         const view = await this.#define({ ...all, files: chosen }, all.files, explain)
         defined.push(view)
@@ -137,12 +158,15 @@ export class Session {
         // Bare names are looked up in `main`.
         if (names.some((name) => name.namespace === null)) await this.#show('main', view)
       }
-      const prepared = await this.#prepare(query, defined)
+      isLarge = threads.isLarge(coldRows)
+      await threads.begin(isLarge)
+      const prepared = await this.#prepare(query, defined, isLarge)
       return { ...(await this.#execute(prepared, { ...query, maxBytes: query.maxResultBytes }, run)), files }
     } catch (thrown) {
       if (run.stopped) throw run.stopped
       throw defined.find(({ hot }) => hot.failure !== null)?.hot.failure ?? thrown
     } finally {
+      threads.end(isLarge)
       for (const { hot } of defined) {
         hot.rows = null
         hot.failure = null
@@ -167,13 +191,14 @@ export class Session {
   async #define(view: ReceivedView, of: readonly ViewFile[], explain: boolean): Promise<DefinedView> {
     const key = viewKey(view.namespace, view.name)
     const variants = this.#views.get(key) ?? []
-    const known = variants.find(
-      (variant) => isOfTable(variant, view, of) && variant.view.files === view.files && variant.explain === explain,
-    )
+    const known =
+      variants.find((variant) => isAlike(variant, view, explain) && sameItems(variant.files, view.files)) ??
+      variants.find((variant) => isAlike(variant, view, explain) && differsInDeletes(variant.files, view.files))
     if (known) {
       // The newest last: the oldest go first.
       this.#views.delete(key)
       this.#views.set(key, [...variants.filter((variant) => variant !== known), known])
+      await this.#changeDeletes(known, view)
       await this.#show(view.namespace, known)
       return known
     }
@@ -181,24 +206,27 @@ export class Session {
       throw new FrazilError('unsupported', 'no-columns', `${view.namespace}.${view.name} has no columns to query`)
     }
     await this.#readLayouts(view)
-    const stale = variants.filter((variant) => !isOfTable(variant, view, of))
+    const paths = new Set(of.map(({ path }) => path))
+    const stale = variants.filter((variant) => !isOfTable(variant, view, paths))
     const kept = variants.filter((variant) => !stale.includes(variant))
     for (const variant of [...stale, ...kept.slice(0, Math.max(0, kept.length - maxVariants + 1))]) await this.#forget(variant)
-    const hot = new HotTable(view.fields)
+    const { namespace, name, fields, files } = view
+    const hot = new HotTable(fields)
     // Known to the function before DuckDB binds the view's definition.
     hot.rows = view
     const number = this.#shared.hotTables.add(hot)
-    const branches = coldBranches(view.files, this.#shared.layouts)
-    const variables: string[] = []
+    const variables: string[][] = []
     const selects = [`SELECT ${hot.names.map(quoteName).join(', ')} FROM ${hotFunction}(${number})`]
     try {
-      for (const branch of branches) {
-        const variable = branch.deleted === null ? '' : await this.#setDeletes(branch, explain)
-        if (variable) variables.push(variable)
-        selects.push(branchQuery(view.fields, hot.names, branch, variable))
+      for (const branch of coldBranches(files, this.#shared.layouts)) {
+        const ofBranch = Array.from({ length: piecesOf(branch) }, () => `frazil_deleted_${++this.#lastVariable}`)
+        variables.push(ofBranch)
+        await this.#setDeletes(ofBranch, branch, explain)
+        selects.push(branchQuery(fields, hot.names, branch, ofBranch))
       }
-      const defined = { view, of, hot, number, body: selects.join(' UNION ALL '), variables, explain }
-      await this.#show(view.namespace, defined)
+      const body = selects.join(' UNION ALL ')
+      const defined: DefinedView = { namespace, name, fields, files, hot, number, body, variables, explain }
+      await this.#show(namespace, defined)
       const others = this.#views.get(key) ?? []
       this.#views.delete(key)
       this.#views.set(key, [...others, defined])
@@ -210,9 +238,26 @@ export class Session {
     }
   }
 
+  /** Gives a view other deletes of the same files. Statements over files look at variables anew each time they run. */
+  async #changeDeletes(defined: DefinedView, view: ReceivedView): Promise<void> {
+    const before = defined.files
+    const { files } = view
+    if (before === files || before === null) return
+    defined.files = null
+    const changed = new Set(files.filter((file, i) => file.deleted !== before[i].deleted))
+    if (changed.size > 0 && !defined.explain) {
+      await this.#readLayouts(view)
+      const branches = coldBranches(files, this.#shared.layouts)
+      for (const [i, branch] of branches.entries()) {
+        if (branch.files.some((file) => changed.has(file))) await this.#setDeletes(defined.variables[i], branch, false)
+      }
+    }
+    defined.files = files
+  }
+
   /** Makes DuckDB's view of the table's name in a schema show the table. */
   async #show(namespace: string, defined: DefinedView): Promise<void> {
-    const { name } = defined.view
+    const { name } = defined
     const key = viewKey(namespace, name)
     if (this.#shown.get(key) === defined) return
     const schema = `${this.#catalog}.${quoteName(namespace)}`
@@ -224,31 +269,31 @@ export class Session {
     this.#shown.set(key, defined)
   }
 
-  async #setDeletes(branch: ColdBranch, explain: boolean): Promise<string> {
-    const variable = `frazil_deleted_${++this.#lastVariable}`
-    const statement = await duckdb.prepare(this.#connection, `SET VARIABLE ${variable} = $1`)
-    try {
-      const bits = explain || branch.deleted === null ? Uint8Array.of(7, 0xfe) : branch.deleted
-      duckdb.bind_value(statement, 1, duckdb.create_bit(bits))
-      await duckdb.execute_prepared(statement)
-    } finally {
-      duckdb.destroy_prepare_sync(statement)
+  async #setDeletes(variables: readonly string[], branch: ColdBranch, explain: boolean): Promise<void> {
+    const bits = explain ? variables.map(() => Uint8Array.of(7, 0xfe)) : deleteBits(branch)
+    for (const [i, variable] of variables.entries()) {
+      const statement = await duckdb.prepare(this.#connection, `SET VARIABLE ${variable} = $1`)
+      try {
+        duckdb.bind_value(statement, 1, duckdb.create_bit(bits[i]))
+        await duckdb.execute_prepared(statement)
+      } finally {
+        duckdb.destroy_prepare_sync(statement)
+      }
     }
-    return variable
   }
 
-  async #reset(variables: readonly string[]): Promise<void> {
-    for (const variable of variables) await duckdb.query(this.#connection, `RESET VARIABLE ${variable}`)
+  async #reset(variables: readonly (readonly string[])[]): Promise<void> {
+    for (const variable of variables.flat()) await duckdb.query(this.#connection, `RESET VARIABLE ${variable}`)
   }
 
   async #forget(defined: DefinedView): Promise<void> {
-    const key = viewKey(defined.view.namespace, defined.view.name)
+    const { namespace, name } = defined
+    const key = viewKey(namespace, name)
     const others = (this.#views.get(key) ?? []).filter((variant) => variant !== defined)
     if (others.length === 0) this.#views.delete(key)
     else this.#views.set(key, others)
     this.#shared.hotTables.remove(defined.number)
     await this.#reset(defined.variables)
-    const { namespace, name } = defined.view
     for (const schema of [namespace, 'main']) {
       if (this.#shown.get(viewKey(schema, name)) !== defined) continue
       this.#shown.delete(viewKey(schema, name))
@@ -282,7 +327,7 @@ export class Session {
     }
   }
 
-  async #prepare(query: SentQuery, views: readonly DefinedView[]): Promise<PreparedStatement> {
+  async #prepare(query: SentQuery, views: readonly DefinedView[], isLarge: boolean): Promise<PreparedStatement> {
     const key = `${query.params.map(parameterType).join(' ')}\n${query.sql}`
     let hotRows = 0
     for (const { hot } of views) for (const part of hot.rows?.parts ?? []) hotRows += part.to - part.from
@@ -290,7 +335,12 @@ export class Session {
     if (known) {
       this.#prepared.delete(key)
       const alike = hotRows <= known.hotRows * 4 + 4096 && known.hotRows <= hotRows * 4 + 4096
-      if (alike && known.views.length === views.length && known.views.every((view, i) => view === views[i])) {
+      if (
+        alike &&
+        known.isLarge === isLarge &&
+        known.views.length === views.length &&
+        known.views.every((view, i) => view === views[i])
+      ) {
         this.#prepared.set(key, known)
         bind(known.statement, query.params)
         return known.statement
@@ -298,7 +348,7 @@ export class Session {
       duckdb.destroy_prepare_sync(known.statement)
     }
     const statement = await duckdb.prepare(this.#connection, query.sql)
-    this.#prepared.set(key, { statement, views, hotRows })
+    this.#prepared.set(key, { statement, views, hotRows, isLarge })
     bind(statement, query.params)
     return statement
   }
@@ -313,7 +363,7 @@ export class Session {
         return duckdb.column_logical_type(result, i)
       })
       const columns = types.map((type, i) => ({ name: names[i], type: typeName(type) }))
-      const encoder = new ResultEncoder(names, types, options)
+      const encoder = resultEncoder(names, types, options)
       for (;;) {
         if (run.stopped) throw run.stopped
         const chunk = await duckdb.fetch_chunk(result)
@@ -356,9 +406,26 @@ export class Session {
   }
 }
 
-/** Whether a view is of the table as it is now. */
-function isOfTable({ view, of }: DefinedView, { namespace, name, fields }: ReceivedView, files: readonly ViewFile[]): boolean {
-  return view.namespace === namespace && view.name === name && view.fields === fields && of === files
+/** Whether a view is made in the same way as the wanted one, but perhaps over other files. */
+function isAlike(defined: DefinedView, { namespace, name, fields }: ReceivedView, explain: boolean): boolean {
+  return defined.namespace === namespace && defined.name === name && defined.fields === fields && defined.explain === explain
+}
+
+/** Whether a view can be wanted again: the table still has its columns and the files at these paths. */
+function isOfTable(defined: DefinedView, view: ReceivedView, paths: ReadonlySet<string>): boolean {
+  return isAlike(defined, view, defined.explain) && defined.files !== null && defined.files.every(({ path }) => paths.has(path))
+}
+
+function sameItems(a: readonly ViewFile[] | null, b: readonly ViewFile[]): boolean {
+  return a === b || (a?.length === b.length && b.every((file, i) => file === a[i]))
+}
+
+/** Whether the same files are there, and each has deletes or none as before: the definition of a view over them is the same. */
+function differsInDeletes(a: readonly ViewFile[] | null, b: readonly ViewFile[]): boolean {
+  return (
+    a?.length === b.length &&
+    b.every(({ path, deleted }, i) => path === a[i].path && (deleted === null) === (a[i].deleted === null))
+  )
 }
 
 function viewKey(schema: string, name: string): string {

@@ -12,7 +12,9 @@ export interface SentView {
   readonly segments: readonly (readonly [number: number, segment: SharedSegment])[]
   /** Null: as in the table's last view. */
   readonly fields: readonly Field[] | null
-  readonly files: readonly ViewFile[] | null
+  readonly files: readonly number[] | null
+  /** Files that were not in the table's last view, or with other deletes. */
+  readonly newFiles: readonly (readonly [number: number, file: ViewFile])[]
 }
 
 export interface SentViews {
@@ -29,7 +31,7 @@ export interface ReceivedView {
   readonly parts: readonly SharedPart[]
   /** The same object as long as the fields are the same. */
   readonly fields: readonly Field[]
-  /** The same object as long as the files and their deletes are the same. */
+  /** The same object as long as the files and their deletes are the same; and so is each file. */
   readonly files: readonly ViewFile[]
 }
 
@@ -39,7 +41,14 @@ const maxTables = 1024
 interface LastSent {
   fields: readonly Field[]
   files: readonly ViewFile[]
+  /** By path. */
+  fileNumbers: ReadonlyMap<string, NumberedFile>
   segments: Set<number>
+}
+
+interface NumberedFile {
+  readonly number: number
+  readonly file: ViewFile
 }
 
 /**
@@ -70,10 +79,28 @@ export class ViewSender {
       return { segment: number, from, to }
     })
     const fields = last && sameFields(last.fields, view.fields) ? null : view.fields
-    const files = last && sameFiles(last.files, view.files) ? null : view.files
-    this.#last.set(key, { fields: view.fields, files: view.files, segments: numbers })
     const { namespace, name, commit } = view
-    return { namespace, name, commit, parts, segments, fields, files: files === null ? null : files.map(compact) }
+    if (last && sameFiles(last.files, view.files)) {
+      this.#last.set(key, { ...last, fields: view.fields, files: view.files, segments: numbers })
+      return { namespace, name, commit, parts, segments, fields, files: null, newFiles: [] }
+    }
+    const files = view.files.map((file): NumberedFile => {
+      const before = last?.fileNumbers.get(file.path)
+      return before && sameFile(before.file, file) ? before : { number: ++this.#lastNumber, file }
+    })
+    const newFiles = files.filter((each) => last?.fileNumbers.get(each.file.path) !== each)
+    const fileNumbers = new Map(files.map((each) => [each.file.path, each]))
+    this.#last.set(key, { fields: view.fields, files: view.files, fileNumbers, segments: numbers })
+    return {
+      namespace,
+      name,
+      commit,
+      parts,
+      segments,
+      fields,
+      files: files.map(({ number }) => number),
+      newFiles: newFiles.map(({ number, file }) => [number, compact(file)]),
+    }
   }
 
   #numberOf(segment: SharedSegment): number {
@@ -84,9 +111,16 @@ export class ViewSender {
   }
 }
 
+interface LastReceived {
+  readonly view: ReceivedView
+  readonly segments: ReadonlyMap<number, SharedSegment>
+  /** By their numbers, in the order of the view. */
+  readonly files: ReadonlyMap<number, ViewFile>
+}
+
 /** Receiving side of {@link ViewSender}. */
 export class ViewReceiver {
-  readonly #last = new Map<string, { view: ReceivedView; segments: Map<number, SharedSegment> }>()
+  readonly #last = new Map<string, LastReceived>()
 
   unpack(sent: SentViews): ReceivedView[] {
     if (sent.afresh) this.#last.clear()
@@ -105,12 +139,24 @@ export class ViewReceiver {
       return { segment, from, to }
     })
     const fields = sent.fields ?? last?.view.fields
-    const files = sent.files ?? last?.view.files
-    assert(fields && files, 'both sides of a port know the same tables')
+    const numbered = sent.files === null ? last?.files : filesOf(sent, last?.files)
+    const files = sent.files === null ? last?.view.files : numbered && [...numbered.values()]
+    assert(fields && numbered && files, 'both sides of a port know the same tables')
     const view = { namespace: sent.namespace, name: sent.name, commit: sent.commit, parts, fields, files }
-    this.#last.set(key, { view, segments })
+    this.#last.set(key, { view, segments, files: numbered })
     return view
   }
+}
+
+function filesOf({ files, newFiles }: SentView, last: ReadonlyMap<number, ViewFile> | undefined): Map<number, ViewFile> {
+  const fresh = new Map(newFiles)
+  const numbered = new Map<number, ViewFile>()
+  for (const number of files ?? []) {
+    const file = fresh.get(number) ?? last?.get(number)
+    assert(file, 'both sides of a port know the same files')
+    numbered.set(number, file)
+  }
+  return numbered
 }
 
 function tableKey(table: { readonly namespace: string; readonly name: string }): string {
@@ -121,13 +167,14 @@ function sameFields(a: readonly Field[], b: readonly Field[]): boolean {
   return a === b || JSON.stringify(a) === JSON.stringify(b)
 }
 
-/** Bitmaps never change, so the same object has the same bits. */
 function sameFiles(a: readonly ViewFile[], b: readonly ViewFile[]): boolean {
   if (a === b) return true
-  return (
-    a.length === b.length &&
-    a.every((file, i) => file.path === b[i].path && file.rows === b[i].rows && file.deleted === b[i].deleted)
-  )
+  return a.length === b.length && a.every((file, i) => sameFile(file, b[i]))
+}
+
+/** Bitmaps never change, so the same object has the same bits. */
+function sameFile(a: ViewFile, b: ViewFile): boolean {
+  return a.path === b.path && a.rows === b.rows && a.deleted === b.deleted
 }
 
 /** Of a bitmap inside a larger private buffer, cloning would copy the whole buffer. */

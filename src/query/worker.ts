@@ -1,13 +1,11 @@
-import { parentPort, workerData } from 'node:worker_threads'
-import duckdb from '@duckdb/node-bindings'
-import type { Connection, Database } from '@duckdb/node-bindings'
-import { FrazilError, assert } from '../base/index.ts'
+import { parentPort } from 'node:worker_threads'
+import { FrazilError, asError, assert } from '../base/index.ts'
 import { quoteText } from './duck-types.ts'
-import { HotTables } from './hot-scan.ts'
+import { Instance } from './instance.ts'
 import { receiveError, sendError } from './messages.ts'
-import type { FromWorker, SentQuery, ToWorker, WorkerSettings } from './messages.ts'
-import { Session, parseQuery, sqlError } from './session.ts'
-import type { ReadView, Run, SessionResult, Shared } from './session.ts'
+import type { FromWorker, SentQuery, SentTables, ToWorker } from './messages.ts'
+import { parseQuery, sqlError } from './session.ts'
+import type { ReadView, Run, Session, SessionResult } from './session.ts'
 import { parsedSql } from './parsed-sql.ts'
 import { readStatement, withoutExplain } from './statement.ts'
 import type { ReadTable, Statement } from './statement.ts'
@@ -20,7 +18,8 @@ const maxSqlLength = 1 << 20
 const maxParsed = 512
 
 interface Active extends Run {
-  readonly session: Session
+  /** Null until it has one. */
+  session: Session | null
   /** Waits for the provider's answer, if it was asked. */
   answer: PromiseWithResolvers<Answer> | null
 }
@@ -31,97 +30,109 @@ interface Answer {
   readonly views: readonly ReceivedView[]
 }
 
-/** The thread that owns DuckDB: parses statements, asks for views, runs queries and encodes results. */
+/** An instance of DuckDB, once it is open. */
+interface Opened {
+  readonly instance: Promise<Instance>
+  /** Queries that were sent to it and are not answered, and whatever else is under way in it. */
+  users: number
+  /** To be closed as soon as that is nothing. */
+  retired: boolean
+}
+
+/** The thread that owns DuckDB: parses statements, asks for views, runs queries and encodes results, for all engines of the process. */
 class SqlWorker {
-  readonly #database: Database
-  readonly #control: Connection
-  readonly #free: Session[]
+  readonly #instances = new Map<number, Opened>()
   readonly #active = new Map<number, Active>()
   readonly #parsed = new Map<string, Statement>()
-  readonly #receiver = new ViewReceiver()
+  /** By member. */
+  readonly #receivers = new Map<number, ViewReceiver>()
+  /** Instances that are being closed. */
+  #endings = 0
   #closing = false
 
-  private constructor(database: Database, control: Connection, sessions: Session[]) {
-    this.#database = database
-    this.#control = control
-    this.#free = sessions
-  }
-
-  static async open(settings: WorkerSettings): Promise<SqlWorker> {
-    const config = duckdb.create_config()
-    const options: Record<string, string> = {
-      threads: String(settings.threads),
-      memory_limit: `${settings.memoryBytes}B`,
-      temp_directory: settings.tempDirectory ?? '',
-      autoinstall_known_extensions: 'false',
-      autoload_known_extensions: 'false',
-      allow_community_extensions: 'false',
-    }
-    for (const [name, value] of Object.entries(options)) duckdb.set_config(config, name, value)
-    const database = await duckdb.open(':memory:', config)
-    const control = await duckdb.connect(database)
-    const hotTables = new HotTables(control)
-    const shared: Shared = { hotTables, layouts: new Map() }
-    const set = [
-      `SET GLOBAL TimeZone = 'UTC'`,
-      // Data files never change: their footers are read once, and what is cached of them stays right.
-      'SET GLOBAL parquet_metadata_cache = true',
-      `SET GLOBAL validate_external_file_cache = 'NO_VALIDATION'`,
-    ]
-    const sessions: Session[] = []
-    for (let i = 0; i < settings.connections; i++) sessions.push(await Session.open(await duckdb.connect(database), i, shared))
-    // Statements are checked before they run; this is the second wall.
-    const folders = [...settings.directories, ...(settings.tempDirectory === null ? [] : [settings.tempDirectory])]
-    if (settings.directories.length > 0) {
-      set.push(`SET allowed_directories = [${folders.map(quoteText).join(', ')}]`, 'SET enable_external_access = false')
-    }
-    set.push('SET lock_configuration = true')
-    for (const statement of set) await duckdb.query(control, statement)
-    return new SqlWorker(database, control, sessions)
-  }
-
   receive(message: ToWorker): void {
-    if (message.type === 'query') return void this.#serve(message.id, message.query)
-    if (message.type === 'close') return this.#close()
-    const active = this.#active.get(message.id)
-    if (message.type === 'stop') {
-      if (!active) return
-      const error = receiveError(message.error)
-      active.stopped = error instanceof FrazilError ? error : new FrazilError('unavailable', 'sql-engine', error.message)
-      active.answer?.reject(active.stopped)
-      active.session.stop()
-      return
+    switch (message.type) {
+      case 'open': {
+        const instance = Instance.open(message.settings)
+        // Told to those whose queries it was opened for.
+        instance.catch(() => undefined)
+        this.#instances.set(message.instance, { instance, users: 0, retired: false })
+        return
+      }
+      case 'retire':
+        return this.#retire(message.instance)
+      case 'query':
+        return void this.#serve(message, message.read && this.#unpack(message.member, message.read))
+      case 'views':
+        return this.#answer(message.id, this.#unpack(message.member, message.read))
+      case 'list':
+        return this.#answer(message.id, { names: message.names, views: [] })
+      case 'stop':
+        return this.#stop(message.id, receiveError(message.error))
+      case 'leave':
+        this.#receivers.delete(message.member)
+        for (const [number, opened] of this.#instances) void this.#forget(number, opened, message.member)
+        return
+      case 'close':
+        this.#closing = true
+        for (const number of this.#instances.keys()) this.#retire(number)
+        this.#endWhenIdle()
     }
-    // Unpacked on arrival, wanted or not: each message builds on the one before.
-    const views = message.type === 'views' ? this.#receiver.unpack(message.views) : []
-    active?.answer?.resolve({ names: message.names, views })
   }
 
-  async #serve(id: number, query: SentQuery): Promise<void> {
-    const session = this.#free.pop()
-    assert(session, 'no more queries are sent than there are sessions')
-    const active: Active = { session, stopped: null, answer: null }
+  #answer(id: number, answer: Answer): void {
+    this.#active.get(id)?.answer?.resolve(answer)
+  }
+
+  #stop(id: number, error: Error): void {
+    const active = this.#active.get(id)
+    if (!active) return
+    active.stopped = error instanceof FrazilError ? error : new FrazilError('unavailable', 'sql-engine', error.message)
+    active.answer?.reject(active.stopped)
+    active.session?.stop()
+  }
+
+  /** On arrival, wanted or not: each message builds on the member's one before. */
+  #unpack(member: number, { names, views }: SentTables): Answer {
+    let receiver = this.#receivers.get(member)
+    if (!receiver) {
+      receiver = new ViewReceiver()
+      this.#receivers.set(member, receiver)
+    }
+    return { names, views: receiver.unpack(views) }
+  }
+
+  async #serve(message: Extract<ToWorker, { type: 'query' }>, read: Answer | null): Promise<void> {
+    const { id, member, query } = message
+    const opened = this.#instances.get(message.instance)
+    if (opened) opened.users++
+    const active: Active = { session: null, stopped: null, answer: null }
     this.#active.set(id, active)
     let reply: FromWorker
     try {
-      reply = { type: 'answered', id, ...(await this.#query(id, query, active)) }
+      assert(opened, 'queries are sent to instances that are open')
+      const instance = await opened.instance
+      const session = await instance.session(member)
+      active.session = session
+      try {
+        if (active.stopped) throw active.stopped
+        reply = { type: 'answered', id, ...(await this.#query(id, query, read, session, active)) }
+      } catch (thrown) {
+        const { error, broken } = sqlError(active.stopped ?? thrown)
+        reply = { type: 'failed', id, error: sendError(error), broken }
+      }
+      this.#active.delete(id)
+      await instance.rest(session, member)
     } catch (thrown) {
-      const { error, broken } = sqlError(active.stopped ?? thrown)
-      reply = { type: 'failed', id, error: sendError(error), broken }
+      this.#active.delete(id)
+      const error = new FrazilError('unavailable', 'sql-engine', asError(thrown).message, { cause: thrown })
+      reply = { type: 'failed', id, error: sendError(error), broken: true }
     }
-    this.#active.delete(id)
-    try {
-      await session.rest()
-    } catch (thrown) {
-      reply = { type: 'failed', id, error: sendError(thrown), broken: true }
-    }
-    this.#free.push(session)
+    if (opened) this.#release(message.instance, opened)
     send(reply)
-    this.#closeWhenIdle()
   }
 
-  async #query(id: number, query: SentQuery, active: Active): Promise<SessionResult> {
-    const { session } = active
+  async #query(id: number, query: SentQuery, read: Answer | null, session: Session, active: Active): Promise<SessionResult> {
     const statement = await this.#parse(query.sql, session)
     if (active.stopped) throw active.stopped
     if (statement.kind === 'show-tables') {
@@ -130,7 +141,8 @@ class SqlWorker {
     }
     const explain = statement.kind === 'explain'
     if (statement.tables.length === 0) return session.run(query, explain, [], active)
-    const { names, views } = await this.#ask(active, { type: 'tables', id, tables: statement.tables })
+    const tables = statement.tables.map(({ namespace, name }) => ({ namespace, name }))
+    const { names, views } = read ?? (await this.#ask(active, { type: 'tables', id, tables }))
     return session.run(query, explain, asRead(views, names, statement.tables), active)
   }
 
@@ -159,17 +171,45 @@ class SqlWorker {
     return statement
   }
 
-  #close(): void {
-    this.#closing = true
-    this.#closeWhenIdle()
+  async #forget(number: number, opened: Opened, member: number): Promise<void> {
+    opened.users++
+    try {
+      await (await opened.instance).forget(member)
+    } catch {
+      // It cannot go on: the next query finds out.
+    }
+    this.#release(number, opened)
   }
 
-  #closeWhenIdle(): void {
-    if (!this.#closing || this.#active.size > 0) return
-    for (const session of this.#free.splice(0)) session.close()
-    duckdb.disconnect_sync(this.#control)
-    duckdb.close_sync(this.#database)
-    parentPort?.close()
+  #retire(number: number): void {
+    const opened = this.#instances.get(number)
+    if (!opened) return
+    opened.retired = true
+    this.#closeRetired(number, opened)
+  }
+
+  #release(number: number, opened: Opened): void {
+    opened.users--
+    this.#closeRetired(number, opened)
+  }
+
+  #closeRetired(number: number, opened: Opened): void {
+    if (!opened.retired || opened.users > 0) return
+    this.#instances.delete(number)
+    this.#endings++
+    void opened.instance
+      .then(
+        (instance) => instance.close(),
+        () => undefined,
+      )
+      .finally(() => {
+        this.#endings--
+        this.#endWhenIdle()
+      })
+  }
+
+  #endWhenIdle(): void {
+    if (this.#closing && this.#instances.size === 0 && this.#endings === 0) parentPort?.close()
   }
 }
 
@@ -193,5 +233,5 @@ function send(message: FromWorker): void {
   parentPort?.postMessage(message, message.type === 'answered' ? [message.body.buffer] : [])
 }
 
-const worker = await SqlWorker.open(workerData as WorkerSettings)
+const worker = new SqlWorker()
 parentPort?.on('message', (message: ToWorker) => worker.receive(message))

@@ -1,6 +1,6 @@
+import type { Caller } from '../access/index.ts'
 import { FrazilError } from '../base/index.ts'
 import type { ErrorKind } from '../base/index.ts'
-import type { Caller } from './access.ts'
 
 /** When a client that was turned away may come again, in seconds. */
 const retryAfterSeconds = '1'
@@ -28,8 +28,11 @@ export const statusOfCode: Readonly<Record<string, number>> = {
   'unknown-table': 404,
   'no-such-row': 404,
   'no-such-route': 404,
+  'file-missing': 404,
   unauthorized: 401,
   forbidden: 403,
+  'file-not-allowed': 403,
+  'from-postgres-not-allowed': 403,
   'wrong-host': 403,
   'wrong-origin': 403,
   'not-acceptable': 406,
@@ -40,10 +43,17 @@ export const statusOfCode: Readonly<Record<string, number>> = {
   'too-deep': 413,
   'wrong-content-encoding': 415,
   'idempotency-key-reused': 422,
+  'producer-sequence-gap': 409,
+  'producer-sequence-unknown': 409,
+  'producer-sequence-reused': 422,
   'wrong-columns': 422,
+  'file-refused': 422,
+  'table-refused': 422,
+  'too-many-tables': 422,
   'disk-full': 507,
   overloaded: 429,
   'too-many-queries': 429,
+  'too-many-producers': 429,
   'not-available-yet': 501,
   'query-timeout': 504,
   'wait-timeout': 504,
@@ -55,7 +65,7 @@ const libraryErrors: Readonly<Record<string, ErrorAnswer['body']>> = {
   FST_ERR_CTP_INVALID_MEDIA_TYPE: {
     code: 'wrong-content-type',
     message:
-      'the body must be sent as Content-Type: application/json (rows also as application/x-ndjson, text/csv or an Arrow stream)',
+      'the body must be sent as Content-Type: application/json (rows also as application/x-ndjson, text/csv, avro/binary or an Arrow stream)',
   },
 }
 
@@ -82,10 +92,11 @@ function headersOf(status: number, code: string): Record<string, string> {
   return {}
 }
 
-/** Some errors name tables that could be meant, or are in the way. */
+/** Some errors name tables that could be meant, or are in the way, or sources. */
 function withoutOtherTables(body: ErrorAnswer['body']): ErrorAnswer['body'] {
   const { code, message } = body
   if (code === 'unknown-table') return { code, message }
+  if (code === 'from-postgres-not-allowed') return { code, message: 'tables of this database may not be added' }
   if (code === 'ingest-name-taken') return { code, message: 'rows sent to this name go to another table already' }
   return body
 }

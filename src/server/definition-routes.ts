@@ -1,11 +1,12 @@
 import type { FastifyInstance } from 'fastify'
 import { FrazilError } from '../base/index.ts'
-import { avroColumns, fieldsOf, keyOf, schemaOf } from '../engine/index.ts'
+import { fieldsOf, keyOf, schemaOf } from '../engine/index.ts'
 import type { Engine } from '../engine/index.ts'
-import { createBody, dropBody, tableName } from './api/index.ts'
+import { avroColumns } from '../format/avro/index.ts'
+import { createBody, dropBody, fromPostgresBody, tableName } from './api/index.ts'
 import { checkBody } from './json-body.ts'
 
-/** `POST` and `DELETE /tables/{name}`, `GET /schema/{database}/{table}`. */
+/** `POST` and `DELETE /tables/{name}`, `POST /tables/{name}/from_postgres`, `GET /schema/{database}/{table}`. */
 export function definitionRoutes(app: FastifyInstance, engine: () => Engine): void {
   app.post<{ Params: { name: string } }>('/tables/:name', async (request) => {
     const ingest = request.params.name
@@ -21,6 +22,13 @@ export function definitionRoutes(app: FastifyInstance, engine: () => Engine): vo
     const evolves = config?.on_schema_change === 'evolve'
     await engine().createTable({ namespace: database, name: table, ingest, fields, key, evolves })
     return { database, table, lsn: 1 }
+  })
+
+  app.post('/tables/:name/from_postgres', async (request, reply) => {
+    const { database, table, src_uri: uri, src_table_name: sourceName } = checkBody(fromPostgresBody, request.body)
+    request.caller.demand('write', database, table)
+    const { state } = await engine().addFromPostgres({ namespace: database, name: table, sourceName }, uri)
+    return reply.code(state === 'streaming' ? 200 : 202).send({ database, table, lsn: 1, state })
   })
 
   app.delete('/tables/:name', async (request) => {

@@ -3,24 +3,28 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { STATUS_CODES } from 'node:http'
 import type { Server } from 'node:http'
 import type { Socket } from 'node:net'
+import { Access, KeyPairFiles, checkListenHost, isLoopback } from '../access/index.ts'
+import type { Caller, TlsConfig } from '../access/index.ts'
 import { FrazilError } from '../base/index.ts'
-import type { Engine, TlsConfig, TokenConfig } from '../engine/index.ts'
+import { tokenRules } from '../engine/index.ts'
+import type { Engine, TokenConfig } from '../engine/index.ts'
 import type { Log } from '../observe/index.ts'
-import { Access } from './access.ts'
-import type { Admit, Caller } from './access.ts'
 import { errorAnswer } from './answer-errors.ts'
 import { definitionRoutes } from './definition-routes.ts'
-import { BodiesUnderWay, ingestRoute } from './ingest-route.ts'
+import { Bodies } from './ingest-body.ts'
+import { ingestRoute } from './ingest-route.ts'
 import { parseJson } from './json-body.ts'
 import { httpLimits } from './limits.ts'
 import type { HttpLimits } from './limits.ts'
-import { KeyPairFiles, makeListener } from './listener.ts'
+import { makeListener } from './listener.ts'
 import { queryRoute } from './query-route.ts'
-import { checkListenHost, guardRequest, isLoopback } from './request-guard.ts'
+import { requestGuard } from './request-guard.ts'
+import type { Admit } from './request-guard.ts'
 import { takeSingleRows } from './single-rows.ts'
 import { openPaths, stateRoutes } from './state-routes.ts'
 import type { ServiceInfo } from './state-routes.ts'
 import { tableRoutes } from './table-routes.ts'
+import { uploadRoute } from './upload-route.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -60,30 +64,34 @@ const closeWithinMs = 5000
  */
 export async function startHttpServer(options: HttpServerOptions): Promise<HttpServer> {
   const { host, port } = options.listen
-  const access = new Access(options.tokens ?? [])
-  checkListenHost(host, access.isClosed)
+  const access = new Access(tokenRules(options.tokens ?? []))
+  checkListenHost(host, access.isClosed, '"listen"')
   const pair = options.tls ? await KeyPairFiles.open(options.tls) : null
   let engine: Engine | null = null
   const attached = (): Engine => {
     if (engine) return engine
     throw new FrazilError('unavailable', 'starting', 'the engine is starting', { hint: 'GET /ready tells when it is up' })
   }
-  const onlyLocal = isLoopback(host)
+  const guard = requestGuard(isLoopback(host))
   const admit: Admit = (headers, isOpen = false) => {
-    guardRequest({ headers }, onlyLocal)
+    guard(headers)
     return isOpen && headers.authorization === undefined ? access.stranger : access.caller(headers.authorization)
   }
   const { app, servers } = createApp({ ...options, admit, pair })
   stateRoutes(app, { info: options.info, engine: () => engine })
   tableRoutes(app, attached)
   definitionRoutes(app, attached)
-  const underWay = new BodiesUnderWay()
-  ingestRoute(app, attached, underWay)
-  takeSingleRows(app, { admit, engine: attached, underWay, log: options.log })
+  const limits = options.limits ?? httpLimits
+  const bodies = new Bodies(limits)
+  ingestRoute(app, attached, bodies)
+  takeSingleRows(app, { admit, engine: attached, bodies, log: options.log, limits })
+  uploadRoute(app, attached)
   queryRoute(app, attached)
   try {
     const url = await app.listen({ host, port })
-    const unwatch = pair?.watch(servers, options.log)
+    const unwatch = pair?.watch(servers, (level, message, reason) =>
+      options.log[level](message, reason === null ? {} : { reason }),
+    )
     return {
       url: pair ? url.replace(/^http:/, 'https:') : url,
       attach: (running) => (engine = running),
@@ -140,6 +148,8 @@ function createApp({ log, limits, admit, pair }: AppParts): { app: FastifyInstan
       log.error('a request failed', { method: request.method, route: request.routeOptions.url, error: String(error) })
     }
     reply.headers(headers)
+    // Its body is passed over.
+    if (status === 429) reply.removeHeader('connection')
     return reply.code(status).type('application/json; charset=utf-8').send(JSON.stringify(body))
   })
   app.setNotFoundHandler(async (request, reply) => {

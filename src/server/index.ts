@@ -1,8 +1,6 @@
 export { openApiDocument } from './api/index.ts'
 export { startHttpServer } from './http-server.ts'
 export type { HttpServer, HttpServerOptions } from './http-server.ts'
-export { checkKeyPair } from './listener.ts'
-export { checkListenHost, isLoopback } from './request-guard.ts'
 export type { ServiceInfo } from './state-routes.ts'
 export { jsonText, rowText } from './values.ts'
 export type { ValueOptions } from './values.ts'

@@ -1,22 +1,21 @@
-import type { IncomingHttpHeaders, ServerResponse } from 'node:http'
+import type { IncomingHttpHeaders } from 'node:http'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { Caller } from '../access/index.ts'
 import { FrazilError } from '../base/index.ts'
 import { skipSpace } from '../format/json/index.ts'
-import type { Durability, Engine, PushAnswer, PushRequest, TableFromRows } from '../engine/index.ts'
-import type { Caller } from './access.ts'
+import type { Durability, Engine, PushAnswer, PushReceipt, PushRequest, TableFromRows } from '../engine/index.ts'
 import { ingestParameters, tableName } from './api/index.ts'
-import { maxIngestBytes, parseEnvelope, unpacked } from './ingest-body.ts'
+import { noBody, parseEnvelope, unpacked } from './ingest-body.ts'
+import type { Bodies, Body } from './ingest-body.ts'
 
-/** Bodies that are being received and dealt with, in bytes; more are turned away before they are read. */
-const maxBytesUnderWay = 256 << 20
-/** What a body counts whose length is not said beforehand. */
-const unknownLength = 8 << 20
 const longestKey = 255
+const longestProducer = 64
 /** Where a table goes that is made by its first rows, unless they say it. */
 const defaultDatabase = 'http'
 
 const csvType = 'text/csv'
 const arrowType = 'application/vnd.apache.arrow.stream'
+const avroTypes = ['avro/binary', 'application/avro', 'application/vnd.apache.avro+binary']
 const lineTypes = ['application/x-ndjson', 'application/ndjson', 'application/jsonl', 'application/x-jsonlines']
 
 /** Parameters of the URL, or of the envelope of a single row. */
@@ -33,8 +32,7 @@ export interface IngestRequest {
   readonly name: string
   readonly query: Record<string, unknown>
   readonly headers: IncomingHttpHeaders
-  /** As it was sent. */
-  readonly body: Buffer
+  readonly body: Body
 }
 
 export interface IngestAnswer {
@@ -45,41 +43,26 @@ export interface IngestAnswer {
   readonly replayed: boolean
 }
 
-/** Counts the bytes of bodies that are being received and dealt with. */
-export class BodiesUnderWay {
-  #bytes = 0
-
-  /** Takes a body in, until `response` is closed. Throws `unavailable` (`overloaded`) before it is read, so that it costs nothing. */
-  enter(headers: IncomingHttpHeaders, response: ServerResponse): void {
-    const given = headers['content-length']
-    const bytes = given === undefined ? unknownLength : Number(given)
-    if (this.#bytes + bytes > maxBytesUnderWay && this.#bytes > 0) {
-      throw new FrazilError('unavailable', 'overloaded', 'too many rows are on their way', { hint: 'Send it again later.' })
-    }
-    this.#bytes += bytes
-    response.once('close', () => (this.#bytes -= bytes))
-  }
-}
-
 /** `POST /ingest/{name}`: rows for a table that was made with `POST /tables/{name}`. */
-export function ingestRoute(app: FastifyInstance, engine: () => Engine, underWay: BodiesUnderWay): void {
+export function ingestRoute(app: FastifyInstance, engine: () => Engine, bodies: Bodies): void {
   void app.register(async (scope) => {
     scope.removeAllContentTypeParsers()
-    scope.addContentTypeParser<Buffer>(
-      ['application/json', csvType, arrowType, ...lineTypes],
-      { parseAs: 'buffer', bodyLimit: maxIngestBytes },
-      async (_request: FastifyRequest, body: Buffer) => body,
+    scope.addContentTypeParser(['application/json', csvType, arrowType, ...avroTypes, ...lineTypes], ({ raw }: FastifyRequest) =>
+      bodies.receive(raw),
     )
-    scope.addHook('preParsing', async (request, reply) => underWay.enter(request.headers, reply.raw))
     scope.post<{ Params: { name: string } }>('/ingest/:name', async (request, reply) => {
       const query = request.query as Record<string, unknown>
       const { name } = request.params
       const { caller, headers } = request
       // A request without a body and without a type for it has none at all.
-      const body = (request.body as Buffer | undefined) ?? Buffer.alloc(0)
-      const answer = await ingest(engine(), { caller, name, query, headers, body })
-      if (answer.replayed) reply.header('idempotency-replayed', 'true')
-      return reply.code(answer.status).type('application/json; charset=utf-8').send(answer.body)
+      const body = (request.body as Body | undefined) ?? noBody
+      try {
+        const answer = await ingest(engine(), { caller, name, query, headers, body })
+        if (answer.replayed) reply.header('idempotency-replayed', 'true')
+        return reply.code(answer.status).type('application/json; charset=utf-8').send(answer.body)
+      } finally {
+        body.end()
+      }
     })
   })
 }
@@ -89,11 +72,42 @@ export async function ingest(engine: Engine, request: IngestRequest): Promise<In
   const { caller, name, headers } = request
   const create = wantedTable(request)
   const table = caller.mayAll('write') ? { ingest: name } : await targetOf(caller, engine, name, create)
+  const { bytes, held } = request.body
   const encoding = headers['content-encoding']
-  const body = encoding === undefined ? request.body : await unpacked(request.body, encoding)
+  const body = encoding === undefined ? bytes : await unpacked(bytes, encoding, held)
   const { push, wishes } = readRequest(request, body)
-  const answer = await engine.push({ ...push, table, partial: wishes.partial, key: keyOf(headers) }, wishes.durability, create)
+  const answer = await engine.push(
+    { ...push, table, partial: wishes.partial, key: keyOf(headers), producer: producerOf(headers) },
+    wishes.durability,
+    create,
+  )
   return answered(name, wishes, answer)
+}
+
+/** A row that is to be stored in the spool, for a caller who may write everywhere. */
+export interface PlainRow {
+  readonly operation: PushRequest['operation']
+  readonly data: Buffer
+}
+
+/**
+ * The row of a request that wants nothing but to have it stored; null for any other request, which {@link ingest} takes. Throws
+ * `request`.
+ */
+export function plainRow({ caller, headers, body: { bytes } }: IngestRequest): PlainRow | null {
+  if (!caller.mayAll('write') || bytes[0] !== 0x7b) return null
+  if (unusual.some((header) => headers[header] !== undefined)) return null
+  const { operation, mode, data } = parseEnvelope(bytes)
+  const known = operations.find((one) => one === operation)
+  return known && (mode === null || mode === 'async') ? { operation: known, data } : null
+}
+
+const unusual = ['content-encoding', 'idempotency-key', 'producer-id', 'producer-sequence']
+
+/** The answer for a row that was stored, or refused, in the spool. */
+export function rowAnswer(table: string, operation: PushRequest['operation'], receipt: PushReceipt): IngestAnswer {
+  const wishes: Wishes = { operation, durability: 'stored', partial: false }
+  return answered(table, wishes, { ...receipt, reached: receipt.position === null ? null : 'stored' })
 }
 
 /**
@@ -137,7 +151,7 @@ function readRequest(
   const [media] = (headers['content-type'] ?? '').split(';')
   const type = media.trim().toLowerCase()
   const isLines = lineTypes.includes(type)
-  const other = type === csvType ? 'csv' : type === arrowType ? 'arrow' : null
+  const other = type === csvType ? 'csv' : type === arrowType ? 'arrow' : avroTypes.includes(type) ? 'avro' : null
   const isArray = !isLines && other === null && body[skipSpace(body, 0, body.length)] === 0x5b
   if (isLines || isArray || other) {
     const wishes = readWishes(query, 'insert', null)
@@ -178,11 +192,28 @@ function text(parameter: unknown): string | null {
   return parameter === undefined ? null : typeof parameter === 'string' ? parameter : ''
 }
 
-function keyOf(headers: IncomingHttpHeaders): string | null {
+/** The `Idempotency-Key` of a request. Throws `request`. */
+export function keyOf(headers: IncomingHttpHeaders): string | null {
   const key = headers['idempotency-key']
   if (key === undefined) return null
   if (typeof key === 'string' && key.length >= 1 && key.length <= longestKey) return key
   throw new FrazilError('request', 'bad-idempotency-key', `an Idempotency-Key has 1 to ${longestKey} characters`)
+}
+
+function producerOf(headers: IncomingHttpHeaders): PushRequest['producer'] {
+  const { 'producer-id': id, 'producer-sequence': sequence } = headers
+  if (id === undefined && sequence === undefined) return null
+  if (headers['idempotency-key'] !== undefined) {
+    throw new FrazilError('request', 'bad-producer', 'a request has a Producer-Id or an Idempotency-Key, not both')
+  }
+  const isId = typeof id === 'string' && id.length >= 1 && id.length <= longestProducer
+  if (isId && typeof sequence === 'string' && /^\d{1,15}$/.test(sequence)) return { id, sequence: Number(sequence) }
+  throw new FrazilError(
+    'request',
+    'bad-producer',
+    `a Producer-Id has 1 to ${longestProducer} characters, and its Producer-Sequence at most 15 digits`,
+    { hint: 'Number the requests of each producer 1, 2, 3, …' },
+  )
 }
 
 function answered(table: string, { operation, durability }: Wishes, answer: PushAnswer): IngestAnswer {
@@ -194,14 +225,10 @@ function answered(table: string, { operation, durability }: Wishes, answer: Push
     const message = `row ${first.row}: ${column}${first.message}${more}; no row was stored`
     return { status: 422, body: JSON.stringify({ code: 'rows-refused', message, refused, rows: refusals }), replayed }
   }
-  const body = JSON.stringify({
-    table,
-    operation,
-    rows,
-    position,
-    durability: reached,
-    ...(durability === 'committed' ? { lsn: Number(position) } : {}),
-    ...(refused > 0 ? { refused, errors: refusals } : {}),
-  })
+  // Put together by hand: it is a good part of what a single row costs.
+  const lsn = durability === 'committed' ? `,"lsn":${Number(position)}` : ''
+  const errors = refused > 0 ? `,"refused":${refused},"errors":${JSON.stringify(refusals)}` : ''
+  const head = `{"table":${JSON.stringify(table)},"operation":"${operation}","rows":${rows}`
+  const body = `${head},"position":"${position}","durability":"${reached}"${lsn}${errors}}`
   return { status: reached === durability ? 200 : 202, body, replayed }
 }

@@ -12,6 +12,9 @@ export interface HttpLimits {
   readonly stalledMs: number
   /** How often the first two are looked at. */
   readonly checkMs: number
+  /** Bytes of bodies with rows that have come and are being dealt with, as sent and unpacked: of all connections, and of one. */
+  readonly bodyBytes: number
+  readonly connectionBodyBytes: number
 }
 
 export const httpLimits: HttpLimits = {
@@ -21,6 +24,8 @@ export const httpLimits: HttpLimits = {
   idleMs: 65_000,
   stalledMs: 30_000,
   checkMs: 2000,
+  bodyBytes: 256 << 20,
+  connectionBodyBytes: 128 << 20,
 }
 
 /** Headers of a request, in number and in bytes. */

@@ -1,12 +1,17 @@
 import { Buffer } from 'node:buffer'
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import type { FastifyInstance } from 'fastify'
-import type { Engine } from '../engine/index.ts'
+import type { Caller } from '../access/index.ts'
+import type { Engine, PushReceipt, RowToStore } from '../engine/index.ts'
 import type { Log } from '../observe/index.ts'
-import type { Admit, Caller } from './access.ts'
 import { errorAnswer } from './answer-errors.ts'
-import { ingest } from './ingest-route.ts'
-import type { BodiesUnderWay, IngestRequest } from './ingest-route.ts'
+import type { Bodies } from './ingest-body.ts'
+import { Incoming } from './incoming.ts'
+import { ingest, plainRow, rowAnswer } from './ingest-route.ts'
+import type { IngestRequest, PlainRow } from './ingest-route.ts'
+import type { HttpLimits } from './limits.ts'
+import { endIfStalled } from './listener.ts'
+import type { Admit } from './request-guard.ts'
 
 /** Larger bodies have more than one row in them, or take their time anyway. */
 const longestBody = 64 << 10
@@ -16,16 +21,22 @@ const route = '/ingest/'
 export interface SingleRowsParts {
   readonly admit: Admit
   readonly engine: () => Engine
-  readonly underWay: BodiesUnderWay
+  readonly bodies: Bodies
   readonly log: Log
+  readonly limits: HttpLimits
+}
+
+interface StoreParts extends SingleRowsParts {
+  readonly answers: Answers
 }
 
 /**
- * Takes the plain requests for rows, `POST /ingest/{name}` with a small JSON body, before the router does: what a router, its hooks and
- * its streams cost is more than a row. Everything that is not plain goes on to the router; checks, rows and answers are the same.
+ * Takes the plain requests for rows, `POST /ingest/{name}` with a small JSON body, before the router does: what a router, its hooks, its
+ * streams and promises cost is more than a row. Everything that is not plain goes on to the router; checks, rows and answers are the same.
  */
 export function takeSingleRows(app: FastifyInstance, parts: SingleRowsParts): void {
   const { server } = app
+  const storeParts: StoreParts = { ...parts, answers: new Answers() }
   const others = server.listeners('request') as RequestListener[]
   let isClosing = false
   app.addHook('preClose', async () => {
@@ -34,7 +45,7 @@ export function takeSingleRows(app: FastifyInstance, parts: SingleRowsParts): vo
   server.removeAllListeners('request')
   server.on('request', (request, response) => {
     const name = isClosing ? null : plainName(request)
-    if (name !== null) receive(request, response, name, parts)
+    if (name !== null) receive(request, response, name, storeParts)
     else for (const other of others) other(request, response)
   })
 }
@@ -49,45 +60,122 @@ function plainName({ method, url = '', headers }: IncomingMessage): string | nul
   return /^[\w.-]+$/.test(name) ? name : null
 }
 
-function receive(request: IncomingMessage, response: ServerResponse, name: string, parts: SingleRowsParts): void {
+function receive(request: IncomingMessage, response: ServerResponse, name: string, parts: StoreParts): void {
   let caller: Caller
   try {
     caller = parts.admit(request.headers)
-    parts.underWay.enter(request.headers, response)
   } catch (error) {
     request.resume()
-    refuse(response, error, parts.log)
+    refuse(response, error, parts)
     return
   }
-  let body: Buffer | null = null
-  request.on('data', (chunk: Buffer) => (body = body === null ? chunk : Buffer.concat([body, chunk])))
-  request.on(
-    'end',
-    () => void answer(response, { caller, name, query: none, headers: request.headers, body: body ?? Buffer.alloc(0) }, parts),
+  const { headers } = request
+  parts.bodies.take(
+    Incoming.of(request),
+    (body) => store(response, { caller, name, query: none, headers, body }, parts),
+    (error) => refuse(response, error, parts, caller),
   )
 }
 
-async function answer(response: ServerResponse, request: IngestRequest, { engine, log }: SingleRowsParts): Promise<void> {
+function store(response: ServerResponse, request: IngestRequest, parts: StoreParts): void {
   try {
-    const { status, body: text, replayed } = await ingest(engine(), request)
-    send(response, status, text, replayed ? ['idempotency-replayed', 'true'] : [])
+    const engine = parts.engine()
+    const row = plainRow(request)
+    if (row) engine.pushRow({ ingest: request.name }, row.operation, new SingleRow(response, request, row, parts))
+    else void answer(engine, response, request, parts)
   } catch (error) {
-    refuse(response, error, log, request.caller)
+    request.body.end()
+    refuse(response, error, parts, request.caller)
+  }
+}
+
+async function answer(engine: Engine, response: ServerResponse, request: IngestRequest, parts: StoreParts): Promise<void> {
+  try {
+    const { status, body: text, replayed } = await ingest(engine, request)
+    send(response, status, text, replayed ? ['idempotency-replayed', 'true'] : [], parts.limits)
+  } catch (error) {
+    refuse(response, error, parts, request.caller)
+  } finally {
+    request.body.end()
+  }
+}
+
+/** A row on its way into the spool, and the answer that waits for it. */
+class SingleRow implements RowToStore {
+  readonly body: Uint8Array
+  readonly #operation: PlainRow['operation']
+  readonly #response: ServerResponse
+  readonly #request: IngestRequest
+  readonly #parts: StoreParts
+
+  constructor(response: ServerResponse, request: IngestRequest, { operation, data }: PlainRow, parts: StoreParts) {
+    this.body = data
+    this.#operation = operation
+    this.#response = response
+    this.#request = request
+    this.#parts = parts
+  }
+
+  stored(receipt: PushReceipt): void {
+    const { name, body } = this.#request
+    body.end()
+    const { status, text, headers } = this.#parts.answers.of(name, this.#operation, receipt)
+    this.#response.writeHead(status, headers)
+    end(this.#response, text, this.#parts.limits)
+  }
+
+  failed(error: Error): void {
+    const { body, caller } = this.#request
+    body.end()
+    refuse(this.#response, error, this.#parts, caller)
+  }
+}
+
+interface Answer {
+  readonly status: number
+  readonly text: string
+  /** As `writeHead` takes them: names and values in turn. */
+  readonly headers: string[]
+}
+
+/** Rows that were stored together have one receipt: their answer is made once. */
+class Answers {
+  #receipt: PushReceipt | null = null
+  #name = ''
+  #operation: PlainRow['operation'] = 'insert'
+  #answer: Answer = { status: 0, text: '', headers: [] }
+
+  of(name: string, operation: PlainRow['operation'], receipt: PushReceipt): Answer {
+    if (receipt === this.#receipt && name === this.#name && operation === this.#operation) return this.#answer
+    const { status, body: text } = rowAnswer(name, operation, receipt)
+    this.#receipt = receipt
+    this.#name = name
+    this.#operation = operation
+    this.#answer = { status, text, headers: headersOf(text) }
+    return this.#answer
   }
 }
 
 const none = {}
 
-function refuse(response: ServerResponse, error: unknown, log: Log, caller?: Caller): void {
+function refuse(response: ServerResponse, error: unknown, { log, limits }: StoreParts, caller?: Caller): void {
   const { status, headers, body } = errorAnswer(error, caller)
   if (body.code === 'internal') {
     log.error('a request failed', { method: 'POST', route: `${route}{name}`, error: String(error) })
   }
-  send(response, status, JSON.stringify(body), Object.entries(headers).flat())
+  send(response, status, JSON.stringify(body), Object.entries(headers).flat(), limits)
 }
 
-function send(response: ServerResponse, status: number, text: string, headers: readonly string[]): void {
-  const length = String(Buffer.byteLength(text))
-  response.writeHead(status, ['content-type', 'application/json; charset=utf-8', 'content-length', length, ...headers])
+function send(response: ServerResponse, status: number, text: string, headers: readonly string[], limits: HttpLimits): void {
+  response.writeHead(status, [...headers, ...headersOf(text)])
+  end(response, text, limits)
+}
+
+function end(response: ServerResponse, text: string, limits: HttpLimits): void {
   response.end(text)
+  if (response.writableLength > 0) endIfStalled(response, limits)
+}
+
+function headersOf(text: string): string[] {
+  return ['content-type', 'application/json; charset=utf-8', 'content-length', String(Buffer.byteLength(text))]
 }

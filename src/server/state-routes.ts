@@ -1,8 +1,8 @@
 import type { FastifyInstance } from 'fastify'
+import { isLoopback } from '../access/index.ts'
+import type { Caller } from '../access/index.ts'
 import type { Engine, EngineStatus } from '../engine/index.ts'
 import { openApiDocument } from './api/index.ts'
-import type { Caller } from './access.ts'
-import { isLoopback } from './request-guard.ts'
 
 /** What `GET /health` tells, so that a command line can find the daemon of its lake. */
 export interface ServiceInfo {

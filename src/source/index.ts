@@ -4,9 +4,11 @@ export type { Promotion } from './otlp/index.ts'
 export type {
   InterruptedCopy,
   PushReceipt,
+  Producer,
   PushRequest,
   PushSource,
   RefusedRow,
+  ServerSource,
   Source,
   SourceLag,
   SourceParts,

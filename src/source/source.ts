@@ -85,8 +85,11 @@ export interface Source {
   /** The name in the configuration. */
   readonly name: string
   open(state: SourceState | null): AsyncIterableIterator<readonly SourceEvent[]>
-  /** What should be kept in the state record beside the position, as JSON text; asked at each lake commit. */
-  memo(): string
+  /**
+   * What should be kept in the state record beside the position, as JSON text; asked at each lake commit, which has everything up to
+   * `position` (null: nothing).
+   */
+  memo(position: Position | null): string
   /** True when `a` is at or past `b`. */
   reached(a: Position, b: Position): boolean
   /** Throws `request` when `text` is not a position of this kind of source. */
@@ -116,6 +119,27 @@ export interface Source {
   close(): Promise<void>
 }
 
+/** A source whose server may have more tables than its settings name. */
+export interface ServerSource extends Source {
+  /**
+   * The table that an SQL name means at the server, as it would be read. Rejects with `request`: `unknown-table`, `table-refused` with the
+   * sentence about what is wrong with it.
+   */
+  examine(name: string): Promise<SourceTable>
+  /**
+   * Reads that table from now on, beside those of the settings: it is announced by `table`, as one that is copied. One that is read already,
+   * or was detached, stays as it is. Rejects as {@link examine} does. It is asked for again at every start.
+   */
+  include(name: string): Promise<void>
+  /** Whether the settings name this table themselves. */
+  isNamed(name: string): boolean
+  /**
+   * Reads a table no more that was {@link include}d and is `id` in the lake: at once it gives out nothing of it. Resolves when the server does
+   * not send it any more either.
+   */
+  exclude(name: string, id: string): Promise<void>
+}
+
 /** Rows that a program sends. Plain data: it may travel to another thread. */
 export interface PushRequest {
   /** The table: its namespace and name, or the name by which rows are sent to it. */
@@ -123,9 +147,9 @@ export interface PushRequest {
   readonly operation: 'insert' | 'upsert' | 'delete'
   /**
    * In UTF-8. JSON as `lines`: one object a line; `array`: an array of objects; `row`: one object; `rows`: objects that end at `ends`, all
-   * of whose refusals are told. `csv`: with a line of names. And `arrow`, an Arrow IPC stream.
+   * of whose refusals are told. `csv`: with a line of names. And `arrow`, an Arrow IPC stream, and `avro`, an object container file.
    */
-  readonly form: 'lines' | 'array' | 'row' | 'rows' | 'csv' | 'arrow'
+  readonly form: 'lines' | 'array' | 'row' | 'rows' | 'csv' | 'arrow' | 'avro'
   /** Of `rows`. */
   readonly ends?: Uint32Array
   readonly body: Uint8Array
@@ -133,6 +157,14 @@ export interface PushRequest {
   readonly partial: boolean
   /** The request is stored once however often it is sent; null: as often as it is sent. */
   readonly key: string | null
+  /** The same for a program that numbers its requests one by one; not together with `key`. */
+  readonly producer?: Producer | null
+}
+
+/** A program that sends rows, and the number that it gave to a request: each is one more than that of the request before. */
+export interface Producer {
+  readonly id: string
+  readonly sequence: number
 }
 
 /** Why a row was refused; rows are counted from 1. Names of columns, never values. */
@@ -152,7 +184,7 @@ export interface PushReceipt {
   /** All rows refused, and why the first of them were. */
   readonly refused: number
   readonly refusals: readonly RefusedRow[]
-  /** They were stored by an earlier request with the same key. */
+  /** They were stored by an earlier request with the same key, or number; `rows` is 0 if it was not the producer's last one. */
   readonly replayed: boolean
 }
 

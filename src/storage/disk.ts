@@ -58,16 +58,22 @@ export async function syncDirectory(path: string): Promise<void> {
 }
 
 /**
- * Makes `directory`, which is `top` or below it, exist durably: syncs the parents that hold its entry, up to `top`. Also when
- * they existed already, since whoever made them may not have synced them yet.
+ * Makes `directory`, which is `top` or below it, exist durably: syncs the parents that hold its entry, up to `top`, or to one that is
+ * `isKnown` to be durable itself. Also when they existed already, since whoever made them may not have synced them yet. Returns those
+ * that are durable now.
  */
-export async function makeDirectory(directory: string, top: string): Promise<void> {
+export async function makeDirectory(directory: string, top: string, isKnown: (directory: string) => boolean): Promise<string[]> {
   const created = await mkdir(directory, { recursive: true })
   const highest = created !== undefined && created.length <= top.length ? dirname(created) : top
+  const durable = [directory]
   for (let at = directory; at !== highest;) {
     at = dirname(at)
     await syncDirectory(at)
+    // One that was made anew has no entry yet, whatever is known of its name.
+    if (at === highest || (isKnown(at) && (created === undefined || at.length < created.length))) break
+    durable.push(at)
   }
+  return durable
 }
 
 /** Bytes of one write call: more would keep a pool thread, and one writer's place in the queue, for too long. */

@@ -101,7 +101,7 @@ export class LocalStore implements ObjectStore {
       if (options.ifMatch !== undefined) return this.#replaceIfMatch(uri, path, draft, options.ifMatch)
       const written = await draft.stat()
       await draft.close()
-      await this.#publish(uri, path, draft, options.ifAbsent ?? false)
+      await this.#publish(uri, path, draft, options)
       return info(uri, written)
     })
   }
@@ -131,7 +131,7 @@ export class LocalStore implements ObjectStore {
           await draft.sync()
           const { size } = await draft.stat()
           await draft.close()
-          await this.#publish(uri, path, draft, false)
+          await this.#publish(uri, path, draft, {})
           return Number(size)
         } catch (error) {
           await discard()
@@ -220,8 +220,8 @@ export class LocalStore implements ObjectStore {
     }
   }
 
-  /** Gives a complete and synced draft its name, durably. */
-  async #publish(uri: string, path: string, draft: Draft, ifAbsent: boolean): Promise<void> {
+  /** Gives a complete and synced draft its name, durably where nothing {@link PutOptions.followed | follows}. */
+  async #publish(uri: string, path: string, draft: Draft, { ifAbsent, followed }: PutOptions): Promise<void> {
     const directory = dirname(path)
     await this.#ensureDirectory(directory)
     const place = async (): Promise<void> => {
@@ -237,7 +237,7 @@ export class LocalStore implements ObjectStore {
       await this.#ensureDirectory(directory)
       await place()
     })
-    await syncDirectory(directory)
+    if (!followed) await syncDirectory(directory)
     if (ifAbsent) await removeFile(draft.path)
   }
 
@@ -257,16 +257,16 @@ export class LocalStore implements ObjectStore {
         written = await draft.stat()
       }
       await draft.close()
-      await this.#publish(uri, path, draft, false)
+      await this.#publish(uri, path, draft, {})
       return info(uri, written)
     })
   }
 
   async #ensureDirectory(directory: string): Promise<void> {
     if (this.#known.has(directory)) return
-    await makeDirectory(directory, this.#directory)
+    const durable = await makeDirectory(directory, this.#directory, (parent) => this.#known.has(parent))
     if (this.#known.size >= maxKnownDirectories) this.#known.clear()
-    this.#known.add(directory)
+    for (const one of durable) this.#known.add(one)
   }
 }
 

@@ -13,6 +13,11 @@ export interface PutOptions {
   readonly ifAbsent?: boolean
   /** Fail with kind `conflict` unless the object exists with this etag. */
   readonly ifMatch?: string
+  /**
+   * Its content is durable when the promise resolves, its name only when a later put without this into the same folder has. For objects
+   * that nobody refers to before: it saves a look at the disk for each.
+   */
+  readonly followed?: boolean
 }
 
 /** An object being written piece by piece; it does not exist for anybody before `close` has resolved. */

@@ -12,13 +12,15 @@ interface Job {
 }
 
 /**
- * The thread that rewrites data files, one job at a time for the whole process. It is started for a job and ended when there was none
- * for a while.
+ * The thread that rewrites data files, one job at a time for the whole process: each owner has one job, and they take turns. It is started
+ * for a job and ended when there was none for a while.
  */
 export class CompactionThread {
   #worker: Worker | null = null
   #queue: Job[] = []
   #running: MessagePort | null = null
+  /** Waited for by the owner of the running job, who has gone. */
+  #runningEnded: PromiseWithResolvers<void> | null = null
   #idle: NodeJS.Timeout | null = null
   #isClosed = false
   readonly #startWorker: () => Worker
@@ -27,17 +29,25 @@ export class CompactionThread {
     this.#startWorker = start
   }
 
-  /** A port to the thread, to be given to one {@link Compactions} (which may live in another thread). */
-  connect(): MessagePort {
+  /**
+   * A port to the thread, to be given to one {@link Compactions} (which may live in another thread). `ended` resolves when that was
+   * closed and nothing of its job is under way any more.
+   */
+  connect(): { readonly port: MessagePort; readonly ended: Promise<void> } {
     const { port1, port2 } = new MessageChannel()
+    const ended = Promise.withResolvers<void>()
     port2.on('message', (request: CompactionRequest) => {
       if (request.op === 'compact') this.#queue.push({ owner: port2, request })
       else this.#cancel(port2)
       this.#next()
     })
-    port2.on('close', () => this.#cancel(port2))
+    port2.on('close', () => {
+      this.#cancel(port2)
+      if (this.#running === port2) this.#runningEnded = ended
+      else ended.resolve()
+    })
     port2.unref()
-    return port1
+    return { port: port1, ended: ended.promise }
   }
 
   /** Gives up what `owner` has asked for. */
@@ -88,6 +98,8 @@ export class CompactionThread {
   #answer(answer: CompactionAnswer): void {
     this.#running?.postMessage(answer)
     this.#running = null
+    this.#runningEnded?.resolve()
+    this.#runningEnded = null
     this.#next()
   }
 
@@ -103,6 +115,8 @@ export class CompactionThread {
     const worker = this.#worker
     this.#worker = null
     await worker?.terminate()
+    this.#running = null
+    this.#runningEnded?.resolve()
   }
 }
 

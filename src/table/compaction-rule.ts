@@ -6,7 +6,8 @@
  * most frequent size become one, so that a row is rewritten about once for each tier of sizes up to the target, and the later the fewer
  * files there are of other sizes. Files of any size wait until {@link mostDeadShare} of their rows are dead, so that a rewrite frees
  * about as much as it copies; or until the dead rows of the whole table take {@link mostTableDead} of it, and then the emptiest go, and
- * small files with them: they skip a tier. Of what is left, the rewrite that saves readers most for each byte goes first, and one that does not pay for
+ * small files with them: they skip a tier. For there to be an emptiest one, a table has some {@link largeFiles} at least
+ * ({@link aimedBytes}). Of what is left, the rewrite that saves readers most for each byte goes first, and one that does not pay for
  * itself within {@link payback} scans of the table is not done at all.
  *
  * Files of a table with a sort order whose rows are not in it are rewritten once, some together; so are those that become one.
@@ -17,16 +18,19 @@ const openBytes = 4 << 20
 /** What a deletion vector costs: another small file, and a test for each row. */
 const vectorBytes = 2 << 20
 /** Small files that a table, or a partition of it, may have. Where there are several partitions, each has fewer. */
-const mostSmall = 50
+const mostSmall = 44
 const mostSmallOfMany = 24
 /** Sizes of small files differ by this from one tier to the next. */
 const tierRatio = 16
-/** Small files that go along with emptied ones have this share of the live bytes of those. */
-const alongShare = 0.4
+/** Small files that go along with emptied ones have up to this share of the live bytes of those. */
+const alongShare = 0.85
 /** Share of a file's rows that are dead when it is rewritten in any case. */
 const mostDeadShare = 0.7
 /** Share of a table's bytes that dead rows may take. */
-const mostTableDead = 0.3
+const mostTableDead = 0.27
+/** A table of few bytes has so many files beside its small ones, of these bytes at least. */
+const largeFiles = 8
+const leastAimedBytes = 1 << 20
 /** Dead rows of fewer bytes than this are not worth a rewrite for their own sake. */
 const leastDeadBytes = 64 << 10
 /** Scans of the table within which a rewrite has to pay for itself. */
@@ -66,12 +70,23 @@ export function outputsFor(bytes: number, targetBytes: number): number {
   return Math.max(1, Math.round(bytes / targetBytes))
 }
 
-/** The files that should become one or a few next, in their order; empty when all is well. */
-export function chooseFiles<F extends RatedFile>(files: readonly F[], settings: RuleSettings): F[] {
+/**
+ * Bytes that files should have where some of them are all that there is: fewer than the target size where a table would have a few files
+ * only. Its dead rows would be freed all at one time, or a large part of it be copied for few of them; and between, they would be many.
+ * A partition of several has one file.
+ */
+export function aimedBytes(files: readonly RatedFile[], { targetBytes, partitions = 1 }: RuleSettings): number {
+  if (partitions > 1) return targetBytes
+  return Math.min(targetBytes, Math.max(leastAimedBytes, sum(files, liveBytes) / largeFiles))
+}
+
+/** The files that should become one or a few of {@link aimedBytes} next, in their order; empty when all is well. */
+export function chooseFiles<F extends RatedFile>(files: readonly F[], { targetBytes, partitions }: RuleSettings): F[] {
+  const settings = { targetBytes: aimedBytes(files, { targetBytes, partitions }), partitions }
   let best: readonly F[] = []
   let bestWorth = 1
   const groups = [smallFiles(files, settings), emptyFiles(files, settings)].map((group) => boundedFiles(group, settings))
-  for (const group of [...groups, unsortedFiles(files, settings)]) {
+  for (const group of [...groups, unsortedFiles(files, { targetBytes })]) {
     const worth = worthOf(group, settings)
     if (worth > bestWorth) {
       best = group
@@ -86,7 +101,8 @@ export function chooseFiles<F extends RatedFile>(files: readonly F[], settings: 
 function worthOf(files: readonly RatedFile[], { targetBytes }: RuleSettings): number {
   if (files.length === 0) return 0
   const live = sum(files, liveBytes)
-  const opens = files.length - outputsFor(live, targetBytes)
+  // That a large file becomes several is for the rewrites to come.
+  const opens = Math.max(0, files.length - outputsFor(live, targetBytes))
   const vectors = files.filter(({ deleted }) => deleted > 0).length
   const dead = sum(files, ({ bytes }) => bytes) - live
   const unsorted = unsortedShare * sum(files, (file) => (file.unsorted === true ? liveBytes(file) : 0))

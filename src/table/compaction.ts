@@ -1,4 +1,5 @@
 import { assert } from '../base/index.ts'
+import type { SlabPool } from '../base/index.ts'
 import type { DataFile } from '../iceberg/index.ts'
 import { ColdFile } from './cold-file.ts'
 import type { CompactionInput, CompactionOutput, CompactionResult } from './compaction-messages.ts'
@@ -128,6 +129,7 @@ export class Compaction {
       abandoned: this.#targets.filter((target) => !isAlive(target)).map(({ file }) => file.path),
       shape: null,
       foreign: null,
+      properties: {},
     }
   }
 
@@ -135,14 +137,15 @@ export class Compaction {
    * The files that {@link plan} said, which a snapshot has now: with the deletes that came since. Their key runs are opened.
    *
    * @param width of a key in the runs, in words; null for tables without a key
+   * @param pool of the table
    */
-  results(width: 2 | 4 | null): ColdFile[] {
+  results(width: 2 | 4 | null, pool: SlabPool): ColdFile[] {
     // What removes one whole file removes all of a table.
     const removedAt = Math.max(0, ...[...this.#present].map((file) => file.removedAt))
     const files = this.#targets.map((target) => {
       if (!isAlive(target)) return null
       const { file, runPath, vector } = target
-      const run = runPath !== null && width !== null ? KeyRun.open(runPath, width, file.recordCount, false) : null
+      const run = runPath !== null && width !== null ? KeyRun.open(runPath, width, file.recordCount, pool) : null
       const cold = new ColdFile(file, run, { vector: vector && { ...vector, bits: vector.bits.slice() } })
       cold.removedAt = removedAt
       return cold

@@ -1,24 +1,28 @@
-import { FrazilError } from '../base/index.ts'
+import { FrazilError, freeBytes } from '../base/index.ts'
 import type { Column, Field, SharedSegment } from '../data/index.ts'
 import { ParquetEncoder } from '../format/parquet/index.ts'
 import type { ParquetEncoderOptions } from '../format/parquet/index.ts'
 import type { DataFile } from '../iceberg/index.ts'
-import { openStore } from '../storage/index.ts'
 import type { ObjectStore, ObjectWriter } from '../storage/index.ts'
 import type { DataFileSpec } from './file-messages.ts'
 import { keyReader, keyWords } from './key-codec.ts'
 import type { KeySpec } from './key-codec.ts'
 import { KeyRunBuilder } from './key-run-builder.ts'
+import type { OrderedRows } from './live-rows.ts'
+import { threadStore } from './thread-store.ts'
 
 /** Bytes of encoded pages gathered before they are handed to the store. */
 const writeBytes = 1 << 20
-/** Arrays of so many bytes are given back by hand. */
-const ownBytes = 4096
+/** Pages of so many bytes are handed over one by one, smaller ones together. */
+const largeBytes = 64 << 10
 /**
  * Rows of a row group: one batch of our reader. DuckDB reads no less than a row group where a row is looked for: by 262,144 rows that took
  * four to ten times as long, while scans are as fast and files as large.
  */
 const rowGroupRows = 65_535
+
+/** Where rows are large a row group ends here: its pages are in memory until all of its columns are complete. */
+const rowGroupBytes = 16 << 20
 
 const createdBy = 'frazil'
 
@@ -42,11 +46,12 @@ export class DataFileWriter {
    */
   constructor(spec: DataFileSpec, hidden: readonly Field[] = [], limits: Partial<ParquetEncoderOptions> = {}) {
     this.#spec = spec
-    this.#store = openStore(spec.warehouse)
+    this.#store = threadStore(spec.warehouse)
     const { columns } = spec
     this.#encoder = new ParquetEncoder({
       fields: [...spec.fields, ...hidden],
       rowGroupRows,
+      rowGroupBytes,
       createdBy,
       keyValues: { 'iceberg.schema': spec.schemaJson },
       ...(columns
@@ -69,7 +74,21 @@ export class DataFileWriter {
     if (count === 0) return
     this.#encoder.append(segment, from, to, selected)
     if (this.#run && this.#spec.key) addKeys(this.#run, this.#spec.key, segment.columns, from, to, selected)
-    this.rows += count
+    await this.#added(count)
+  }
+
+  /** Appends rows in columns of their own; those of the key have a row for each. */
+  async appendOrdered({ count, columns }: OrderedRows): Promise<void> {
+    this.#encoder.appendColumns(columns, count)
+    if (this.#run && this.#spec.key) {
+      const all = columns.map(({ column }) => column)
+      addKeys(this.#run, this.#spec.key, all, 0, count, null)
+    }
+    await this.#added(count)
+  }
+
+  async #added(rows: number): Promise<void> {
+    this.rows += rows
     if (this.#chunkBytes >= writeBytes) await this.#drain()
   }
 
@@ -97,15 +116,28 @@ export class DataFileWriter {
   }
 
   async #drain(): Promise<void> {
-    this.#writer ??= await this.#store.writer(this.#spec.uri)
+    const writer = (this.#writer ??= await this.#store.writer(this.#spec.uri))
     const chunks = this.#chunks
     this.#chunks = []
+    const gathered = new Uint8Array(Math.min(writeBytes, this.#chunkBytes))
     this.#chunkBytes = 0
-    for (const chunk of chunks) {
-      await this.#writer.write(chunk)
-      // At once: the collector would let tens of megabytes pile up. Small arrays have no memory of their own.
-      if (chunk.length >= ownBytes) chunk.buffer.transfer(0)
+    let end = 0
+    const flush = async (): Promise<void> => {
+      if (end > 0) await writer.write(gathered.subarray(0, end))
+      end = 0
     }
+    // Freed at once: the collector would let tens of megabytes pile up.
+    for (const chunk of chunks) {
+      if (end + chunk.length > gathered.length || chunk.length >= largeBytes) await flush()
+      if (chunk.length >= largeBytes) await writer.write(chunk)
+      else {
+        gathered.set(chunk, end)
+        end += chunk.length
+      }
+      freeBytes(chunk)
+    }
+    await flush()
+    freeBytes(gathered)
   }
 }
 

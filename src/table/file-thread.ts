@@ -1,7 +1,8 @@
 // Entry of a file worker thread: every port that comes in is an owner to serve.
-import { MessagePort, parentPort } from 'node:worker_threads'
+import { parentPort } from 'node:worker_threads'
 import { serveFiles } from './file-worker.ts'
+import type { NewOwner, OwnerEnded } from './file-workers.ts'
 
-parentPort?.on('message', (port: unknown) => {
-  if (port instanceof MessagePort) serveFiles(port)
+parentPort?.on('message', ({ owner, port }: NewOwner) => {
+  serveFiles(port, () => parentPort?.postMessage({ owner } satisfies OwnerEnded))
 })

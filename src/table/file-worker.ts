@@ -16,19 +16,34 @@ const rebuildRows = 262_144
 
 /**
  * Frozen rows → Parquet, metrics and key run. Runs in a worker; every port is one owner, served in order, but for reads of cells:
- * somebody waits for those.
+ * somebody waits for those. When the port is closed, what was not finished is removed.
+ *
+ * @param ended called when the port was closed and nothing of the owner is under way any more
  */
-export function serveFiles(port: MessagePort): void {
+export function serveFiles(port: MessagePort, ended: () => void = () => undefined): void {
   const open = new Map<number, LaidOutFiles | Error>()
   const cellReader = new CellReader()
+  const reading = new Set<Promise<void>>()
   let turn: Promise<void> = Promise.resolve()
-  port.on('close', () => cellReader.close())
+  let isClosed = false
+  port.on('close', () => {
+    isClosed = true
+    cellReader.close()
+    turn = turn.then(async () => {
+      for (const file of open.values()) if (!(file instanceof Error)) await file.abort().catch(() => undefined)
+      open.clear()
+      await Promise.all(reading)
+      ended()
+    })
+  })
   port.on('message', (request: FileRequest) => {
     if (request.op === 'cells') {
-      void readCells(port, cellReader, request)
+      const read = readCells(port, cellReader, request).finally(() => reading.delete(read))
+      reading.add(read)
       return
     }
     turn = turn.then(async () => {
+      if (isClosed) return
       let answer: FileAnswer | null
       try {
         answer = await serve(open, request)

@@ -1,7 +1,7 @@
 import type { ColdFile } from './cold-file.ts'
 import { keyWords } from './key-codec.ts'
 import type { KeySpec } from './key-codec.ts'
-import { killKey } from './outdated-rows.ts'
+import { killKey, killOlder } from './outdated-rows.ts'
 
 // Others have committed to a table of ours (docs/decisions, "Other writers"): its data files and deletion vectors are others than
 // those that the table was built on. What no snapshot has yet is carried over to them, by key where a row has moved.
@@ -119,25 +119,10 @@ function* killDead(files: readonly ColdFile[], keys: DeadKeys, width: 2 | 4, one
 
 function killOne(file: ColdFile, words: Int32Array, at: number, commit: number): boolean {
   const { run } = file
-  if (!run?.mayHave(words, at)) return false
+  if (!run) return false
   return run.find(words, at, (position) => {
     if (file.isDeleted(position)) return false
     file.delete(position, commit)
     return true
   })
-}
-
-/** Rows of older files with the key of a live row of `newer` are dead as of `commit`. */
-function* killOlder(older: readonly ColdFile[], newer: ColdFile, commit: number): Generator<number, void> {
-  const { run } = newer
-  if (!run || older.length === 0) return
-  const stride = run.width + 1
-  for (const { entries, count } of run.blocks()) {
-    for (const file of older) {
-      for (let i = 0; i < count; i++) {
-        if (!newer.isDeleted(entries[i * stride + run.width])) killKey(file, entries, i * stride, commit)
-      }
-    }
-    yield count
-  }
 }

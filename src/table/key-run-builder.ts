@@ -1,8 +1,10 @@
 import { closeSync, fsyncSync, mkdirSync, openSync, readSync, renameSync, rmSync, writeSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { crc32 } from 'node:zlib'
+import { assert } from '../base/index.ts'
 import { diskError } from '../storage/index.ts'
 import { bloomAdd, bloomBytes } from './bloom.ts'
+import { DenseKeysBuilder, denseBlockWords, stretchWords } from './dense-keys.ts'
 import { compareKeys, sortedOrder } from './key-order.ts'
 import { blockEntries, formatVersion, magic, trailerBytes } from './key-run.ts'
 
@@ -13,10 +15,10 @@ const chunkBlocks = 64
 /** Entries of a piece in memory while pieces are merged. */
 const mergeEntries = 4096
 
-/** Sorted rows that wait on disk, from a row number on. */
+/** Sorted entries that wait on disk: their numbers there. */
 interface Piece {
-  readonly firstRow: number
-  readonly rows: number
+  readonly from: number
+  readonly to: number
 }
 
 /**
@@ -28,9 +30,14 @@ export class KeyRunBuilder {
   readonly #width: 2 | 4
   readonly #mostRows: number
   #words = new Int32Array(0)
-  /** Rows in `#words`, and those in pieces before them. */
+  #rows = 0
+  /** Keys in `#words`, and the row of the first one. */
   #count = 0
   #firstRow = 0
+  /** Those of them that are dense, and of the rows before them, are here. */
+  readonly #dense = new DenseKeysBuilder()
+  /** Rows of the keys that are left in `#words`; null when they are as they came. */
+  #left: Int32Array | null = null
   readonly #pieces: Piece[] = []
   #piecesFile = -1
 
@@ -41,7 +48,7 @@ export class KeyRunBuilder {
   }
 
   get rows(): number {
-    return this.#firstRow + this.#count
+    return this.#rows
   }
 
   /** Room for `rows` more, to be filled before the next call; returns the array to fill and the word to start at. */
@@ -52,13 +59,14 @@ export class KeyRunBuilder {
       this.#words = new Int32Array(this.#words.buffer.transfer(Math.max(need, this.#words.length * 2, 1024) * 4))
     const at = this.#count * this.#width
     this.#count += rows
+    this.#rows += rows
     return { words: this.#words, at }
   }
 
   /** Writes the run, atomically. Returns its bytes on disk. */
   write(): number {
     try {
-      return this.#write(new RunWriter(this.#path, this.#width, this.rows))
+      return this.#write()
     } catch (error) {
       throw diskError(error, `write the key run ${this.#path}`)
     } finally {
@@ -66,11 +74,13 @@ export class KeyRunBuilder {
     }
   }
 
-  #write(writer: RunWriter): number {
+  #write(): number {
+    this.#takeDense()
+    const writer = new RunWriter(this.#path, this.#width, this.#rows, this.#piecesEnd + this.#count, this.#dense)
     try {
       if (this.#pieces.length === 0) this.#each((words, at, row) => writer.put(words, at, row))
       else {
-        this.#setAside()
+        this.#writePiece()
         this.#merge(writer)
       }
       return writer.finish()
@@ -94,25 +104,43 @@ export class KeyRunBuilder {
     return `${this.#path}.${process.pid}.pieces`
   }
 
+  /** Entries in pieces. */
+  get #piecesEnd(): number {
+    return this.#pieces.at(-1)?.to ?? 0
+  }
+
+  /** Leaves in memory what is not dense. */
+  #takeDense(): void {
+    if (this.#width !== 2) return
+    this.#left = this.#dense.take(this.#words, this.#count, this.#firstRow)
+    if (this.#left) this.#count = this.#left.length
+  }
+
   /** Visits the rows in memory by ascending key. */
   #each(visit: (words: Int32Array, at: number, row: number) => void): void {
     const order = sortedOrder(this.#words, this.#width, this.#count)
     for (let i = 0; i < this.#count; i++) {
       const row = order ? order[i] : i
-      visit(this.#words, row * this.#width, this.#firstRow + row)
+      visit(this.#words, row * this.#width, this.#left ? this.#left[row] : this.#firstRow + row)
     }
   }
 
   /** Has the rows in memory wait on disk. */
   #setAside(): void {
+    const rows = this.#count
+    this.#takeDense()
     try {
       this.#writePiece()
     } catch (error) {
       throw diskError(error, `sort the keys of ${this.#path}`)
     }
+    this.#firstRow += rows
+    this.#count = 0
+    this.#left = null
   }
 
   #writePiece(): void {
+    if (this.#count === 0) return
     if (this.#piecesFile < 0) {
       mkdirSync(dirname(this.#path), { recursive: true })
       this.#piecesFile = openSync(this.#piecesPath, 'w+')
@@ -129,9 +157,7 @@ export class KeyRunBuilder {
       filled = 0
     })
     writeAll(this.#piecesFile, new Uint8Array(out.buffer, 0, filled * 4))
-    this.#pieces.push({ firstRow: this.#firstRow, rows: this.#count })
-    this.#firstRow += this.#count
-    this.#count = 0
+    this.#pieces.push({ from: this.#piecesEnd, to: this.#piecesEnd + this.#count })
   }
 
   #merge(writer: RunWriter): void {
@@ -181,12 +207,12 @@ class PieceReader {
   readonly #to: number
   #filled = 0
 
-  constructor(file: number, { firstRow, rows }: Piece, width: 2 | 4) {
+  constructor(file: number, { from, to }: Piece, width: 2 | 4) {
     this.#file = file
     this.#stride = width + 1
-    this.words = new Int32Array(Math.min(rows, mergeEntries) * this.#stride)
-    this.#from = firstRow * this.#stride * 4
-    this.#to = (firstRow + rows) * this.#stride * 4
+    this.words = new Int32Array(Math.min(to - from, mergeEntries) * this.#stride)
+    this.#from = from * this.#stride * 4
+    this.#to = to * this.#stride * 4
     this.#fill()
   }
 
@@ -223,21 +249,29 @@ class RunWriter {
   readonly #file: number
   readonly #width: 2 | 4
   readonly #rows: number
+  readonly #entries: number
+  readonly #dense: DenseKeysBuilder
   readonly #fences: Int32Array<ArrayBuffer>
-  readonly #filter: Uint8Array
+  readonly #filter: Int32Array<ArrayBuffer>
+  readonly #sums: Uint32Array<ArrayBuffer>
   readonly #chunk: Int32Array<ArrayBuffer>
   #filled = 0
   #count = 0
-  #crc = 0
+  #summed = 0
   #isOpen = true
 
-  constructor(path: string, width: 2 | 4, rows: number) {
+  /** @param dense the keys that are not entries */
+  constructor(path: string, width: 2 | 4, rows: number, entries: number, dense: DenseKeysBuilder) {
+    assert(entries + dense.rows === rows, 'each key has one place')
     this.#path = path
     this.#width = width
     this.#rows = rows
-    this.#fences = new Int32Array(Math.ceil(rows / blockEntries) * width)
-    this.#filter = new Uint8Array(bloomBytes(rows))
-    this.#chunk = new Int32Array(Math.min(rows, chunkBlocks * blockEntries) * (width + 1))
+    this.#entries = entries
+    this.#dense = dense
+    this.#fences = new Int32Array(Math.ceil(entries / blockEntries) * width)
+    this.#sums = new Uint32Array(Math.ceil(entries / blockEntries))
+    this.#filter = new Int32Array(bloomBytes(entries) / 4)
+    this.#chunk = new Int32Array(Math.min(entries, chunkBlocks * blockEntries) * (width + 1))
     mkdirSync(dirname(path), { recursive: true })
     this.#temporary = `${path}.${process.pid}.tmp`
     this.#file = openSync(this.#temporary, 'w')
@@ -253,13 +287,15 @@ class RunWriter {
     chunk[filled++] = row
     this.#filled = filled
     this.#count++
-    bloomAdd(this.#filter, words, at)
+    bloomAdd(this.#filter, words, at, width)
     if (filled === chunk.length) this.#drain()
   }
 
   #drain(): void {
     const bytes = new Uint8Array(this.#chunk.buffer, 0, this.#filled * 4)
-    this.#crc = crc32(bytes, this.#crc)
+    // A chunk is whole blocks, but for the last one.
+    const blockBytes = blockEntries * (this.#width + 1) * 4
+    for (let at = 0; at < bytes.length; at += blockBytes) this.#sums[this.#summed++] = crc32(bytes.subarray(at, at + blockBytes))
     writeAll(this.#file, bytes)
     this.#filled = 0
   }
@@ -267,20 +303,22 @@ class RunWriter {
   /** Returns the bytes on disk. */
   finish(): number {
     this.#drain()
-    const rows = this.#rows
-    const filter = this.#filter
-    const fences = new Uint8Array(this.#fences.buffer)
+    const { stretches, blocks } = this.#dense.finish()
+    const parts = [this.#fences, this.#sums, this.#filter, stretches, blocks].map(
+      ({ buffer, byteOffset, byteLength }) => new Uint8Array(buffer, byteOffset, byteLength),
+    )
+    const sum = parts.reduce((before, bytes) => crc32(bytes, before), 0)
+    const counts = [this.#rows, this.#entries, stretches.length / stretchWords, blocks.length / denseBlockWords]
+    const numbers = [magic, formatVersion, this.#width, ...counts, sum, 0]
     const trailer = new DataView(new ArrayBuffer(trailerBytes))
-    const numbers = [magic, formatVersion, this.#width, rows, filter.length, rows, crc32(filter, crc32(fences)), this.#crc, 0]
     numbers.forEach((value, i) => trailer.setUint32(i * 4, value, true))
     trailer.setUint32(36, crc32(new Uint8Array(trailer.buffer, 0, 36)), true)
-    writeAll(this.#file, fences)
-    writeAll(this.#file, filter)
-    writeAll(this.#file, new Uint8Array(trailer.buffer))
+    parts.push(new Uint8Array(trailer.buffer))
+    for (const bytes of parts) writeAll(this.#file, bytes)
     fsyncSync(this.#file)
     this.#close()
     renameSync(this.#temporary, this.#path)
-    return rows * (this.#width + 1) * 4 + fences.length + filter.length + trailerBytes
+    return parts.reduce((bytes, { length }) => bytes + length, this.#entries * (this.#width + 1) * 4)
   }
 
   abort(): void {

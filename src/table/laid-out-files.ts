@@ -74,7 +74,8 @@ export class LaidOutFiles {
       return
     }
     file.sorted = writer.rows === 0
-    for (const segment of live.gathered(numbers, this.#spec.fields)) await writer.append(segment, 0, segment.capacity, null)
+    const { fields, key } = this.#spec
+    for (const ordered of live.ordered(numbers, fields, key?.columns ?? [])) await writer.appendOrdered(ordered)
   }
 
   async #fileOf(values: FilePartition['values']): Promise<OpenFile> {

@@ -1,5 +1,8 @@
-import { isAlive } from '../data/index.ts'
+import { copyBytes } from '../base/index.ts'
+import { isAlive, layoutOf } from '../data/index.ts'
 import type { Column, Field, SharedPart, SharedSegment } from '../data/index.ts'
+import type { ColumnRows } from '../format/parquet/index.ts'
+import { repeatedCells } from './repeated-cells.ts'
 
 /** Some rows of a segment, see {@link LiveRows}. */
 export interface LivePart {
@@ -8,10 +11,24 @@ export interface LivePart {
   readonly rows: Int32Array
 }
 
+/** Rows in columns of their own: row i has the cell of row `rows[i]` of a column, or of row i where `rows` is null. */
+export interface OrderedRows {
+  readonly count: number
+  readonly columns: readonly ColumnRows[]
+}
+
+/** Each different cell once, and by the number of a row: which of them it has. */
+interface RepeatedColumn {
+  readonly column: Column
+  readonly cellOf: Uint16Array
+}
+
 /** Rows gathered at a time, so that little is copied before it is encoded. */
 const gatherRows = 8192
 /** … and about the bytes of their texts. */
 const gatherBytes = 8 << 20
+/** Memory that is not enough is replaced by so many times what is wanted. */
+const roomForMore = 1.25
 
 /** Rows of several segments, numbered one after another from 0. */
 export class LiveRows {
@@ -20,6 +37,8 @@ export class LiveRows {
   /** By number: the part, and the row in its segment. */
   readonly #partOf: Uint32Array
   readonly #rowOf: Int32Array
+  /** By position: a column whose cells come again and again; null for another one. */
+  readonly #repeated = new Map<number, RepeatedColumn | null>()
 
   constructor(parts: readonly LivePart[]) {
     this.parts = parts
@@ -47,26 +66,73 @@ export class LiveRows {
     }
   }
 
-  /** Rows by numbers in any order, copied into segments in that order; of at most so many rows each. */
+  /** Rows by numbers in any order, copied into segments in that order; of at most so many rows each. One is good until the next. */
   *gathered(numbers: Uint32Array, fields: readonly Field[], mostRows = gatherRows): Generator<SharedSegment> {
+    const all = fields.map((_, i) => i)
+    for (const { chunk, columns } of this.#chunks(numbers, fields, all, mostRows)) {
+      yield { id: 0, capacity: chunk.length, columns, deletedAt: null, baseCommit: 0 }
+    }
+  }
+
+  /**
+   * Rows by numbers in any order, as columns in that order, some rows at a time; cells that come again and again are in their column once.
+   * One is good until the next.
+   *
+   * @param plain positions of columns that have a row for each of the rows
+   */
+  *ordered(numbers: Uint32Array, fields: readonly Field[], plain: readonly number[]): Generator<OrderedRows> {
+    const repeated = fields.map((_, i) => (plain.includes(i) ? null : this.#repeatedColumn(fields, i)))
+    const gathered = repeated.flatMap((one, i) => (one === null ? [i] : []))
+    for (const { chunk, columns } of this.#chunks(numbers, fields, gathered, gatherRows)) {
+      let next = 0
+      yield {
+        count: chunk.length,
+        columns: repeated.map((one) => {
+          if (one === null) return { column: columns[next++], rows: null }
+          return { column: one.column, rows: pick(one.cellOf, chunk) }
+        }),
+      }
+    }
+  }
+
+  /** Columns at some positions of rows by numbers, some rows at a time. */
+  *#chunks(
+    numbers: Uint32Array,
+    fields: readonly Field[],
+    positions: readonly number[],
+    mostRows: number,
+  ): Generator<{ readonly chunk: Uint32Array; readonly columns: readonly Column[] }> {
     const segments = this.parts.map(({ segment }) => segment)
+    const memory = fields.map(() => new ColumnMemory())
+    const texts = segments.map(({ columns }) => positions.flatMap((i) => (columns[i].layout === 'var' ? [columns[i].ends] : [])))
     for (let from = 0; from < numbers.length;) {
-      const to = this.#chunkEnd(numbers, from, Math.min(numbers.length, from + mostRows), fields.length)
+      const to = this.#chunkEnd(numbers, from, Math.min(numbers.length, from + mostRows), texts)
       const chunk = numbers.subarray(from, to)
-      yield gather(
-        segments,
-        chunk.map((number) => this.#partOf[number]),
-        Int32Array.from(chunk, (number) => this.#rowOf[number]),
-        fields,
-      )
+      const partOf = chunk.map((number) => this.#partOf[number])
+      const rowOf = pick(this.#rowOf, chunk)
+      yield { chunk, columns: positions.map((i) => gatherColumn(segments, partOf, rowOf, fields[i], i, memory[i])) }
       from = to
     }
   }
 
-  #chunkEnd(numbers: Uint32Array, from: number, most: number, columns: number): number {
+  #repeatedColumn(fields: readonly Field[], i: number): RepeatedColumn | null {
+    if (layoutOf(fields[i].type) !== 'var') return null
+    let known = this.#repeated.get(i)
+    if (known === undefined) {
+      const cells = repeatedCells(this.parts, i, this.count)
+      const segments = this.parts.map(({ segment }) => segment)
+      known = cells && { column: gatherColumn(segments, cells.partOf, cells.rowOf, fields[i], i), cellOf: cells.cellOf }
+      this.#repeated.set(i, known)
+    }
+    return known
+  }
+
+  /** @param texts by part: where rows of texts and nested values end */
+  #chunkEnd(numbers: Uint32Array, from: number, most: number, texts: readonly (readonly Int32Array[])[]): number {
     let bytes = 0
     for (let i = from; i < most; i++) {
-      bytes += textBytes(this.parts[this.#partOf[numbers[i]]].segment, this.#rowOf[numbers[i]], columns)
+      const row = this.#rowOf[numbers[i]]
+      for (const ends of texts[this.#partOf[numbers[i]]]) bytes += ends[row + 1] - ends[row]
       if (bytes >= gatherBytes) return i + 1
     }
     return most
@@ -88,52 +154,114 @@ export function textBytes(segment: SharedSegment, row: number, columns: number):
   return bytes
 }
 
-/** A segment of its own whose row i is row `rowOf[i]` of segment `partOf[i]`; columns by their positions. */
+/** What a table has for numbers. A loop: `from` with a function takes ten times as long. */
+function pick(table: Int32Array | Uint16Array, numbers: Uint32Array): Int32Array {
+  const picked = new Int32Array(numbers.length)
+  for (let i = 0; i < numbers.length; i++) picked[i] = table[numbers[i]]
+  return picked
+}
+
+/** A segment whose row i is row `rowOf[i]` of segment `partOf[i]`; columns by their positions. */
 export function gather(
   segments: readonly SharedSegment[],
   partOf: Uint32Array,
-  rowOf: Int32Array,
+  rowOf: ArrayLike<number>,
   fields: readonly Field[],
 ): SharedSegment {
-  const columns = fields.map((field, i) => {
-    const sources = segments.map((segment) => segment.columns[i])
-    return gatherColumn(sources, partOf, rowOf, field)
-  })
+  const columns = fields.map((field, i) => gatherColumn(segments, partOf, rowOf, field, i))
   return { id: 0, capacity: rowOf.length, columns, deletedAt: null, baseCommit: 0 }
 }
 
-function gatherColumn(sources: readonly Column[], partOf: Uint32Array, rowOf: Int32Array, field: Field): Column {
+/** The column at position `i` of such a segment; it lies in `memory`. */
+function gatherColumn(
+  segments: readonly SharedSegment[],
+  partOf: Uint32Array,
+  rowOf: ArrayLike<number>,
+  field: Field,
+  i: number,
+  memory = new ColumnMemory(),
+): Column {
+  const sources = segments.map((segment) => segment.columns[i])
+  const gathered = sources[0].layout === 'var' ? gatherTexts : gatherFixed
+  return gathered(sources, partOf, rowOf, field, memory)
+}
+
+/** Memory of a column that may be overwritten, and is replaced where it is not enough: made anew it keeps the collector busy. */
+class ColumnMemory {
+  readonly #pieces: Partial<Record<'valid' | 'data' | 'ends' | 'heap', Uint8Array<ArrayBuffer>>> = {}
+
+  take(piece: 'valid' | 'data' | 'ends' | 'heap', bytes: number): Uint8Array<ArrayBuffer> {
+    let memory = this.#pieces[piece]
+    if (!memory || memory.length < bytes) {
+      memory = new Uint8Array(memory ? Math.ceil((bytes * roomForMore) / 8) * 8 : bytes)
+      this.#pieces[piece] = memory
+    }
+    return memory.subarray(0, bytes)
+  }
+}
+
+function gatherValid(
+  sources: readonly Column[],
+  partOf: Uint32Array,
+  rowOf: ArrayLike<number>,
+  memory: ColumnMemory,
+): Uint8Array | null {
+  if (sources.every((source) => source.valid === null)) return null
+  const bitmaps = sources.map((source) => source.valid)
+  const valid = memory.take('valid', (rowOf.length + 8) >> 3).fill(0)
+  for (let i = 0; i < rowOf.length; i++) {
+    const source = bitmaps[partOf[i]]
+    const row = rowOf[i]
+    if (source === null || (source[row >> 3] & (1 << (row & 7))) !== 0) valid[i >> 3] |= 1 << (i & 7)
+  }
+  return valid
+}
+
+function gatherTexts(
+  sources: readonly Column[],
+  partOf: Uint32Array,
+  rowOf: ArrayLike<number>,
+  field: Field,
+  memory: ColumnMemory,
+): Column {
+  const count = rowOf.length
+  const sourceEnds = sources.map((source) => source.ends)
+  const endBytes = memory.take('ends', (count + 1) * 4)
+  const ends = new Int32Array(endBytes.buffer, 0, count + 1)
+  ends[0] = 0
+  for (let i = 0; i < count; i++) {
+    const source = sourceEnds[partOf[i]]
+    const row = rowOf[i]
+    ends[i + 1] = ends[i] + source[row + 1] - source[row]
+  }
+  const heap = memory.take('heap', ends[count])
+  const views = sources.map((source) => viewOf(source.heap))
+  const target = viewOf(heap)
+  for (let i = 0; i < count; i++) {
+    const part = partOf[i]
+    copyBytes(views[part], sourceEnds[part][rowOf[i]], target, ends[i], ends[i + 1] - ends[i])
+  }
+  const valid = gatherValid(sources, partOf, rowOf, memory)
+  return { field, layout: 'var', width: 0, valid, data: noBytes, words: noWords, ends, heap }
+}
+
+function gatherFixed(
+  sources: readonly Column[],
+  partOf: Uint32Array,
+  rowOf: ArrayLike<number>,
+  field: Field,
+  memory: ColumnMemory,
+): Column {
   const [{ layout, width }] = sources
   const count = rowOf.length
-  const valid = sources.some((source) => source.valid !== null) ? new Uint8Array((count + 8) >> 3) : null
-  if (valid !== null) {
-    for (let i = 0; i < count; i++) {
-      const source = sources[partOf[i]].valid
-      const row = rowOf[i]
-      if (source === null || (source[row >> 3] & (1 << (row & 7))) !== 0) valid[i >> 3] |= 1 << (i & 7)
-    }
-  }
-  if (layout === 'var') {
-    const ends = new Int32Array(count + 1)
-    for (let i = 0; i < count; i++) {
-      const source = sources[partOf[i]].ends
-      const row = rowOf[i]
-      ends[i + 1] = ends[i] + source[row + 1] - source[row]
-    }
-    const heap = new Uint8Array(ends[count])
-    for (let i = 0; i < count; i++) {
-      const source = sources[partOf[i]]
-      const row = rowOf[i]
-      if (ends[i + 1] > ends[i]) heap.set(source.heap.subarray(source.ends[row], source.ends[row + 1]), ends[i])
-    }
-    return { field, layout, width, valid, data: noBytes, words: noWords, ends, heap }
-  }
-  const data = new Uint8Array(count * width)
+  const valid = gatherValid(sources, partOf, rowOf, memory)
+  const data = memory.take('data', count * width)
   const words = wordsOf(layout, width, data)
   if (words.length > 0) {
     const wide = width >> 2
+    const sourceWords = sources.map((source) => source.words)
     for (let i = 0; i < count; i++) {
-      const source = sources[partOf[i]].words
+      const source = sourceWords[partOf[i]]
       const from = rowOf[i] * wide
       for (let k = 0; k < wide; k++) words[i * wide + k] = source[from + k]
     }
@@ -145,6 +273,10 @@ function gatherColumn(sources: readonly Column[], partOf: Uint32Array, rowOf: In
     }
   }
   return { field, layout, width, valid, data, words, ends: noWords, heap: noBytes }
+}
+
+function viewOf({ buffer, byteOffset, byteLength }: Uint8Array): DataView {
+  return new DataView(buffer, byteOffset, byteLength)
 }
 
 /** `data` of a column as 32-bit words, where it has any; see `Column`. */

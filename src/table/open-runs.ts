@@ -12,6 +12,8 @@ export class OpenRuns {
   readonly #most: number
   /** Descriptors by path; the one used last is the last one. */
   readonly #open = new Map<string, number>()
+  /** The one used last: look-ups come run by run. */
+  #last: { readonly path: string; readonly fd: number } | null = null
 
   constructor(most = mostOpenFiles) {
     this.#most = most
@@ -23,6 +25,7 @@ export class OpenRuns {
 
   /** A descriptor of the file, good until the next call. Throws `unavailable` when it is gone: it can be built again. */
   descriptor(path: string): number {
+    if (this.#last?.path === path) return this.#last.fd
     let fd = this.#open.get(path)
     if (fd === undefined) {
       try {
@@ -37,6 +40,7 @@ export class OpenRuns {
       }
     } else this.#open.delete(path)
     this.#open.set(path, fd)
+    this.#last = { path, fd }
     return fd
   }
 
@@ -44,6 +48,7 @@ export class OpenRuns {
     const fd = this.#open.get(path)
     if (fd === undefined) return
     this.#open.delete(path)
+    if (this.#last?.path === path) this.#last = null
     closeSync(fd)
   }
 }

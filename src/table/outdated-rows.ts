@@ -74,10 +74,25 @@ export function* killReplaced(files: readonly ColdFile[], newer: ColdFile, commi
   }
 }
 
+/** Rows of older files with the key of a live row of `newer` are dead as of `commit`. */
+export function* killOlder(older: readonly ColdFile[], newer: ColdFile, commit: number): Generator<number, void> {
+  const { run } = newer
+  if (!run || older.length === 0) return
+  const stride = run.width + 1
+  for (const { entries, count } of run.blocks()) {
+    for (const file of older) {
+      for (let i = 0; i < count; i++) {
+        if (!newer.isDeleted(entries[i * stride + run.width])) killKey(file, entries, i * stride, commit)
+      }
+    }
+    yield count
+  }
+}
+
 /** The rows of a file with a key are dead as of `commit`. Always false: other files may have it as well. */
 export function killKey(file: ColdFile, words: Int32Array, at: number, commit: number): boolean {
   const { run } = file
-  if (!run || file.removedAt > 0 || !run.mayHave(words, at)) return false
+  if (!run || file.removedAt > 0) return false
   return run.find(words, at, (position) => {
     if (!file.isDeleted(position)) file.delete(position, commit)
     return false

@@ -5,8 +5,8 @@ import type { SortKey } from '../iceberg/index.ts'
 import { buffersOf, freeColumns } from './cell-reader.ts'
 import { LiveRows, gather, textBytes, wordsOf } from './live-rows.ts'
 import type { LivePart } from './live-rows.ts'
-import { sortNumbers } from './row-order.ts'
-import { compareRows, comparison, segmentSortValues } from './sort-values.ts'
+import { rowSort } from './row-sort.ts'
+import { compareRows, segmentSortValues } from './sort-values.ts'
 import type { SegmentSortValues } from './sort-values.ts'
 import { SpillSpace } from './spill-space.ts'
 import type { SpilledBytes } from './spill-space.ts'
@@ -96,7 +96,7 @@ export class RowSorter {
 
   #order(live: LiveRows): Uint32Array {
     const order = Uint32Array.from({ length: live.count }, (_, i) => i)
-    sortNumbers(order, comparison(live, this.#options.keys))
+    rowSort(live, this.#options.keys)(order)
     return order
   }
 

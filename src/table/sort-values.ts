@@ -3,12 +3,19 @@ import type { Column, PrimitiveType, SharedSegment } from '../data/index.ts'
 import { resultType, transformColumn } from '../iceberg/index.ts'
 import type { SortKey, TransformedValues } from '../iceberg/index.ts'
 import type { LiveRows } from './live-rows.ts'
+import { ValueNumbers } from './value-numbers.ts'
+
+/** Texts of a column are ranked when so few of them differ. */
+const mostRanked = 16_384
+/** Types whose values are words, with a sign. */
+const wholeNumbers: ReadonlySet<PrimitiveType['kind']> = new Set(['int', 'date', 'long', 'time', 'timestamp', 'timestamptz'])
+const signBit = 1 << 31
 
 type Comparison = (a: number, b: number) => number
 
-/** How rows compare by a sort order, by their numbers (specification: "Sorting"; texts and binaries by bytes, NaN last). */
-export function comparison(live: LiveRows, keys: readonly SortKey[]): Comparison {
-  const comparisons = keys.map((key) => compareBy(key, sortValues(live, key)))
+/** How rows compare, by their numbers. */
+export function comparisonOf(fields: readonly SortValues[]): Comparison {
+  const comparisons = fields.map((values) => compareBy(values))
   if (comparisons.length === 1) return comparisons[0]
   return (a, b) => {
     for (const compare of comparisons) {
@@ -31,13 +38,14 @@ function newWords(rows: number): SortWords {
   return { absent: new Uint8Array(rows), high: new Uint32Array(rows), low: new Uint32Array(rows) }
 }
 
-interface SortValues extends SortWords {
+export interface SortValues extends SortWords {
+  readonly key: SortKey
   /** Compares what the words do not say; null when they say it all. */
   readonly rest: Comparison | null
 }
 
-function compareBy(key: SortKey, values: SortValues): Comparison {
-  const { rest } = values
+function compareBy(values: SortValues): Comparison {
+  const { key, rest } = values
   const direction = key.descending ? -1 : 1
   return (a, b) => {
     const order = compareWords(key, values, a, values, b)
@@ -72,6 +80,21 @@ function fillWords(
   const type = resultType(key.transform, column.field.type)
   assert(type !== null, 'a sort field fits its column')
   const values = transformColumn(key.transform, column, rows)
+  if (wholeNumbers.has(type.kind)) {
+    absent.set(
+      values.present.map((present) => present ^ 1),
+      first,
+    )
+    const words = new Int32Array(values.data.buffer)
+    if (values.width === 4) for (let i = 0; i < rows.length; i++) high[first + i] = words[i] ^ signBit
+    else {
+      for (let i = 0; i < rows.length; i++) {
+        high[first + i] = words[2 * i + 1] ^ signBit
+        low[first + i] = words[2 * i]
+      }
+    }
+    return null
+  }
   const part = sortBytes(values, rows.length, type.kind)
   for (let i = 0; i < rows.length; i++) {
     if (values.present[i] === 0) {
@@ -86,6 +109,11 @@ function fillWords(
   return values.width === 0 || values.width > 8 ? part : null
 }
 
+/** What rows are sorted by, each field by itself. */
+export function sortValuesOf(live: LiveRows, keys: readonly SortKey[]): SortValues[] {
+  return keys.map((key) => sortValues(live, key))
+}
+
 function sortValues(live: LiveRows, key: SortKey): SortValues {
   const words = newWords(live.count)
   const parts: (Bytes | null)[] = []
@@ -96,12 +124,30 @@ function sortValues(live: LiveRows, key: SortKey): SortValues {
     firsts.push(first)
     first += rows.length
   }
-  if (!parts.some((part) => part !== null)) return { ...words, rest: null }
+  if (!parts.some((part) => part !== null) || rankInstead(words, parts, firsts)) return { ...words, key, rest: null }
   const rest = (a: number, b: number): number => {
     const [p, q] = [partOf(firsts, a), partOf(firsts, b)]
     return compareRest(parts[p], a - firsts[p], parts[q], b - firsts[q])
   }
-  return { ...words, rest }
+  return { ...words, key, rest }
+}
+
+/** Puts the places of values among all different ones into their words. False when there are too many; nothing has changed then. */
+function rankInstead({ absent, high, low }: SortWords, parts: readonly (Bytes | null)[], firsts: readonly number[]): boolean {
+  const numbers = new ValueNumbers()
+  const numberOf = new Uint32Array(absent.length)
+  for (const [p, part] of parts.entries()) {
+    const end = p + 1 < firsts.length ? firsts[p + 1] : absent.length
+    for (let i = firsts[p]; i < end; i++) {
+      if (part === null || absent[i] === 1) continue
+      numberOf[i] = numbers.of(part.bytes, part.start(i - firsts[p]), part.end(i - firsts[p]))
+      if (numbers.size > mostRanked) return false
+    }
+  }
+  const ranks = numbers.ranks()
+  high.fill(0)
+  for (let i = 0; i < absent.length; i++) low[i] = ranks[numberOf[i]]
+  return true
 }
 
 function compareRest(x: Bytes | null, i: number, y: Bytes | null, j: number): number {

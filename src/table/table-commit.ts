@@ -16,6 +16,8 @@ export interface TableCommit {
   readonly shape: TableShape | null
   /** What others have done to the rows until then; null: as the lake has it. */
   readonly foreign: ForeignRows | null
+  /** Properties that the table gets with this commit. */
+  readonly properties: Readonly<Record<string, string>>
 }
 
 /** What a lake commit at source commit `commit` does to a table's files; those that were frozen later wait for the next one. */

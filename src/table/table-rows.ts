@@ -80,14 +80,13 @@ export function findRow<F extends { readonly file: ColdFile }>(
   }
   for (const entry of at.files.toReversed()) {
     const { file } = entry
-    if (!file.run?.mayHave(words, 0)) continue
     let position = -1
     const isAlive = (candidate: number): boolean => {
       if (at.isDeleted(entry, candidate)) return false
       position = candidate
       return true
     }
-    if (file.run.find(words, 0, isAlive)) return { file: file.file, position }
+    if (file.run?.find(words, 0, isAlive)) return { file: file.file, position }
   }
   return null
 }

@@ -11,6 +11,7 @@ import { keyReader, keySpecOf, keyTag, keyWords, mixWords } from './key-codec.ts
 import type { KeySpec } from './key-codec.ts'
 import { sortKeys } from './key-order.ts'
 import { KeyRun } from './key-run.ts'
+import { LookupOrder } from './lookup-order.ts'
 import { isPartial } from './old-values.ts'
 import type { PartialChange } from './old-values.ts'
 import { killNamed, killReplaced } from './outdated-rows.ts'
@@ -19,6 +20,8 @@ import { RowCompletion } from './row-completion.ts'
 import { planFiles } from './table-commit.ts'
 import type { TableCommit } from './table-commit.ts'
 import { reshape } from './table-shape.ts'
+import { PendingProperties, addTaken } from './taken-files.ts'
+import type { TakenFiles } from './taken-files.ts'
 import { HeldRows, findRow, viewOf } from './table-rows.ts'
 import type { RowPlace, TableRows } from './table-rows.ts'
 import type { TableShape } from './table-shape.ts'
@@ -41,13 +44,15 @@ export class Table {
   /** Oldest first: the one that the lake has, and those from later source commits; rows have the last one's columns. */
   #shapes: { readonly since: number; readonly shape: TableShape }[]
   #keySpec: KeySpec | null
-  readonly #pool: SlabPool
+  /** Has its rows in memory, and counts the filters of its key runs. */
+  readonly pool: SlabPool
   /** Oldest first; the last one takes rows. */
   #ranges: HotRange[]
   /** Frozen ranges whose files are written but whose elders' are not: published in order. */
   readonly #written = new Map<HotRange, WrittenFiles>()
   /** Oldest first. */
   #files: ColdFile[] = []
+  readonly #lookupOrder = new LookupOrder()
   /** Key runs by a key that the table does not have any more. */
   readonly #strayRuns: string[] = []
   /** What readers see while a long source commit is applied. */
@@ -62,6 +67,7 @@ export class Table {
   readonly #replacing: ColdFile[] = []
   /** What others have done to its rows; readers of a table need not care. */
   foreign: ForeignRows = noForeignRows
+  readonly #properties = new PendingProperties()
   /** See {@link foresee}. */
   #foreseen: readonly PartialChange[] = []
 
@@ -69,8 +75,8 @@ export class Table {
     this.#shapes = [{ since: 0, shape }]
     this.#keySpec = keySpecOf(shape.fields, shape.source.key)
     this.#parts = parts
-    this.#pool = parts.pool
-    this.#ranges = [new HotRange(this.keySpec, this.#pool)]
+    this.pool = parts.pool
+    this.#ranges = [new HotRange(this.keySpec, this.pool)]
   }
 
   /** The shape of rows that are in memory and of those to come. */
@@ -235,7 +241,7 @@ export class Table {
     this.#shapes.push({ since: commit, shape })
     this.#keySpec = keySpecOf(shape.fields, source.key)
     this.#ranges[0].release()
-    this.#ranges = [new HotRange(this.keySpec, this.#pool)]
+    this.#ranges = [new HotRange(this.keySpec, this.pool)]
     if (this.tag !== tag) yield this.#rebuildRuns(work)
   }
 
@@ -351,32 +357,27 @@ export class Table {
     keys: Int32Array,
     visit: (key: number, file: ColdFile, position: number) => void,
   ): number {
-    if (keys.length > 32 && this.#files.length > 0) sortKeys(words, width, keys)
-    let left = keys.length
-    for (let i = this.#files.length - 1; i >= 0 && left > 0; i--) {
-      const file = this.#files[i]
+    if (this.#files.length > 0) sortKeys(words, width, keys)
+    let left = keys
+    for (const file of this.#lookupOrder.of(this.#files, keys.length)) {
       const { run } = file
+      if (left.length === 0) break
       if (file.removedAt > 0 || !run || file.deleted === file.rows) continue
-      let key = 0
-      const isFound = (position: number): boolean => {
+      const count = run.findEach(words, left, (key, position) => {
         if (file.isDeleted(position)) return false
         visit(key, file, position)
         return true
-      }
-      let kept = 0
-      for (let k = 0; k < left; k++) {
-        key = keys[k]
-        if (!run.mayHave(words, key * width) || !run.find(words, key * width, isFound)) keys[kept++] = key
-      }
-      left = kept
+      })
+      if (count < left.length) this.#lookupOrder.found(file, left.length - count)
+      left = left.subarray(0, count)
     }
-    return left
+    return left.length
   }
 
   #truncate(commit: number): void {
     for (const range of this.#ranges) range.truncate(commit)
     // Rows that are appended from here on must not lie in a range that is gone as a whole.
-    if (!this.deletable && this.#active.rows > 0) this.#ranges.push(new HotRange(null, this.#pool))
+    if (!this.deletable && this.#active.rows > 0) this.#ranges.push(new HotRange(null, this.pool))
     for (const file of this.#files) if (file.removedAt === 0) file.removedAt = commit
   }
 
@@ -404,11 +405,11 @@ export class Table {
       range.release()
       return false
     })
-    if (this.#ranges.length === 0) this.#ranges.push(new HotRange(this.keySpec, this.#pool))
+    if (this.#ranges.length === 0) this.#ranges.push(new HotRange(this.keySpec, this.pool))
     const range = this.#active
     if (range.rows === 0 || range.since > 0) return null
     range.freeze(commit, since)
-    this.#ranges.push(new HotRange(this.keySpec, this.#pool))
+    this.#ranges.push(new HotRange(this.keySpec, this.pool))
     return { range, frozen: { parts: range.parts, commit } }
   }
 
@@ -435,7 +436,7 @@ export class Table {
   #publish(range: HotRange, { files, placement }: WrittenFiles): void {
     this.#ranges.shift()
     const cold = files.map(({ file, runPath }) => {
-      const run = runPath && this.keySpec ? KeyRun.open(runPath, keyWords(this.keySpec), file.recordCount, false) : null
+      const run = runPath && this.keySpec ? KeyRun.open(runPath, keyWords(this.keySpec), file.recordCount, this.pool) : null
       const written = new ColdFile(file, run, { since: range.since })
       written.removedAt = range.discardedAt
       return written
@@ -500,7 +501,14 @@ export class Table {
     assert(!this.#ranges.some(({ since }) => since > 0 && since <= commit), 'a commit has all rows before it')
     const shape = this.shapeAt(commit)
     const { foreign } = this
-    return { commit, ...planFiles(this.#files, commit), shape: shape === this.#shapes[0].shape ? null : shape, foreign }
+    const properties = this.#properties.at(commit)
+    return {
+      commit,
+      ...planFiles(this.#files, commit),
+      shape: shape === this.#shapes[0].shape ? null : shape,
+      foreign,
+      properties,
+    }
   }
 
   /** The lake has what {@link plan} said. Returns the key runs that nobody needs any more. */
@@ -520,6 +528,7 @@ export class Table {
       return true
     })
     if (plan.shape) this.#shapes = this.#shapes.slice(this.#shapes.findIndex(({ shape }) => shape === plan.shape))
+    this.#properties.settle(plan.commit)
     this.#settledAt = Math.max(this.#settledAt, plan.commit)
     return runs
   }
@@ -554,6 +563,14 @@ export class Table {
     if (isAdded && this.deletable) yield work.stage(commit)
     yield* carryOver(this.#files, this.#keySpec, change, commit)
     for (const { run } of this.#takeOut(({ file }) => change.gone.has(file.path))) if (run) this.#strayRuns.push(run.path)
+    this.#changedAt = commit
+  }
+
+  /** Takes in files with rows of their own, which replace those with the same keys. As {@link apply}: nobody looks before it has ended. */
+  *takeIn(commit: number, taken: TakenFiles, work: Pick<TableWork, 'stage'>): SlicedWork {
+    if (this.deletable) yield work.stage(commit)
+    this.#files = yield* addTaken(this.#files, taken, commit)
+    this.#properties.set(commit, taken.properties)
     this.#changedAt = commit
   }
 

@@ -122,6 +122,25 @@ describe('slab pool', () => {
     assert.equal(woken, 2)
   })
 
+  it('hands out less when more is held beside it than was set aside, but never less than half', async () => {
+    const pool = new SlabPool({ budget: 4 * slabBytes, slabBytes, beside: slabBytes })
+    assert.ok(pool.hold(slabBytes))
+    assert.equal(pool.available, pool.budget)
+    assert.ok(pool.hold(slabBytes))
+    assert.equal(pool.available, 3 * slabBytes)
+    assert.ok(pool.hold(slabBytes))
+    assert.ok(!pool.hold(1), 'half of the budget is for blocks')
+    assert.equal(pool.held, 3 * slabBytes)
+    const blocks = [pool.allocate(slabBytes), pool.allocate(slabBytes)]
+    assert.ok(blocks.every((block) => block !== null))
+    assert.equal(pool.allocate(1), null)
+    const freed = pool.freed()
+    pool.letGo(slabBytes)
+    await freed
+    assert.ok(pool.allocate(slabBytes))
+    assert.throws(() => pool.letGo(3 * slabBytes), /no more is let go/)
+  })
+
   it('has slabs that fit small budgets', () => {
     for (const megabytes of [1, 3, 24, 48, 384, 4096]) {
       const pool = new SlabPool({ budget: megabytes << 20 })

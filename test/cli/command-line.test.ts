@@ -43,7 +43,7 @@ suite('the command line', () => {
       [['demo', '--secnds', '3'], /unknown option '--secnds'\n\(Did you mean --seconds\?\)/],
       [['querry'], /unknown command 'querry'\n\(Did you mean query\?\)/],
       [['demo', '--seconds', 'soon'], /a whole number of seconds/],
-      [['query', '--format', 'xml', 'select 1'], /table, json, csv/],
+      [['query', '--format', 'xml', 'select 1'], /table, json, csv, arrow/],
       [['drop'], /missing required argument 'source'/],
     ]
     for (const [args, expected] of cases) {

@@ -91,7 +91,7 @@ test('init writes a file that check finds right and run mirrors, without the pas
   const daemon = start(['run'], { cwd: folder, env })
   t.after(() => daemon.process.kill('SIGKILL'))
   const listening = JSON.parse(await daemon.line('"listening"')) as { url: string }
-  for (const deadline = Date.now() + 30_000; ;) {
+  for (const deadline = Date.now() + 100_000; ;) {
     const ready = await fetch(`${listening.url}/ready`)
     const reasons = await ready.text()
     if (ready.status === 200) break

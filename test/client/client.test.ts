@@ -10,7 +10,7 @@ import { silentLog } from '../../src/observe/index.ts'
 import { startHttpServer } from '../../src/server/index.ts'
 import type { HttpServer } from '../../src/server/index.ts'
 
-const timeout = 60_000
+const timeout = 180_000
 const token = 'client-token-0123456789'
 
 suite('the client, against a server', { timeout }, () => {

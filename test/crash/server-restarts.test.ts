@@ -12,7 +12,7 @@ before(async () => {
 
 after(() => server.stop())
 
-test('connections that are cut under load come back', { timeout: 120_000 }, async () => {
+test('connections that are cut under load come back', { timeout: 300_000 }, async () => {
   const mirror = await Mirror.create({ url: server.url, seed: 21 })
   try {
     mirror.load()

@@ -42,7 +42,7 @@ async function withTable(
   }
 }
 
-test('a table that nobody writes to shows its columns of now', { timeout: 60_000 }, () =>
+test('a table that nobody writes to shows its columns of now', { timeout: 180_000 }, () =>
   withTable('idle', async (one) => {
     await one.run('ALTER TABLE T ADD c int DEFAULT 7')
     await one.shows('id', 'a', 'b', 'c')
@@ -70,7 +70,7 @@ async function looked(one: SchemaCase, name: string): Promise<void> {
   await one.shows(...columns, name)
 }
 
-test('rows that are written anew with other values are copied anew', { timeout: 60_000 }, () =>
+test('rows that are written anew with other values are copied anew', { timeout: 180_000 }, () =>
   withTable('rewritten', async (one) => {
     await one.run('ALTER TABLE T ALTER b TYPE int USING b * 2')
     await one.copied(2)
@@ -99,7 +99,7 @@ test('rows that are written anew with other values are copied anew', { timeout: 
   }),
 )
 
-test('files that change while values do not are nobody’s business', { timeout: 60_000 }, () =>
+test('files that change while values do not are nobody’s business', { timeout: 180_000 }, () =>
   withTable('moved', async (one) => {
     // Columns that are touched as well.
     await one.run('ALTER TABLE T ALTER b SET NOT NULL')
@@ -121,7 +121,7 @@ test('files that change while values do not are nobody’s business', { timeout:
   }),
 )
 
-test('a table in partitions', { timeout: 60_000 }, () =>
+test('a table in partitions', { timeout: 180_000 }, () =>
   withTable(
     'leaves',
     async (one) => {

@@ -78,7 +78,7 @@ for (const seed of [1, 2]) {
         return tables.length === 1 && tables[0].health === 'streaming' && tables[0].copy === null
       }
       const until = async (what: string, condition: () => boolean | Promise<boolean>): Promise<void> => {
-        const deadline = Date.now() + 60_000
+        const deadline = Date.now() + 150_000
         while (!(await condition())) {
           if (Date.now() > deadline) throw new Error(`waited too long until ${what}: ${said.join('; ')}`)
           await new Promise((resolve) => setTimeout(resolve, 20))

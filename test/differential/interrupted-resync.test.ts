@@ -28,7 +28,7 @@ after(async () => {
 })
 
 async function until(what: string, done: () => Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + 60_000
+  const deadline = Date.now() + 150_000
   while (!(await done())) {
     if (Date.now() > deadline) throw new Error(`waited too long until ${what}`)
     await new Promise((resolve) => setTimeout(resolve, 20))
@@ -129,7 +129,7 @@ class Lake {
 
 test(
   'a table that has changed is copied anew again when it has changed once more before its copy',
-  { timeout: 120_000 },
+  { timeout: 240_000 },
   async () => {
     const lake = new Lake('twice')
     try {
@@ -147,7 +147,7 @@ test(
 
 test(
   'a table that is to be copied anew because it has changed is, when everything stops before that',
-  { timeout: 120_000 },
+  { timeout: 240_000 },
   async () => {
     const lake = new Lake('stopped')
     try {
@@ -167,7 +167,7 @@ test(
 
 test(
   'a healthy table that was asked to be copied again is, when everything stops before that',
-  { timeout: 120_000 },
+  { timeout: 240_000 },
   async () => {
     const lake = new Lake('asked')
     try {
@@ -189,7 +189,7 @@ test(
   },
 )
 
-test('a table that was renamed is copied again as the table that it is', { timeout: 120_000 }, async () => {
+test('a table that was renamed is copied again as the table that it is', { timeout: 240_000 }, async () => {
   const lake = new Lake('called')
   try {
     await lake.begin()
@@ -209,7 +209,7 @@ test('a table that was renamed is copied again as the table that it is', { timeo
 
 test(
   'a new table whose first copy has failed is copied anew, when everything stops before that',
-  { timeout: 120_000 },
+  { timeout: 240_000 },
   async () => {
     const lake = new Lake('fresh')
     try {
@@ -243,7 +243,7 @@ test(
   },
 )
 
-test('a table that was dropped and made anew is copied in the place of the old one', { timeout: 120_000 }, async () => {
+test('a table that was dropped and made anew is copied in the place of the old one', { timeout: 240_000 }, async () => {
   const lake = new Lake('anew')
   const make = "drop table anew; create table anew (id int primary key, a text, b int); insert into anew values (5, 'new', 5)"
   try {

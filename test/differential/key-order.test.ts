@@ -21,7 +21,7 @@ after(async () => {
   await server.stop()
 })
 
-test('a key whose index has another order than the table, and a copy beside the stream', { timeout: 60_000 }, async () => {
+test('a key whose index has another order than the table, and a copy beside the stream', { timeout: 180_000 }, async () => {
   const folder = await mkdtemp(join(tmpdir(), 'frazil-key-order-'))
   const one = new SchemaCase({ url: server.url, client }, 'reordered', folder)
   try {

@@ -53,7 +53,7 @@ async function everywhere(one: SchemaCase, folder: string, columns: string[], ro
 
 const rowsOf = "INSERT INTO T VALUES (1, '10', 'a'), (2, '20', 'b'), (3, '30', 'c')"
 
-test('a column that takes another type leaves its values behind, and begins anew', { timeout: 60_000 }, () =>
+test('a column that takes another type leaves its values behind, and begins anew', { timeout: 180_000 }, () =>
   withTable('leaving', `CREATE TABLE T (id int PRIMARY KEY, v text, w text); ${rowsOf}`, async (one, folder) => {
     await one.run("UPDATE T SET v = '21' WHERE id = 2")
     assert.deepEqual((await one.read()).rows[1], [2, '21', 'b'])
@@ -92,7 +92,7 @@ test('a column that takes another type leaves its values behind, and begins anew
   }),
 )
 
-test('a type of the same form by which values may be others is another type as well', { timeout: 60_000 }, () =>
+test('a type of the same form by which values may be others is another type as well', { timeout: 180_000 }, () =>
   withTable('narrow', `CREATE TABLE T (id int PRIMARY KEY, v text, w text); ${rowsOf}`, async (one, folder) => {
     await one.run("ALTER TABLE T ALTER v TYPE varchar(1) USING right(v, 1); INSERT INTO T VALUES (4, '4', 'd')")
     await everywhere(
@@ -109,7 +109,7 @@ test('a type of the same form by which values may be others is another type as w
   }),
 )
 
-test('names of kept columns give way, and they go with their column', { timeout: 60_000 }, () =>
+test('names of kept columns give way, and they go with their column', { timeout: 180_000 }, () =>
   withTable('giving_way', `CREATE TABLE T (id int PRIMARY KEY, v text, w text); ${rowsOf}`, async (one, folder) => {
     await one.run('ALTER TABLE T ALTER v TYPE int USING 7; INSERT INTO T VALUES (4, 4)')
     // The same type once more, while the lake is away; then a column that has the name of a kept one.
@@ -139,7 +139,7 @@ test('names of kept columns give way, and they go with their column', { timeout:
   }),
 )
 
-test('rows that are told apart by the column, and values that nobody sends: the table is copied anew', { timeout: 60_000 }, () =>
+test('rows that are told apart by the column, and values that nobody sends: the table is copied anew', { timeout: 180_000 }, () =>
   withTable('keyed', "CREATE TABLE T (id text PRIMARY KEY, v text); INSERT INTO T VALUES ('1', 'a')", async (one, folder) => {
     await one.run('ALTER TABLE T ALTER id TYPE int USING id::int + 1; INSERT INTO T VALUES (1)')
     await one.whole()
@@ -186,7 +186,7 @@ const kinds = [
 for (const seed of [1, 2, 3]) {
   test(
     `seed ${seed}: types change at random, and each row has its value under the type it was written in`,
-    { timeout: 120_000 },
+    { timeout: 300_000 },
     () =>
       withTable(`random_${seed}`, 'CREATE TABLE T (id int PRIMARY KEY, v text, w int)', async (one, folder) => {
         const random = seededRandom(seed)

@@ -42,7 +42,7 @@ function settings(name: string, tables: readonly string[]) {
 }
 
 async function until(what: string, done: () => Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + 30_000
+  const deadline = Date.now() + 150_000
   while (!(await done())) {
     if (Date.now() > deadline) throw new Error(`waited too long until ${what}`)
     await new Promise((resolve) => setTimeout(resolve, 20))
@@ -91,7 +91,7 @@ function writer(name: string): () => Promise<void> {
 
 test(
   'tables that are copied again under load: healthy, detached, and made anew at the source',
-  { timeout: 120_000 },
+  { timeout: 240_000 },
   async () => {
     for (const name of ['healthy', 'sick', 'anew', 'other']) {
       await client.query(
@@ -149,7 +149,7 @@ test(
 
 test(
   'a full disk holds back a copied table that enters, until there is room, and stops nothing',
-  { timeout: 60_000 },
+  { timeout: 180_000 },
   async (t) => {
     await client.query(
       'create table roomy (id int primary key, v int); insert into roomy select i, 0 from generate_series(1, 20000) i',
@@ -190,7 +190,7 @@ test(
   },
 )
 
-test('a table made while frazil runs is copied under load when a pattern matches it', { timeout: 60_000 }, async () => {
+test('a table made while frazil runs is copied under load when a pattern matches it', { timeout: 180_000 }, async () => {
   await client.query('create table made_first (id int primary key, v int); insert into made_first values (1, 1)')
   const engine = await open(settings('made', ['public.made_*']))
   try {
@@ -209,7 +209,7 @@ test('a table made while frazil runs is copied under load when a pattern matches
   }
 })
 
-test('a lost slot: the whole source begins anew, its tables stay readable meanwhile', { timeout: 60_000 }, async () => {
+test('a lost slot: the whole source begins anew, its tables stay readable meanwhile', { timeout: 180_000 }, async () => {
   await client.query('create table lost (id int primary key, v int); insert into lost select i, 0 from generate_series(1, 100) i')
   const input = settings('lost', ['lost'])
   const first = await open(input)

@@ -108,7 +108,7 @@ const rows = "INSERT INTO T SELECT i, 'a' || i FROM generate_series(100, 300) i"
 
 for (const [number, script] of scripts.entries()) {
   for (const mode of ['one by one', 'in one transaction', 'while away'] as const) {
-    test(`${script.what}, ${mode}`, { timeout: 60_000 }, async () => {
+    test(`${script.what}, ${mode}`, { timeout: 180_000 }, async () => {
       const folder = await mkdtemp(join(tmpdir(), 'frazil-schema-'))
       const name = `case_${number}_${mode.replaceAll(' ', '_')}`
       const one = new SchemaCase({ url: server.url, client }, name, folder)
@@ -142,31 +142,35 @@ for (const [number, script] of scripts.entries()) {
   }
 }
 
-test('a column that came and went before the lake knew of it gives its values to no later one', { timeout: 60_000 }, async () => {
-  const folder = await mkdtemp(join(tmpdir(), 'frazil-schema-'))
-  const one = new SchemaCase({ url: server.url, client }, 'passing', folder, { every: '1h' })
-  try {
-    await one.run(usual)
-    await one.start()
-    await one.agree()
-    await one.run('ALTER TABLE T ADD b int; INSERT INTO T VALUES (1, NULL, 7)')
-    await one.agree()
-    await one.run('ALTER TABLE T DROP b; INSERT INTO T VALUES (2)')
-    await one.everywhere()
-    await one.run('ALTER TABLE T ADD c int; INSERT INTO T VALUES (3, NULL, 8)')
-    await one.everywhere()
-  } finally {
-    await one.stop()
-    await one.run('DROP TABLE T')
-    await dropSlot(client, 'passing')
-    await client.query('DROP PUBLICATION IF EXISTS passing')
-    await rm(folder, { recursive: true, force: true })
-  }
-})
+test(
+  'a column that came and went before the lake knew of it gives its values to no later one',
+  { timeout: 180_000 },
+  async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'frazil-schema-'))
+    const one = new SchemaCase({ url: server.url, client }, 'passing', folder, { every: '1h' })
+    try {
+      await one.run(usual)
+      await one.start()
+      await one.agree()
+      await one.run('ALTER TABLE T ADD b int; INSERT INTO T VALUES (1, NULL, 7)')
+      await one.agree()
+      await one.run('ALTER TABLE T DROP b; INSERT INTO T VALUES (2)')
+      await one.everywhere()
+      await one.run('ALTER TABLE T ADD c int; INSERT INTO T VALUES (3, NULL, 8)')
+      await one.everywhere()
+    } finally {
+      await one.stop()
+      await one.run('DROP TABLE T')
+      await dropSlot(client, 'passing')
+      await client.query('DROP PUBLICATION IF EXISTS passing')
+      await rm(folder, { recursive: true, force: true })
+    }
+  },
+)
 
 test(
   'columns that come with rows that are gone at once: the lake is found again as it was left',
-  { timeout: 60_000 },
+  { timeout: 180_000 },
   async () => {
     const folder = await mkdtemp(join(tmpdir(), 'frazil-schema-'))
     const one = new SchemaCase({ url: server.url, client }, 'no_rows', folder, { every: '1h' })
@@ -213,7 +217,7 @@ const unclear = [
 
 test(
   'what the stream does not tell stops a table that is to be detached then, and the others go on',
-  { timeout: 60_000 },
+  { timeout: 180_000 },
   async () => {
     const folder = await mkdtemp(join(tmpdir(), 'frazil-schema-'))
     const names = unclear.map((_, i) => `unclear_${i}`)
@@ -260,7 +264,7 @@ test(
   },
 )
 
-test('what the stream does not tell is copied anew, beside the table', { timeout: 60_000 }, async () => {
+test('what the stream does not tell is copied anew, beside the table', { timeout: 180_000 }, async () => {
   const folder = await mkdtemp(join(tmpdir(), 'frazil-schema-'))
   const clearly = unclear.filter(({ what }) => what !== 'no key any more' && what !== 'a default that is not a number')
   const names = clearly.map((_, i) => `anew_${i}`)
@@ -318,7 +322,7 @@ test('what the stream does not tell is copied anew, beside the table', { timeout
 
 test(
   'a composite type that gets another attribute has its table copied anew, and later changes are understood',
-  { timeout: 60_000 },
+  { timeout: 180_000 },
   async () => {
     const folder = await mkdtemp(join(tmpdir(), 'frazil-schema-'))
     const one = new SchemaCase({ url: server.url, client }, 'pairs', folder)
@@ -367,7 +371,7 @@ test(
   },
 )
 
-test('a column of which only the text is read comes to a stream in binary form', { timeout: 60_000 }, async () => {
+test('a column of which only the text is read comes to a stream in binary form', { timeout: 180_000 }, async () => {
   const folder = await mkdtemp(join(tmpdir(), 'frazil-schema-'))
   const one = new SchemaCase({ url: server.url, client }, 'texts', folder)
   const rows = async (): Promise<unknown> =>
@@ -396,7 +400,7 @@ test('a column of which only the text is read comes to a stream in binary form',
   }
 })
 
-test('a table that gets another name or schema is the same one in the lake', { timeout: 60_000 }, async () => {
+test('a table that gets another name or schema is the same one in the lake', { timeout: 180_000 }, async () => {
   const folder = await mkdtemp(join(tmpdir(), 'frazil-schema-'))
   await client.query("CREATE SCHEMA other; CREATE TABLE moving (id int PRIMARY KEY, a text); INSERT INTO moving VALUES (1, '1')")
   const start = async (): Promise<Lake> =>

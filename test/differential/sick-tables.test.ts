@@ -35,7 +35,7 @@ after(async () => {
 for (const when of ['copied', 'streamed'] as const) {
   test(
     `values that cannot be represented, ${when}: their tables stop and say why, the healthy one goes on`,
-    { timeout: 60_000 },
+    { timeout: 180_000 },
     async () => {
       const folder = await mkdtemp(join(tmpdir(), 'frazil-sick-'))
       const names = poisons.map((_, i) => `sick_${when}_${i}`)
@@ -90,7 +90,7 @@ for (const when of ['copied', 'streamed'] as const) {
 
 test(
   'a table whose files cannot be read for its new key stops and says why, the healthy one goes on',
-  { timeout: 60_000 },
+  { timeout: 180_000 },
   async () => {
     const folder = await mkdtemp(join(tmpdir(), 'frazil-sick-'))
     const warehouse = join(folder, 'lake')

@@ -9,7 +9,7 @@ import { startPostgres } from '../support/postgres.ts'
 import { connect } from '../support/workload.ts'
 
 // TRUNCATE is not MVCC-safe: a snapshot from before it finds the table empty, so the copy lacks rows that the stream then changes.
-test('a table that is truncated between the snapshot and its copy', { timeout: 60_000 }, async () => {
+test('a table that is truncated between the snapshot and its copy', { timeout: 180_000 }, async () => {
   const server = await startPostgres()
   const client = await connect(server.url)
   const folder = await mkdtemp(join(tmpdir(), 'frazil-truncate-'))

@@ -41,6 +41,29 @@ const shop = (lines: string): string => `sources:
 ${lines}`
 
 suite('configuration', () => {
+  test('certificates of OTLP: its own everywhere, the general one where others can reach it', () => {
+    const text = (tls: string): string =>
+      `tls: { cert: a.pem, key: /etc/a.key }\nsources: { t: { type: otlp, http: '0.0.0.0:4318', grpc: '127.0.0.1:4317'${tls} } }`
+    const addresses = (tls: string): unknown => {
+      const { t } = parse(text(tls)).sources
+      assert(t.type === 'otlp')
+      return [t.http, t.grpc]
+    }
+    const general = { cert: '/srv/shop/a.pem', key: '/etc/a.key' }
+    const own = { cert: '/srv/shop/b.pem', key: '/srv/shop/b.key' }
+    assert.deepEqual(addresses(''), [
+      { host: '0.0.0.0', port: 4318, tls: general },
+      { host: '127.0.0.1', port: 4317, tls: null },
+    ])
+    assert.deepEqual(addresses(', tls: { cert: b.pem, key: b.key }'), [
+      { host: '0.0.0.0', port: 4318, tls: own },
+      { host: '127.0.0.1', port: 4317, tls: own },
+    ])
+    assert.deepEqual(refused(text(', tls: { cert: b.pem }')), [
+      'frazil.yaml:2:80: sources.t.tls.key must be the path of a PEM file',
+    ])
+  })
+
   test('an empty file has all defaults', () => {
     assert.deepEqual(parse(''), {
       warehouse: '/srv/shop/lake',
@@ -49,6 +72,7 @@ suite('configuration', () => {
       listen: { host: '127.0.0.1', port: 3030 },
       auth: { tokens: [] },
       tls: null,
+      http: { upload: [], fromPostgres: [] },
       memory: 512_000_000,
       query: { memory: 512_000_000, threads: 2, timeout: 60_000 },
       commit: { every: 5000, bytes: 64_000_000 },

@@ -50,6 +50,10 @@ describe('tables that changed while frazil was down', () => {
     }
   }
 
+  async function until(done: () => Promise<boolean>): Promise<void> {
+    while (!(await done())) await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+
   async function statusOf(engine: Frazil, name: string): Promise<TableStatus | undefined> {
     return (await engine.status()).tables.find(({ table }) => table === name)
   }
@@ -88,4 +92,48 @@ describe('tables that changed while frazil was down', () => {
       }
     }
   })
+
+  it(
+    'tells of one that was refused in its first copy, and copies it when asked to or made anew',
+    { timeout: 180_000 },
+    async () => {
+      await client.query("CREATE TABLE ill (id int PRIMARY KEY, at date); INSERT INTO ill VALUES (1, 'infinity')")
+      await client.query("CREATE TABLE worse (id int PRIMARY KEY, at date); INSERT INTO worse VALUES (1, 'infinity')")
+      const refused = async (engine: Frazil): Promise<void> => {
+        for (const name of ['ill', 'worse']) {
+          await until(async () => (await statusOf(engine, name))?.health === 'detached')
+          const status = await statusOf(engine, name)
+          assert.match(status?.reason ?? '', /\bat\b/)
+          await assert.rejects(engine.query(`select * from s.${name}`), /has no rows in the lake: .*\bat\b/)
+        }
+      }
+      let engine = await start()
+      try {
+        await refused(engine)
+        await engine.flush()
+      } finally {
+        await engine.close()
+      }
+      engine = await start()
+      try {
+        await refused(engine)
+        await client.query('UPDATE ill SET at = NULL')
+        await engine.table('s.ill').resync()
+        await until(async () => (await statusOf(engine, 'ill'))?.health === 'streaming')
+        assert.deepEqual((await engine.query('select count(*) from s.ill')).rows, [[1n]])
+        await engine.flush()
+      } finally {
+        await engine.close()
+      }
+      await client.query('DROP TABLE worse; CREATE TABLE worse (id int PRIMARY KEY)')
+      engine = await start()
+      try {
+        await until(async () => (await statusOf(engine, 'worse'))?.health === 'streaming')
+        assert.deepEqual((await engine.query('select count(*) from s.worse')).rows, [[0n]])
+        assert.equal((await engine.status()).tables.filter(({ table }) => table === 'worse').length, 1)
+      } finally {
+        await engine.close()
+      }
+    },
+  )
 })

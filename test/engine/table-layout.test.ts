@@ -8,7 +8,7 @@ import { Client } from 'pg'
 import { systemClock, systemRandom } from '../../src/base/index.ts'
 import { SqliteCatalog, loadTable } from '../../src/iceberg/index.ts'
 import type { IcebergTable, LiveDataFile } from '../../src/iceberg/index.ts'
-import { open } from '../../src/index.ts'
+import { EventBus, open } from '../../src/index.ts'
 import type { ConfigInput, Frazil } from '../../src/index.ts'
 import { localPath, openStore } from '../../src/storage/index.ts'
 import { startPostgres } from '../support/postgres.ts'
@@ -46,9 +46,10 @@ describe('partition-by and sort-by of a table', () => {
     rmSync(folder, { recursive: true })
   })
 
-  async function start(tables: ConfigInput['tables']): Promise<Frazil> {
+  async function start(tables: ConfigInput['tables'], events = new EventBus()): Promise<Frazil> {
     const source = { type: 'postgres' as const, url: server.url, tables: ['public.*'] }
-    const engine = await open({ warehouse: join(folder, 'lake'), local: join(folder, 'local'), tables, sources: { s: source } })
+    const config = { warehouse: join(folder, 'lake'), local: join(folder, 'local'), tables, sources: { s: source } }
+    const engine = await open(config, { events })
     for (;;) {
       if ((await engine.status()).ready) return engine
       await new Promise((resolve) => setTimeout(resolve, 20))
@@ -121,8 +122,9 @@ describe('partition-by and sort-by of a table', () => {
     }
   })
 
-  it('is kept by compaction: files of one partition become one, sorted', async () => {
-    const engine = await start(byDay)
+  it('is kept by compaction: files of one partition become one, sorted; queries read those of their partitions', async () => {
+    const events = new EventBus()
+    const engine = await start(byDay, events)
     try {
       await engine.table('s.orders').optimize()
       await agrees(engine)
@@ -135,6 +137,19 @@ describe('partition-by and sort-by of a table', () => {
         assert.deepEqual(new Set(rows.map(({ day }) => day)), new Set([days[i]]))
         assert.equal(file.sortOrderId, 1)
         assert.deepEqual(rows, rows.toSorted(byCustomer))
+      }
+      const read: unknown[] = []
+      events.on((event) => event.type === 'query' && read.push(event.files))
+      const of = (count: number) => ({ read: count, skipped: files.length - count })
+      for (const [where, count] of [
+        ["created_at >= '1970-01-01' AND created_at < '1970-01-02'", 1],
+        ["created_at BETWEEN '1970-01-01 20:00:00+00' AND '1970-01-02 01:00:00+00'", 2],
+        ['created_at IS NULL', 1],
+        ["created_at > '2000-01-01'", 0],
+        ['true', files.length],
+      ] as const) {
+        await agrees(engine, where)
+        assert.deepEqual(read.splice(0), [of(count)], where)
       }
     } finally {
       await engine.close()

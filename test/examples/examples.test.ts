@@ -21,7 +21,7 @@ test('every example runs', async () => {
     await client.query('CREATE TABLE orders (id bigint PRIMARY KEY, total numeric(10, 2))')
     await client.query('INSERT INTO orders SELECT g, g FROM generate_series(1, 1234) AS g')
     const { stdout } = await run(process.execPath, [join(folder, 'mirror.ts'), server.url, 'public.orders', warehouse], {
-      timeout: 60_000,
+      timeout: 180_000,
     })
     assert.match(stdout, /^source\.orders has 1234 rows at [0-9A-F]+\/[0-9A-F]+\nand so has the Iceberg table/)
   } finally {

@@ -170,6 +170,11 @@ describe('check 41: text bounds are cut by code points', () => {
     assert.deepEqual(bounds(string, [long], { metrics: () => 'full' }), [text(long), text(long)])
     assert.deepEqual(bounds(string, [long], { metrics: () => ({ truncate: 3 }) }), [text('xxx'), text('xxy')])
   })
+  test('U+FEFF at the front is a letter as any other, and U+007F is followed by one of two bytes', () => {
+    const cut = { metrics: (): MetricsMode => ({ truncate: 3 }) }
+    assert.deepEqual(bounds(string, ['\u{FEFF}xxxx'], cut), [text('\u{FEFF}xx'), text('\u{FEFF}xy')])
+    assert.equal(bounds(string, ['\u{7F}'.repeat(4)], cut)[1], text('\u{7F}\u{7F}\u{80}'))
+  })
 })
 
 test('check 42: binary bounds', () => {

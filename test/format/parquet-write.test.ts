@@ -8,8 +8,8 @@ import * as fc from 'fast-check'
 import { parquetMetadata, parquetReadObjects } from 'hyparquet'
 import { DuckDBInstance } from '@duckdb/node-api'
 import type { DuckDBConnection } from '@duckdb/node-api'
-import { FrazilError } from '../../src/base/index.ts'
-import { assignFieldIds } from '../../src/data/index.ts'
+import { FrazilError, seededRandom } from '../../src/base/index.ts'
+import { assignFieldIds, columnOf } from '../../src/data/index.ts'
 import type { Field, Type, Value } from '../../src/data/index.ts'
 import { ParquetEncoder, ParquetReader } from '../../src/format/parquet/index.ts'
 import type { ParquetEncoderOptions } from '../../src/format/parquet/index.ts'
@@ -364,6 +364,67 @@ test('emitted pieces are never touched again', () => {
   for (const { piece, copy } of pieces) assert.deepEqual(piece, copy)
 })
 
+test('columns whose rows come again and again are the same bytes as if each row had its own (property)', () => {
+  const fields = assignFieldIds([
+    { id: 0, name: 'text', type: { kind: 'string' }, required: false },
+    { id: 0, name: 'needed', type: { kind: 'string' }, required: true },
+    { id: 0, name: 'number', type: { kind: 'long' }, required: false },
+    { id: 0, name: 'uuid', type: { kind: 'uuid' }, required: false },
+    {
+      id: 0,
+      name: 'list',
+      type: { kind: 'list', elementId: 0, element: { kind: 'string' }, elementRequired: false },
+      required: false,
+    },
+  ]).fields
+  fc.assert(
+    fc.property(
+      fc.record({
+        seed: fc.integer(),
+        different: fc.integer({ min: 1, max: 30 }),
+        // By append: the rows of each, and whether they are given as rows that come again and again.
+        appends: fc.array(fc.record({ count: fc.integer({ min: 1, max: 200 }), repeats: fc.boolean() }), { maxLength: 6 }),
+        pageRows: fc.integer({ min: 1, max: 60 }),
+        pageBytes: fc.constantFrom(64, 1 << 20),
+        dictionaryBytes: fc.constantFrom(0, 60, 1 << 20),
+        rowGroupRows: fc.integer({ min: 1, max: 150 }),
+      }),
+      ({ seed, different, appends, ...limits }) => {
+        const random = seededRandom(seed)
+        const values = anyRows(fields, different, seed)
+        const files = [false, true].map(() => {
+          const chunks: Uint8Array[] = []
+          const emit = (bytes: Uint8Array): void => void chunks.push(bytes)
+          const encoder = new ParquetEncoder({ fields, createdBy: 'frazil test', emit, codec: 'none', ...limits })
+          return { chunks, encoder }
+        })
+        const columns = fields.map((field, i) =>
+          columnOf(
+            field,
+            values.map((row) => row[i]),
+          ),
+        )
+        for (const { count, repeats } of appends) {
+          const rows = fields.map(() => Int32Array.from({ length: count }, () => random.below(different)))
+          const single = fields.map((field, i) => ({
+            column: columnOf(
+              field,
+              Array.from(rows[i], (row) => values[row][i]),
+            ),
+            rows: null,
+          }))
+          files[0].encoder.appendColumns(single, count)
+          files[1].encoder.appendColumns(repeats ? columns.map((column, i) => ({ column, rows: rows[i] })) : single, count)
+        }
+        for (const { encoder } of files) encoder.finish()
+        const [expected, found] = files.map(({ chunks }) => Buffer.concat(chunks))
+        assert.ok(expected.equals(found))
+      },
+    ),
+    { numRuns: 60 },
+  )
+})
+
 test('any rows in any pages and row groups come back (property)', async () => {
   const fields = everyType(false).slice(-5)
   await fc.assert(
@@ -382,4 +443,53 @@ test('any rows in any pages and row groups come back (property)', async () => {
     ),
     { numRuns: 40 },
   )
+})
+
+test('nested texts that are the same again come back, whatever becomes of their dictionaries (property)', async () => {
+  const text: Type = { kind: 'string' }
+  const types: Type[] = [
+    { kind: 'map', keyId: 0, key: text, valueId: 0, value: text, valueRequired: false },
+    { kind: 'list', elementId: 0, element: text, elementRequired: false },
+    {
+      kind: 'struct',
+      fields: [
+        { id: 0, name: 'a', type: text, required: false },
+        { id: 0, name: 'b', type: { kind: 'int' }, required: false },
+      ],
+    },
+  ]
+  const { fields } = assignFieldIds(types.map((type, i): Field => ({ id: 0, name: `f${i}`, type, required: false })))
+  await fc.assert(
+    fc.asyncProperty(
+      fc.record({
+        seed: fc.integer(),
+        /** How often each of some rows comes, one behind the other; and all of it once more. */
+        times: fc.array(fc.integer({ min: 1, max: 40 }), { maxLength: 30 }),
+        again: fc.integer({ min: 1, max: 3 }),
+        pageRows: fc.integer({ min: 1, max: 60 }),
+        rowGroupRows: fc.integer({ min: 1, max: 200 }),
+        dictionaryBytes: fc.constantFrom(0, 20, 60, 200, 1 << 20),
+      }),
+      async ({ seed, times, again, pageRows, rowGroupRows, dictionaryBytes }) => {
+        const some = anyRows(fields, times.length, seed)
+        const once = some.flatMap((row, i) => Array.from({ length: times[i] }, () => row))
+        const rows = Array.from({ length: again }, () => once).flat()
+        // Segments end elsewhere than pages do.
+        const segments = segmentsOf(fields, rows, 31)
+        const written = write(fields, segments, { pageRows, rowGroupRows, dictionaryBytes, codec: 'none' })
+        sameRows(await rowsOf(await ParquetReader.open(inMemory(written.bytes)), fields), rows)
+      },
+    ),
+    { numRuns: 60 },
+  )
+  // So many that most are different among the first, and few after that.
+  const pairs = (i: number): Value => [[`key ${i % 3}`, `value ${i}`]]
+  for (const [distinct, copies] of [
+    [9000, 1],
+    [3000, 4],
+    [5000, 8],
+  ]) {
+    const rows = Array.from({ length: distinct * copies }, (_, i): Value[] => [pairs(Math.floor(i / copies)), null, null])
+    await readsBack(writeRows(fields, rows), fields, rows)
+  }
 })

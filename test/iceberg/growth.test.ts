@@ -114,7 +114,7 @@ test(`a table under random updates stays small in ${commits} commits: files, met
   const table = new UpdatedTable()
   await table.fill()
   let began = performance.now()
-  const step = Math.max(100, Math.floor(commits / 20))
+  const step = Math.max(100, Math.floor(commits / 100))
   for (let i = 1; i <= commits; i++) {
     await table.update()
     if (i % step !== 0) continue

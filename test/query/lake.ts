@@ -9,6 +9,7 @@ import { ParquetEncoder } from '../../src/format/parquet/index.ts'
 import { packStats } from '../../src/table/index.ts'
 import { openDuckDb } from '../../src/query/index.ts'
 import type {
+  DuckDbHost,
   DuckDbOptions,
   QueryRequest,
   QueryViews,
@@ -113,29 +114,37 @@ export class Lake implements ViewProvider {
     return { segment: segment.share(), from: 0, to: rows.length }
   }
 
-  file(fields: readonly Field[], rows: readonly (readonly Value[])[], deleted: readonly number[] = [], name?: string): ViewFile {
+  /** A data file with the rows so many times, one after the other. */
+  file(
+    fields: readonly Field[],
+    rows: readonly (readonly Value[])[],
+    deleted: readonly number[] = [],
+    { name, times = 1 }: { name?: string; times?: number } = {},
+  ): ViewFile {
     const pieces: Uint8Array[] = []
     const encoder = new ParquetEncoder({
       fields,
       emit: (bytes) => pieces.push(bytes),
       createdBy: 'frazil version 0 (build test)',
     })
+    assert.ok(times === 1 || rows.length <= maxSegmentRows, 'rows of one segment come several times')
     // At least one, also for a file without rows.
     for (let from = 0; from === 0 || from < rows.length; from += maxSegmentRows) {
       const part = rows.slice(from, from + maxSegmentRows)
       const segment = this.segment(fields, part)
-      encoder.append(segment.share(), 0, part.length, null)
+      for (let i = 0; i < times; i++) encoder.append(segment.share(), 0, part.length, null)
       segment.unpin()
     }
     const { metrics, fileSize } = encoder.finish()
     const path = join(this.folder, name ?? `${++this.#lastId}.parquet`)
     writeFileSync(path, Buffer.concat(pieces))
-    const stats = packStats({ path, recordCount: rows.length, fileSize, metrics, splitOffsets: [] })
-    return { path, rows: rows.length, deleted: deleted.length > 0 ? bitmap(rows.length, deleted) : null, stats }
+    const recordCount = rows.length * times
+    const stats = packStats({ path, recordCount, fileSize, metrics, splitOffsets: [] })
+    return { path, rows: recordCount, deleted: deleted.length > 0 ? bitmap(recordCount, deleted) : null, stats }
   }
 
-  open(options: Partial<DuckDbOptions> = {}): SqlEngine {
-    return openDuckDb({ memoryBytes: 128 << 20, threads: 2, fileDirectories: [this.folder], ...options }, this)
+  open(options: Partial<DuckDbOptions> = {}, host?: DuckDbHost): SqlEngine {
+    return openDuckDb({ memoryBytes: 128 << 20, threads: 2, fileDirectories: [this.folder], ...options }, this, host)
   }
 
   remove(): void {

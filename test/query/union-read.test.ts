@@ -7,7 +7,7 @@ import type { Field, Type, Value } from '../../src/data/index.ts'
 import type { SqlEngine } from '../../src/query/index.ts'
 import { anyFields, cellOf } from '../data/any-field.ts'
 import { expectedJson } from './expected-json.ts'
-import { Lake, columns, rows, text } from './lake.ts'
+import { Lake, bitmap, columns, rows, text } from './lake.ts'
 
 /** Where a row is, and whether the view (at commit 10) sees it. */
 const places = ['hot', 'hot, deleted later', 'hot, deleted', 'cold', 'cold, deleted'] as const
@@ -264,7 +264,7 @@ describe('union read', () => {
         fields,
         [0, 1, 2].map((j) => [i * 3 + j, 'own', 1, 2, 3, 4]),
         i % 3 === 0 ? [] : [i % 3],
-        `k=${i} [x]*?'${i}.parquet`,
+        { name: `k=${i} [x]*?'${i}.parquet` },
       ),
     )
     lake.put('hard', fields, { files, hot: [lake.hot(fields, [[99, 'hot', 1, 2, 3, 4]])] })
@@ -281,7 +281,7 @@ describe('union read', () => {
 
   it('leaves deleted rows out of large files, which are read alone, beside small ones and files without deletes', async () => {
     const fields = columns({ n: { kind: 'int' } })
-    const sizes = [140_000, 10, 33_000, 50, 35_000, 20, 132_000]
+    const sizes = [140_000, 10, 33_000, 50, 35_000, 20, 132_000, 60_000, 65_000, 64_000, 300, 65_500]
     const isDeleted = (file: number, row: number): boolean => file !== 4 && (row * 7 + file) % 5 === 0
     let from = 0
     const alive: number[] = []
@@ -301,6 +301,31 @@ describe('union read', () => {
     const sum = (of: (n: number) => bigint): string => String(alive.reduce((total, n) => total + of(n), 0n))
     const asked = 'SELECT count(*), sum(n)::VARCHAR, sum(n::HUGEINT * n)::VARCHAR FROM large'
     assert.deepEqual(await rows(engine, asked), [[alive.length, sum((n) => BigInt(n)), sum((n) => BigInt(n) ** 2n)]])
+  })
+
+  it('leaves deleted rows out of a file with more rows than one constant has bits, and goes on with other deletes', async () => {
+    const fields = columns({ n: { kind: 'int' } })
+    const [size, times] = [60_001, 37]
+    const numbers = Array.from({ length: size }, (_, n) => [n])
+    const edges = [2, 2 ** 20, 2 ** 21 - 1, 2 ** 21, size * times - 1]
+    const some = Array.from({ length: 50_000 }, (_, i) => ((i + 1) * 44_351) % (size * times))
+    const positions = [...new Set([...edges, ...some])]
+    const first = lake.file(fields, numbers, positions, { times })
+    const other = edges.map((row) => row ^ 2).filter((row) => row < size * times)
+    const small = lake.file(fields, [[1], [2]], [0])
+    for (const deleted of [positions, other]) {
+      const file = { ...first, deleted: bitmap(first.rows, deleted) }
+      lake.put('long', fields, { files: [small, file] })
+      const total = (of: (n: number) => number): number => {
+        const all = numbers.reduce((sum, [n]) => sum + of(n), 0) * times
+        return all - deleted.reduce((sum, row) => sum + of(row % size), 0) + of(2)
+      }
+      assert.deepEqual(await rows(engine, 'SELECT count(*), sum(n), sum(n % 1009) FROM long'), [
+        [total(() => 1), total((n) => n), total((n) => n % 1009)],
+      ])
+      const left = times - deleted.filter((row) => row % size === 57_118).length
+      assert.deepEqual(await rows(engine, 'SELECT count(*) FROM long WHERE n = 57118'), [[left]])
+    }
   })
 
   function literal(type: Type, value: Value): string {

@@ -35,7 +35,7 @@ const made = [
   'no rows',
 ]
 
-test('Arrow streams make tables, fill them, change them, and outlive a crash in the spool', { timeout: 120_000 }, async () => {
+test('Arrow streams make tables, fill them, change them, and outlive a crash in the spool', { timeout: 300_000 }, async () => {
   const folder = await mkdtemp(join(tmpdir(), 'frazil-arrow-'))
   const lake = join(folder, 'lake')
   let engine: Engine

@@ -3,6 +3,8 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import type { Socket } from 'node:net'
 import { afterEach, beforeEach, suite, test } from 'node:test'
+import { FrazilError } from '../../src/base/index.ts'
+import type { RowToStore } from '../../src/engine/index.ts'
 import { silentLog } from '../../src/observe/index.ts'
 import { httpLimits } from '../../src/server/limits.ts'
 import type { HttpLimits } from '../../src/server/limits.ts'
@@ -10,7 +12,7 @@ import { startHttpServer } from '../../src/server/index.ts'
 import type { HttpServer } from '../../src/server/index.ts'
 import { FakeEngine } from './fake-engine.ts'
 
-const timeout = 60_000
+const timeout = 180_000
 /** So short that a test need not wait, where it waits for them; the others never come. */
 const short = 300
 const never = 3_600_000
@@ -127,14 +129,38 @@ suite('clients that are slow, silent or gone', { timeout }, () => {
     const stalled = await open()
     stalled.pause()
     stalled.write(ask)
-    // It reads nothing, so only what it writes tells it that the other side has ended.
-    const poke = setInterval(() => stalled.write(' '), 50).unref()
+    // It reads nothing, so only what it writes tells it that the other side has ended. What is no request, and rarely: it is traffic.
+    const poke = setInterval(() => stalled.write('\r\n'), 4 * short).unref()
     await new Promise<void>((resolve) => stalled.once('close', () => resolve()))
     clearInterval(poke)
 
     // The first one has been silent for longer.
     finish('[]')
     assert.match(await untilEnd(waiting), /^HTTP\/1\.1 200 [^]*"rows":\[\]/)
+  })
+
+  test('the same for rows: who takes nothing of the answer is cut off, who waits for it is not', async () => {
+    await listen({ stalledMs: short })
+    const text = '{"operation":"insert","data":{}}'
+    const row = `${head.replace('/query', '/ingest/users')}Content-Length: ${text.length}\r\n\r\n${text}`
+    const stored = new Promise<RowToStore>((resolve) => {
+      engine.pushRow = (_table, _operation, toStore) => resolve(toStore)
+    })
+    const waiting = await open()
+    waiting.write(row.replace('\r\n\r\n', '\r\nConnection: close\r\n\r\n'))
+    const waitingRow = await stored
+
+    engine.pushRow = (_table, _operation, toStore) =>
+      setImmediate(() => toStore.failed(new FrazilError('request', 'large', 'x'.repeat(60 << 20))))
+    const stalled = await open()
+    stalled.pause()
+    stalled.write(row)
+    const poke = setInterval(() => stalled.write('\r\n'), 4 * short).unref()
+    await new Promise<void>((resolve) => stalled.once('close', () => resolve()))
+    clearInterval(poke)
+
+    waitingRow.stored({ position: '1', rows: 1, refused: 0, refusals: [], replayed: false })
+    assert.match(await untilEnd(waiting), /^HTTP\/1\.1 200 [^]*"position":"1"/)
   })
 
   test('a client that goes ends its query, whether it says so or is cut off', async () => {

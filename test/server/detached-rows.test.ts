@@ -26,7 +26,7 @@ async function change(spool: string, sequence: number, body: string): Promise<vo
 
 test(
   'rows that were accepted for a table that is detached before the lake has them are kept as files',
-  { timeout: 120_000 },
+  { timeout: 300_000 },
   async () => {
     const folder = await mkdtemp(join(tmpdir(), 'frazil-detached-'))
     const lake = join(folder, 'lake')

@@ -59,8 +59,13 @@ export class FakeEngine implements Engine {
 
   readonly describe = noTables
   readonly createTable = noTables
+  readonly addFromPostgres = noTables
   readonly dropTable = noTables
   readonly push = noTables
+  pushRow: Engine['pushRow'] = () => {
+    throw new FrazilError('request', 'unknown-table', 'this engine has no tables for rows from programs')
+  }
+  readonly upload = noTables
 
   async execute(sql: string, options: EngineQuery = {}) {
     this.queries.push({ sql, options })

@@ -14,7 +14,7 @@ import type { HttpServer } from '../../src/server/index.ts'
 
 const schemas: Readonly<Record<string, z.ZodType>> = answers
 
-suite('the OpenAPI document', { timeout: 60_000 }, () => {
+suite('the OpenAPI document', { timeout: 180_000 }, () => {
   let folder: string
   let engine: Engine
   let server: HttpServer
@@ -80,6 +80,8 @@ suite('the OpenAPI document', { timeout: 60_000 }, () => {
       ['post', '/tables/users/flush', table, 200],
       ['post', '/tables/users/optimize', table, 200],
       ['post', '/tables/users/resync', table, 400],
+      ['post', '/tables/users/from_postgres', { ...table, src_uri: 'postgres://db/shop', src_table_name: 'users' }, 403],
+      ['post', '/tables/users/from_postgres', table, 400],
       ['delete', '/tables/users', table, 200],
       ['delete', '/tables/users', table, 404],
     ]

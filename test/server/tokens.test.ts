@@ -9,7 +9,7 @@ import { silentLog } from '../../src/observe/index.ts'
 import { startHttpServer } from '../../src/server/index.ts'
 import type { HttpServer } from '../../src/server/index.ts'
 
-const timeout = 60_000
+const timeout = 180_000
 
 const texts = {
   admin: 'admin-token-0123456789',
@@ -156,6 +156,11 @@ suite('tokens', { timeout }, () => {
         await forbidden('writer', 'POST', `/tables/x/${work}`, { database: 'hr', table })
     }
     assert.equal((await send('writer', 'POST', '/tables/x/snapshot', { database: 'app', table: 'events' })).status, 200)
+    const fromPostgres = { src_uri: 'postgres://db/shop', src_table_name: 'public.events' }
+    const notOpen = await send('writer', 'POST', '/tables/x/from_postgres', { database: 'app', table: 'events', ...fromPostgres })
+    assert.deepEqual([notOpen.status, code(notOpen)], [403, 'from-postgres-not-allowed'])
+    await forbidden('reader', 'POST', '/tables/x/from_postgres', { database: 'app', table: 'events', ...fromPostgres })
+    await forbidden('writer', 'POST', '/tables/x/from_postgres', { database: 'hr', table: 'salaries', ...fromPostgres })
     await forbidden('reader', 'POST', '/tables/new', { database: 'app', table: 'new', schema })
     await forbidden('writer', 'POST', '/tables/new', { database: 'app', table: 'new', schema })
     await forbidden('reader', 'DELETE', '/tables/users', { database: 'app', table: 'users' })

@@ -24,10 +24,12 @@ export class Gate {
   #died: () => void = () => undefined
   /** Resolves when the process has died. */
   readonly died = new Promise<void>((resolve) => (this.#died = resolve))
-  /** What others do before anybody can look whether a lost answer was a yes. */
+  /** What happens before anybody can look whether a lost answer was a yes. */
   afterLoss: (() => Promise<void>) | null = null
   /** What others do, once, just before the next commit of tables reaches the catalog. */
   beforeCommit: (() => Promise<void>) | null = null
+  /** Calls to the catalog, of any kind, that nothing answers from now on. */
+  unanswered = 0
   /** What the fault met, for messages. */
   met: string | null = null
 
@@ -71,6 +73,7 @@ export class Gate {
         await this.afterLoss?.()
         throw new FrazilError('uncertain', 'answer-lost', `the answer to ${name} was lost`)
       case 'uncertain-undone':
+        await this.afterLoss?.()
         throw new FrazilError('uncertain', 'answer-lost', `the answer to ${name} was lost`)
       case 'unavailable':
         throw new FrazilError('unavailable', 'down', `${name} does not answer`)
@@ -117,23 +120,30 @@ export function gatedStore(store: ObjectStore, gate: Gate): ObjectStore {
 }
 
 export function gatedCatalog(catalog: Catalog, gate: Gate): Catalog {
+  const answer = <T>(call: () => Promise<T>): Promise<T> => {
+    if (gate.unanswered === 0) return call()
+    gate.unanswered--
+    return gate.passed(Promise.reject(new FrazilError('unavailable', 'down', 'the catalog does not answer')))
+  }
   return {
     name: catalog.name,
-    createNamespace: (namespace) => gate.change('createNamespace', false, () => catalog.createNamespace(namespace)),
-    namespaces: () => gate.read(() => catalog.namespaces()),
-    list: (namespace) => gate.read(() => catalog.list(namespace)),
-    load: (table) => gate.read(() => catalog.load(table)),
+    createNamespace: (namespace) => answer(() => gate.change('createNamespace', false, () => catalog.createNamespace(namespace))),
+    namespaces: () => answer(() => gate.read(() => catalog.namespaces())),
+    list: (namespace) => answer(() => gate.read(() => catalog.list(namespace))),
+    load: (table) => answer(() => gate.read(() => catalog.load(table))),
     commit: (commit) =>
-      gate.change(`commit of ${commit.tables.length} tables`, true, async () => {
-        const { beforeCommit } = gate
-        if (beforeCommit && commit.tables.length > 0) {
-          gate.beforeCommit = null
-          await beforeCommit()
-        }
-        await catalog.commit(commit)
-      }),
-    state: (key) => gate.change(`state ${key}`, false, () => catalog.state(key)),
-    states: (prefix) => gate.read(() => catalog.states(prefix)),
+      answer(() =>
+        gate.change(`commit of ${commit.tables.length} tables`, true, async () => {
+          const { beforeCommit } = gate
+          if (beforeCommit && commit.tables.length > 0) {
+            gate.beforeCommit = null
+            await beforeCommit()
+          }
+          await catalog.commit(commit)
+        }),
+      ),
+    state: (key) => answer(() => gate.change(`state ${key}`, false, () => catalog.state(key))),
+    states: (prefix) => answer(() => gate.read(() => catalog.states(prefix))),
     close: () => catalog.close(),
   }
 }

@@ -3,6 +3,8 @@ import { describe, it } from 'node:test'
 import { seededRandom } from '../../src/base/index.ts'
 import type { Random } from '../../src/base/index.ts'
 import type { Value } from '../../src/data/index.ts'
+import type { TableSettings } from '../../src/engine/table-settings.ts'
+import { parsePartition, parseSort } from '../../src/iceberg/index.ts'
 import type { EngineEvent } from '../../src/observe/index.ts'
 import { valueText } from '../../src/source/simulated/index.ts'
 import type { SimulatedChange } from '../../src/source/simulated/index.ts'
@@ -87,7 +89,11 @@ describe('another engine commits to our tables', () => {
       const random = seededRandom(seed)
       using world = new World(newHistory(random, 20), random)
       let count = 0
-      const onEvent = ({ type }: EngineEvent): void => void (count += Number(type === 'followed'))
+      let committed: (() => void) | null = null
+      const onEvent = ({ type }: EngineEvent): void => {
+        if (type === 'followed') count++
+        else if (type === 'committed') committed?.()
+      }
       const process = await world.start(new Gate(), { onEvent })
       assert.ok(await process.catchUp(), process.failure?.stack)
       const other = new ForeignEngine(world)
@@ -102,6 +108,9 @@ describe('another engine commits to our tables', () => {
           if (choice === 0) await other.setProperty('shop', name, 'owner', String(its.below(1000)))
           else if (choice === 1) await other.expire('shop', name)
           else await other.rewrite('shop', name, choice === 2 ? () => true : () => its.below(2) === 0)
+          // One that never pauses would not let anybody else commit.
+          const commit = new Promise<void>((resolve) => (committed = resolve))
+          await Promise.race([commit, new Promise((resolve) => setTimeout(resolve, 2000))])
           await new Promise((resolve) => setTimeout(resolve, its.below(40)))
         }
       })()
@@ -229,6 +238,31 @@ describe('another engine commits to our tables', () => {
       ...rows(0, 100).map((each, i) => (i === 7 ? row(7, 'changed') : each)),
       row(300),
     ])
+  })
+
+  it('it commits before a layout that was asked for is in the lake: files by that layout arrive in it', async () => {
+    using setting = await someRows(seededRandom(11))
+    const { world, process, other } = setting
+    await process.close()
+    const settings: TableSettings = { 'shop.long': { partitionBy: [parsePartition('bucket(2, k0)')], sortBy: [parseSort('k0')] } }
+    const next = await world.start(new Gate(), { tables: settings, onEvent: (event) => setting.events.push(event) })
+    const renewed = { ...setting, process: next }
+    await overtaken(renewed, [update(3, 'changed'), ...inserts(100, 120)], async () => {
+      await other.setProperty('shop', 'long', 'owner', 'somebody')
+    })
+    assert.equal(followed(renewed), 1)
+    assert.equal(next.failure, null)
+    const expected = rows(0, 120).map((each, i) => (i === 3 ? row(3, 'changed') : each))
+    assert.deepEqual(textOf(await other.rows('shop', 'long')), textOf(expected))
+    const files = await (await other.load('shop', 'long')).files()
+    assert.deepEqual(
+      files.map(({ partition, sortOrderId }) => [partition?.specId, sortOrderId]).filter(([spec]) => spec !== 0),
+      [
+        [1, 1],
+        [1, 1],
+      ],
+    )
+    await world.check('at the end')
   })
 
   it('a table that nothing happens in', async () => {

@@ -199,6 +199,37 @@ describe('a whole pipeline', () => {
     await world.check('at the end')
   })
 
+  for (const fault of ['uncertain-done', 'uncertain-undone'] as const) {
+    for (const what of [/commit of [1-9]/, /commit of 0 tables/]) {
+      it(`goes on when an answer is lost and nothing answers for long after it: ${fault}, ${what.source}`, async () => {
+        await underSeeds(2, async (seed) => {
+          const random = seededRandom(seed)
+          using world = new World(newHistory(random, 5), random)
+          const gate = new Gate()
+          const events: EngineEvent[] = []
+          const process = await world.start(gate, { onEvent: (event) => void events.push(event) })
+          assert.ok(await process.catchUp(), process.failure?.stack)
+          // More calls than one attempt makes, and the look behind it.
+          gate.afterLoss = async () => void (gate.unanswered = 20)
+          gate.arm(fault, what)
+          for (let round = 0; round < 4; round++) {
+            // Transactions that change nothing move the position only.
+            world.history.add(round % 2 === 0 ? [] : someTransaction(world.history, random))
+            assert.ok(await process.catchUp(), process.failure?.stack)
+            await process.checkViews()
+          }
+          assert.notEqual(gate.met, null)
+          assert.equal(gate.unanswered, 0)
+          assert.ok(!events.some(({ type }) => type === 'followed'), 'what has landed is its own')
+          await process.close()
+          assert.equal(process.failure, null)
+          await world.check(gate.met ?? '')
+          await endsWell(world)
+        })
+      })
+    }
+  }
+
   it('stages under pressure while it commits', async () => {
     let pressed = 0
     const onEvent = ({ type }: EngineEvent): void => void (pressed += Number(type === 'pressure'))

@@ -11,8 +11,9 @@ import type { Field, Value } from '../../src/data/index.ts'
 import { acquireLease, fencedCatalog } from '../../src/engine/lease.ts'
 import { Pipeline } from '../../src/engine/pipeline.ts'
 import type { PipelineOptions } from '../../src/engine/pipeline-contract.ts'
-import { parseRecord } from '../../src/engine/state-record.ts'
+import { readRecord } from '../../src/engine/state-record.ts'
 import type { SourceRecord } from '../../src/engine/state-record.ts'
+import type { TableSettings } from '../../src/engine/table-settings.ts'
 import { ParquetReader } from '../../src/format/parquet/index.ts'
 import { MemoryCatalog, lastUpdatedField, loadTable, readDeletionVector, rowIdField } from '../../src/iceberg/index.ts'
 import type { Catalog, CatalogCommit, IcebergTable, TablePointer } from '../../src/iceberg/index.ts'
@@ -21,7 +22,7 @@ import { SimulatedSource, valueText } from '../../src/source/simulated/index.ts'
 import type { SimulatedHistory, SimulatedOptions, SimulatedRows } from '../../src/source/simulated/index.ts'
 import { LocalStore } from '../../src/storage/index.ts'
 import type { ObjectStore } from '../../src/storage/index.ts'
-import { Compactions, FilePool } from '../../src/table/index.ts'
+import { Compactions, FilePool, Uploader } from '../../src/table/index.ts'
 import { serveCompactions } from '../../src/table/compaction-worker.ts'
 import { serveFiles } from '../../src/table/file-worker.ts'
 import { StructureChecker } from '../support/structure/table.ts'
@@ -120,9 +121,10 @@ export class World {
     for (;;) {
       const before = await this.catalog.state(stateKey)
       const tables = await this.catalog.list()
-      const stored = await this.catalog.state(stateKey)
-      if (before?.version !== stored?.version) continue
-      return { record: stored && parseRecord(stored.value), pointers: new Map(tables.map((table) => [table.name, table])) }
+      const record = await readRecord(this.catalog, 'sim')
+      const after = await this.catalog.state(stateKey)
+      if (before?.version !== after?.version) continue
+      return { record: record?.record ?? null, pointers: new Map(tables.map((table) => [table.name, table])) }
     }
   }
 
@@ -264,6 +266,7 @@ export interface ProcessSettings {
   readonly aheadMs?: number
   /** Folder of key runs; processes that come one after another share one. */
   readonly local?: string
+  readonly tables?: TableSettings
   readonly source?: Partial<Pick<SimulatedOptions, 'capacity' | 'lostConnection' | 'batch' | 'streamed'>>
   /** One lane to a file worker each. */
   readonly workers?: readonly (HeldWorker | null)[]
@@ -303,6 +306,7 @@ export class Process {
       aheadMs = 0,
       local = 'local',
       workers = [null],
+      tables = {},
       source = {},
       onEvent,
     } = this.#settings
@@ -311,15 +315,14 @@ export class Process {
     // Whoever dies here does not renew, and nobody waits for it.
     const still = { ...systemClock, sleep: () => new Promise<void>(() => undefined) }
     const lease = await acquireLease({ catalog: world.catalog, clock: still, takeOver: true })
-    const pool = new FilePool(
-      workers.map((worker) => {
-        const { port1, port2 } = new MessageChannel()
-        const port = worker ? worker.behind(port2) : port2
-        serveFiles(port)
-        port.unref()
-        return port1
-      }),
-    )
+    const lanes = workers.map((worker) => {
+      const { port1, port2 } = new MessageChannel()
+      const port = worker ? worker.behind(port2) : port2
+      serveFiles(port)
+      port.unref()
+      return port1
+    })
+    const pool = new FilePool({ lanes, replacements: new MessageChannel().port1 })
     this.#files = pool
     const compaction = new MessageChannel()
     const port = this.#settings.compaction?.behind(compaction.port2) ?? compaction.port2
@@ -353,7 +356,9 @@ export class Process {
       commit: { every: commitEveryMs, bytes: 64 << 20 },
       history: { snapshots: 3_600_000, hourly: 2, daily: 1 },
       compaction: { automatic: true, targetBytes: this.#settings.targetBytes ?? 1 << 20, bytesPerSecond: Infinity },
-      tables: {},
+      tables,
+      uploads: [],
+      withAdded: false,
       onError,
     }
     const starting = Pipeline.start(options, {
@@ -363,6 +368,7 @@ export class Process {
       catalog: fencedCatalog(catalog, lease.fence),
       files: pool,
       compactions,
+      uploader: new Uploader(),
       openSource: (parts) =>
         new SimulatedSource({ name: 'sim', history: world.history, random: world.random, capacity: 63, ...source }, parts),
       listener: {

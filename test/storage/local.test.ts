@@ -1,15 +1,30 @@
 import assert from 'node:assert/strict'
 import { fork, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  fsyncSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
+import { open } from 'node:fs/promises'
+import type { FileHandle } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { after, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import * as fc from 'fast-check'
 import { FrazilError } from '../../src/base/index.ts'
 import { LocalStore, localPath, locationSegment, openStore } from '../../src/storage/index.ts'
+import type { PutOptions } from '../../src/storage/index.ts'
 import { rejectsWith, storeConformance } from '../conformance/store.ts'
 
 const scratch = mkdtempSync(join(tmpdir(), 'frazil-store-'))
@@ -124,6 +139,36 @@ it('writes again into directories that were removed meanwhile', async () => {
   rmSync(join(directory, 'a'), { recursive: true })
   await store.put(`${store.root}/a/b/x`, text('3'))
   assert.deepEqual(await store.get(`${store.root}/a/b/x`), text('3'))
+})
+
+it('syncs each folder that got a name, once where puts follow each other, and none whose name is durable', async (t) => {
+  if (process.platform !== 'linux') return t.skip('open files have no names here')
+  const directory = fresh()
+  const store = new LocalStore(directory)
+  await store.put(`${store.root}/first`, text('1'))
+  const file = await open(join(directory, 'first'))
+  const prototype = Object.getPrototypeOf(file) as FileHandle
+  await file.close()
+  let synced: string[] = []
+  t.mock.method(prototype, 'sync', function (this: FileHandle) {
+    const name = readlinkSync(`/proc/self/fd/${this.fd}`)
+    if (statSync(name).isDirectory()) synced.push(relative(directory, name))
+    fsyncSync(this.fd)
+    return Promise.resolve()
+  })
+  const folders = async (name: string, options: PutOptions): Promise<string[]> => {
+    synced = []
+    await store.put(`${store.root}/${name}`, text(name), options)
+    return synced
+  }
+  const followed = { ifAbsent: true, followed: true }
+  assert.deepEqual(await folders('ns/t/metadata/m', followed), ['ns/t', 'ns', ''])
+  assert.deepEqual(await folders('ns/t/metadata/list', followed), [])
+  assert.deepEqual(await folders('ns/t/metadata/v1', { ifAbsent: true }), ['ns/t/metadata'])
+  assert.deepEqual(await folders('ns/t/data/d', {}), ['ns/t', 'ns/t/data'])
+  assert.deepEqual(await folders('ns/u/metadata/m', {}), ['ns/u', 'ns', 'ns/u/metadata'])
+  rmSync(join(directory, 'ns/t'), { recursive: true })
+  assert.deepEqual(await folders('ns/t/other/x', {}), ['ns/t', 'ns', 'ns/t/other'])
 })
 
 it('says that the disk is full, and goes on once it is not', async (t) => {

@@ -2,6 +2,9 @@ import type pg from 'pg'
 import { Workload, connect, isConnectionLost, runTransaction } from './workload.ts'
 import type { WorkloadOptions } from './workload.ts'
 
+/** A statement that waits for longer waits for something that never comes. */
+const answerWithinMs = 60_000
+
 /** A writer that goes on until it is stopped: through pauses, and through a server that goes away and comes back. */
 export class BackgroundLoad {
   transactions = 0
@@ -26,7 +29,7 @@ export class BackgroundLoad {
   async #run(until: number): Promise<void> {
     while (!this.#stopping && this.transactions < until) {
       try {
-        this.#client ??= await connect(this.#url)
+        this.#client ??= await connect(this.#url, answerWithinMs)
         await runTransaction(this.#client, this.#workload.next())
         this.transactions++
       } catch (error) {

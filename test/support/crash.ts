@@ -13,6 +13,9 @@ import type { DaemonOptions } from './daemon.ts'
 import { Workload, connect, runTransaction } from './workload.ts'
 import { workloadSchema, workloadTables } from './workload-tables.ts'
 
+/** For each answer of Postgres: nothing here waits without end, so that what fails says so. */
+const answerWithinMs = 60_000
+
 export interface MirrorOptions {
   readonly url: string
   readonly seed: number
@@ -50,10 +53,10 @@ export class Mirror {
 
   static async create(options: MirrorOptions): Promise<Mirror> {
     const name = `crash_${options.seed}`
-    const admin = await connect(options.url)
+    const admin = await connect(options.url, answerWithinMs)
     await admin.query(`CREATE DATABASE ${name}`)
     await admin.end()
-    const client = await connect(databaseUrl(options.url, name))
+    const client = await connect(databaseUrl(options.url, name), answerWithinMs)
     for (const statement of workloadSchema()) await client.query(statement)
     for (const transaction of new Workload({ seed: options.seed }).initial(500)) await runTransaction(client, transaction)
     return new Mirror(await mkdtemp(join(tmpdir(), 'frazil-crash-')), name, options, client)
@@ -90,7 +93,7 @@ export class Mirror {
   /** A new {@link client}, after the server has been away. */
   async reconnect(): Promise<void> {
     await this.client.end().catch(() => {})
-    this.client = await connect(databaseUrl(this.#options.url, this.#name))
+    this.client = await connect(databaseUrl(this.#options.url, this.#name), answerWithinMs)
   }
 
   load(): void {
@@ -122,7 +125,7 @@ export class Mirror {
     for (const writer of this.#writers) await writer.end()
     for (const daemon of this.#daemons) await daemon.kill()
     await this.client.end().catch(() => {})
-    const admin = await connect(this.#options.url).catch(() => null)
+    const admin = await connect(this.#options.url, answerWithinMs).catch(() => null)
     // The walsender of a killed daemon may take a moment to notice.
     await admin
       ?.query('SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = $1', [this.#name])

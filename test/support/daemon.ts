@@ -30,6 +30,10 @@ export interface QueryResult {
 }
 
 const requestTimeoutMs = 90_000
+/** One that tries something again and again has something to say all the time. */
+const longestWaitMs = 100_000
+/** It promises 30 s, and machines may be slow. */
+const endsWithinMs = 60_000
 
 /** `frazil run` as a process of its own, spoken to over HTTP as any program would. */
 export class Daemon {
@@ -91,12 +95,16 @@ export class Daemon {
     return this.#child.exitCode === null && this.#child.signalCode === null
   }
 
-  /** Polls until `done`, at most `seconds` after the last word of its log; a process that has ended is an error at once. */
+  /**
+   * Polls until `done`, at most `seconds` after the last word of its log, and not for ever while that says the same again and again; a process
+   * that has ended is an error at once.
+   */
   async until(what: string, done: () => Promise<boolean>, seconds = 60): Promise<void> {
+    const latest = performance.now() + Math.max(seconds * 1000, longestWaitMs)
     let deadline = performance.now() + seconds * 1000
     let words = this.#words
     for (;;) {
-      if (words !== this.#words) deadline = performance.now() + seconds * 1000
+      if (words !== this.#words) deadline = Math.min(latest, performance.now() + seconds * 1000)
       words = this.#words
       if (!this.running) throw new Error(`frazil ended (${await this.exited}) while waiting until ${what}:\n${this.#log}`)
       if (await done().catch(() => false)) return
@@ -144,11 +152,19 @@ export class Daemon {
     if (status !== 200) throw new Error(`snapshot answered ${status}: ${text}`)
   }
 
-  /** SIGTERM; gives back how it ended. */
+  /** SIGTERM; gives back how it ended. One that does not end is killed, and an error. */
   async terminate(): Promise<number | NodeJS.Signals> {
     this.#agent.destroy()
     if (this.running) this.#child.kill('SIGTERM')
-    return this.exited
+    let isLate = false
+    const late = setTimeout(() => {
+      isLate = true
+      this.#child.kill('SIGKILL')
+    }, endsWithinMs)
+    const how = await this.exited
+    clearTimeout(late)
+    if (isLate) throw new Error(`frazil had not ended ${endsWithinMs / 1000} s after SIGTERM:\n${this.#log}`)
+    return how
   }
 
   /** SIGKILL, and until it is gone. */

@@ -53,21 +53,27 @@ export async function runIngestKills({ kills, between }: IngestKills): Promise<v
     timeoutMs: 20_000,
   })
 
+  /** Every second one numbers its requests instead of giving them keys; those that are refused use no number up. */
   async function sender(number: number): Promise<void> {
+    const isNumbered = number % 2 === 1
+    let sequence = 1
     for (let round = 1; !end.signal.aborted; round++) {
       const first = next
       next += 3
       const isBad = round % 5 === 0
       const rows = [first, first + 1, isBad ? 'x' : first + 2].map((row) => ({ id: row }))
       const request = client.ingest('events', rows, {
-        idempotencyKey: `e${first}`,
+        ...(isNumbered ? { producer: { id: `e${number}`, sequence } } : { idempotencyKey: `e${first}` }),
         request_mode: round % 7 === 0 ? 'sync' : 'async',
       })
       if (isBad) await assert.rejects(request, { status: 422, code: 'rows-refused' })
-      else assert.equal((await request).rows, 3)
+      else {
+        assert.equal((await request).rows, 3)
+        sequence++
+      }
       for (const row of [first, first + 1, first + 2]) (isBad ? refused : stored).add(row)
       const upserted = await client.ingest('latest', [{ id: number, round }], {
-        idempotencyKey: `l${number}-${round}`,
+        ...(isNumbered ? { producer: { id: `l${number}`, sequence: round } } : { idempotencyKey: `l${number}-${round}` }),
         operation: 'upsert',
       })
       assert.equal(upserted.rows, 1)

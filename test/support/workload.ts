@@ -278,8 +278,15 @@ export async function runTransaction(client: ClientBase, transaction: Transactio
 }
 
 /** A connection whose loss is not an unhandled error. */
-export async function connect(url: string): Promise<Client> {
-  const client = new Client({ connectionString: url })
+const connectWithinMs = 30_000
+
+/** `answerWithinMs`: what takes longer is an error. */
+export async function connect(url: string, answerWithinMs?: number): Promise<Client> {
+  const client = new Client({
+    connectionString: url,
+    connectionTimeoutMillis: connectWithinMs,
+    ...(answerWithinMs === undefined ? {} : { query_timeout: answerWithinMs }),
+  })
   client.on('error', () => {})
   await client.connect()
   return client

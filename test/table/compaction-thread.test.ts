@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, it } from 'node:test'
-import type { Worker } from 'node:worker_threads'
+import { Worker } from 'node:worker_threads'
 import { SlabPool } from '../../src/base/index.ts'
 import { startThread } from '../../src/table/compaction-host.ts'
 import type { CompactionJob } from '../../src/table/compaction-messages.ts'
@@ -44,7 +44,7 @@ it('a compaction thread that dies takes its job with it and says so; the next jo
     workers.push(worker)
     return worker
   })
-  const compactions = new Compactions(thread.connect())
+  const compactions = new Compactions(thread.connect().port)
   try {
     // It would take minutes.
     const dying = compactions.compact(job('first', 1))
@@ -68,6 +68,34 @@ it('a compaction thread that dies takes its job with it and says so; the next jo
   }
 })
 
+it('whoever has gone while its job ran is let go by the end of the thread', { timeout: 180_000 }, async () => {
+  const started = Promise.withResolvers<void>()
+  const thread = new CompactionThread(() => {
+    started.resolve()
+    // Never answers, as one that is ended before it has given up what it did.
+    return new Worker('setInterval(() => undefined, 1000)', { eval: true })
+  })
+  const { port, ended } = thread.connect()
+  const compactions = new Compactions(port)
+  const job = {
+    warehouse: folder,
+    fields: [],
+    schemaJson: '{}',
+    key: null,
+    inputs: [],
+    outputs: [],
+    sort: null,
+    columns: null,
+    bytesPerSecond: 1,
+  }
+  const refused = assert.rejects(compactions.compact(job), { code: 'closed' })
+  await started.promise
+  compactions.close()
+  await refused
+  await thread.close()
+  await ended
+})
+
 it('keeps to the bytes a second that it is given, for what it reads and what it writes', async () => {
   const fields = [field('n', { kind: 'binary' }, false, 1)]
   const pool = new SlabPool({ budget: 16 << 20 })
@@ -87,7 +115,7 @@ it('keeps to the bytes a second that it is given, for what it reads and what it 
   const file = (await writer.finish()) ?? assert.fail('a file was written')
   assert.ok(file.fileSize > 60_000)
   const thread = new CompactionThread()
-  const compactions = new Compactions(thread.connect())
+  const compactions = new Compactions(thread.connect().port)
   const bytesPerSecond = 400_000
   try {
     const started = performance.now()

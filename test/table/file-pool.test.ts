@@ -17,7 +17,7 @@ const folder = mkdtempSync(join(tmpdir(), 'frazil-files-'))
 const { port1, port2 } = new MessageChannel()
 serveFiles(port2)
 port2.unref()
-const files = new FilePool([port1])
+const files = new FilePool({ lanes: [port1], replacements: new MessageChannel().port1 })
 after(() => {
   files.close()
   rmSync(folder, { recursive: true })
@@ -103,7 +103,7 @@ describe('file pool', () => {
     const read = keyReader(key, [columnOf(fields[0], keys)])
     const words = new Int32Array(2)
     const found = [runPath, rebuilt].map((path) => {
-      const run = KeyRun.open(path, 2, file.recordCount, true)
+      const run = KeyRun.open(path, 2, file.recordCount)
       const positions = keys.map((_, i) => {
         read(i, words, 0)
         const at: number[] = []
@@ -128,7 +128,7 @@ describe('file pool', () => {
         readdirSync('/proc/self/fd').some((fd) => uri.endsWith(readlinkOf(join('/proc/self/fd', fd)) ?? 'none'))
       const channel = new MessageChannel()
       serveFiles(channel.port2)
-      const closing = new FilePool([channel.port1])
+      const closing = new FilePool({ lanes: [channel.port1], replacements: new MessageChannel().port1 })
       const wanted = [{ field: fields[1], positions: Int32Array.of(2, 7) }]
       const cells = await closing.readCells({
         warehouse: folder,
@@ -152,7 +152,7 @@ describe('file pool', () => {
     const channel = new MessageChannel()
     serveFiles(channel.port2)
     channel.port2.unref()
-    const closing = new FilePool([channel.port1])
+    const closing = new FilePool({ lanes: [channel.port1], replacements: new MessageChannel().port1 })
     const writer = closing.open({
       warehouse: folder,
       uri: `file://${folder}/data/x.parquet`,

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, describe, it } from 'node:test'
 import * as fc from 'fast-check'
-import { FrazilError, seededRandom } from '../../src/base/index.ts'
+import { FrazilError, SlabPool, seededRandom } from '../../src/base/index.ts'
 import { compareKeys, sortedOrder } from '../../src/table/key-order.ts'
 import { KeyRunBuilder } from '../../src/table/key-run-builder.ts'
 import { KeyRun } from '../../src/table/key-run.ts'
@@ -16,6 +16,16 @@ after(() => rmSync(folder, { recursive: true }))
 let nextFile = 0
 
 type Width = 2 | 4
+
+/** A file is asked for at each read of a block. */
+class CountedReads extends OpenRuns {
+  count = 0
+
+  override descriptor(path: string): number {
+    this.count++
+    return super.descriptor(path)
+  }
+}
 
 function builderOf(path: string, keys: readonly (readonly number[])[], width: Width, mostRows?: number): KeyRunBuilder {
   const builder = new KeyRunBuilder(path, width, mostRows)
@@ -48,14 +58,13 @@ function positionsOf(run: KeyRun, key: readonly number[]): number[] {
 
 function checkAgainstModel(keys: readonly (readonly number[])[], width: Width, absent: readonly (readonly number[])[]): void {
   const path = written(keys, width)
-  const run = KeyRun.open(path, width, keys.length, true)
+  const run = KeyRun.open(path, width, keys.length)
   const model = new Map<string, number[]>()
   for (const [position, key] of keys.entries()) model.set(key.join(), [...(model.get(key.join()) ?? []), position])
   for (const [text, positions] of model) {
     const key = text.split(',').map(Number)
-    assert.ok(run.mayHave(Int32Array.from(key), 0), 'no key is missed')
     // Long groups forget the rows that were refused: a fresh look sees them all.
-    const fresh = KeyRun.open(path, width, keys.length, false)
+    const fresh = KeyRun.open(path, width, keys.length)
     assert.deepEqual(positionsOf(fresh, key), positions)
     fresh.close()
   }
@@ -107,7 +116,7 @@ describe('key run', () => {
           .toSorted((a, b) => a.at - b.at)
           .map(({ key }) => key),
       ]) {
-        const run = KeyRun.open(written(keys, 2), 2, rows, true)
+        const run = KeyRun.open(written(keys, 2), 2, rows)
         const step = Math.max(1, Math.floor(rows / 600))
         for (let i = 0; i < rows; i += step) assert.deepEqual(positionsOf(run, keys[i]), [i])
         const between = rows === 0 ? [] : [values[0] - 1n, values[rows - 1] + 1n]
@@ -136,7 +145,7 @@ describe('key run', () => {
   it('remembers dead rows of long groups, across blocks, and finds the first live one', () => {
     const groups = [1, 7, 8, 9, 255, 256, 257, 700, 1]
     const keys = groups.flatMap((count, group) => Array.from({ length: count }, () => exactWords(BigInt(group))))
-    const run = KeyRun.open(written(keys, 2), 2, keys.length, true)
+    const run = KeyRun.open(written(keys, 2), 2, keys.length)
     const dead = new Set<number>()
     const random = seededRandom(3)
     const live = groups.map((count, group) => {
@@ -184,8 +193,17 @@ describe('key run', () => {
       const refused = (bytes: Uint8Array, what: string): void => {
         const bad = join(folder, 'bad.run')
         writeFileSync(bad, bytes)
-        const isCorrupt = (error: unknown): boolean => error instanceof FrazilError && error.kind === 'corrupt'
-        assert.throws(() => KeyRun.open(bad, width, rows, true), isCorrupt, what)
+        let run: KeyRun
+        try {
+          run = KeyRun.open(bad, width, rows)
+        } catch (error) {
+          assert.ok(error instanceof FrazilError && error.kind === 'corrupt', what)
+          return
+        }
+        // Other blocks than the last are checked when they are read; the file is built anew then.
+        assert.throws(() => [...run.blocks()], { kind: 'unavailable', code: 'key-run' }, what)
+        assert.ok(!existsSync(bad), what)
+        run.close()
       }
       for (let at = 0; at < good.length; at += good.length > 1000 && at < good.length - 60 ? 37 : 1) {
         const bytes = Buffer.from(good)
@@ -198,14 +216,14 @@ describe('key run', () => {
       refused(Buffer.concat([good, Buffer.alloc(1)]), 'with a byte too many')
       refused(Buffer.concat([good, good]), 'twice')
       const other = (otherWidth: Width, otherRows: number): void => {
-        assert.throws(() => KeyRun.open(path, otherWidth, otherRows, false), { kind: 'corrupt', code: 'key-run' })
+        assert.throws(() => KeyRun.open(path, otherWidth, otherRows), { kind: 'corrupt', code: 'key-run' })
       }
       other(width, rows + 1)
       if (rows > 0) other(width, rows - 1)
       other(width === 2 ? 4 : 2, rows)
-      KeyRun.open(path, width, rows, true).close()
+      KeyRun.open(path, width, rows).close()
     }
-    assert.throws(() => KeyRun.open(join(folder, 'none.run'), 2, 1, true), { code: 'ENOENT' })
+    assert.throws(() => KeyRun.open(join(folder, 'none.run'), 2, 1), { code: 'ENOENT' })
   })
 
   it('is the same when its keys were sorted in pieces, and nothing else is left', () => {
@@ -237,8 +255,8 @@ describe('key run', () => {
 
   it('has few files open, whatever the number of runs, and says when one is gone', () => {
     const files = new OpenRuns(3)
-    const keys = Array.from({ length: 600 }, (_, i) => [i, 0])
-    const opened = Array.from({ length: 10 }, () => KeyRun.open(written(keys, 2), 2, keys.length, true, files))
+    const keys = Array.from({ length: 600 }, (_, i) => [9 * i, 0])
+    const opened = Array.from({ length: 10 }, () => KeyRun.open(written(keys, 2), 2, keys.length, null, files))
     const random = seededRandom(3)
     for (let i = 0; i < 300; i++) {
       const key = random.below(keys.length)
@@ -250,9 +268,60 @@ describe('key run', () => {
     assert.deepEqual([positionsOf(last, [0, 0]), files.size], [[0], 1])
     files.close(last.path)
     rmSync(last.path)
-    assert.throws(() => positionsOf(last, [599, 0]), { kind: 'unavailable', code: 'key-run' })
+    assert.throws(() => positionsOf(last, [9 * 599, 0]), { kind: 'unavailable', code: 'key-run' })
     last.close()
     assert.equal(files.size, 0)
+  })
+
+  it('keeps 1.4 bytes of a key in memory, and counts its filter', () => {
+    const pool = new SlabPool({ budget: 1 << 20, beside: 1 << 20 })
+    const keys = Array.from({ length: 200_000 }, (_, i) => [9 * i, 0])
+    const run = KeyRun.open(written(keys, 2), 2, keys.length, pool)
+    assert.ok(run.memoryBytes < 1.4 * keys.length, `${run.memoryBytes} bytes`)
+    assert.ok(pool.held > 1.2 * keys.length && pool.held < run.memoryBytes)
+    run.close()
+    run.close()
+    assert.equal(pool.held, 0)
+  })
+
+  it('finds the same without a filter, which it asks for again when others have gone', () => {
+    const pool = new SlabPool({ budget: 256 << 10 })
+    const keys = Array.from({ length: 100_000 }, (_, i) => [20 * i, 0])
+    const path = written(keys, 2)
+    const firstReads = new CountedReads()
+    const first = KeyRun.open(path, 2, keys.length, pool, firstReads)
+    const full = pool.held
+    assert.ok(full > keys.length)
+    const secondReads = new CountedReads()
+    const second = KeyRun.open(written(keys, 2), 2, keys.length, pool, secondReads)
+    assert.equal(pool.held, full, 'there is room for one')
+    assert.ok(second.memoryBytes < 0.1 * keys.length)
+    // One in the middle of each block but the last one, which is shorter.
+    const absent = Array.from({ length: 390 }, (_, block) => Int32Array.from([20 * (256 * block + 128) + 1, 0]))
+    const readsFor = (run: KeyRun, reads: CountedReads, words: readonly Int32Array[] = absent): number => {
+      const before = reads.count
+      for (const key of words)
+        assert.equal(
+          run.find(key, 0, () => assert.fail('the key is absent')),
+          false,
+        )
+      return reads.count - before
+    }
+    assert.ok(readsFor(first, firstReads) < 39)
+    assert.equal(readsFor(second, secondReads), absent.length)
+    assert.equal(readsFor(second, secondReads, [Int32Array.from([-1, 0]), Int32Array.from([2_000_000, 0])]), 0)
+    for (const position of [0, 1, 77_777, 99_999]) assert.deepEqual(positionsOf(second, keys[position]), [position])
+    assert.deepEqual(positionsOf(second, [1, 0]), [])
+    first.close()
+    for (let round = 0; round < 45; round++) readsFor(second, secondReads)
+    assert.equal(pool.held, full)
+    const withFilter = new CountedReads()
+    const other = KeyRun.open(path, 2, keys.length, null, withFilter)
+    assert.equal(readsFor(second, secondReads), readsFor(other, withFilter), 'the filter is the one of the file')
+    other.close()
+    for (const position of [0, 1, 77_777, 99_999]) assert.deepEqual(positionsOf(second, keys[position]), [position])
+    second.close()
+    assert.equal(pool.held, 0)
   })
 
   it('leaves no half-written file behind', () => {

@@ -15,13 +15,13 @@ import { FilePool } from '../../src/table/index.ts'
 import type { WrittenFile } from '../../src/table/index.ts'
 import { serveFiles } from '../../src/table/file-worker.ts'
 import { anyPrimitive, valueOf } from '../data/any-field.ts'
-import { anyLayout, field, rowText, segmentWith } from './rows.ts'
+import { anyLayout, compareAs, field, rowText, segmentWith } from './rows.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'frazil-laid-out-'))
 const { port1, port2 } = new MessageChannel()
 serveFiles(port2)
 port2.unref()
-const files = new FilePool([port1])
+const files = new FilePool({ lanes: [port1], replacements: new MessageChannel().port1 })
 after(() => {
   files.close()
   rmSync(folder, { recursive: true })
@@ -69,18 +69,6 @@ async function rowsOf({ file }: WrittenFile, fields: readonly Field[]): Promise<
   return rows
 }
 
-/** The order of two transformed values of one type, without the tricks of the code that is tested. */
-function compareValues(a: Value, b: Value): number {
-  if (typeof a === 'string' && typeof b === 'string') return Buffer.compare(Buffer.from(a), Buffer.from(b))
-  if (a instanceof Uint8Array && b instanceof Uint8Array) return Buffer.compare(a, b)
-  if (typeof a === 'number' && typeof b === 'number') {
-    if (Number.isNaN(a) || Number.isNaN(b)) return Number(Number.isNaN(a)) - Number(Number.isNaN(b))
-    if (a === 0 && b === 0) return Number(Object.is(b, -0)) - Number(Object.is(a, -0))
-    return a - b
-  }
-  return (a ?? 0) < (b ?? 0) ? -1 : Number((a ?? 0) > (b ?? 0))
-}
-
 function checkFile({ file }: WrittenFile, rows: readonly Value[][], fields: readonly Field[], layout: FileLayout): void {
   const numbers = Int32Array.from(rows, (_, i) => i)
   const columnAt = (position: number) =>
@@ -98,10 +86,7 @@ function checkFile({ file }: WrittenFile, rows: readonly Value[][], fields: read
       // Other transforms are compared where the values have a plain order.
       if (transform.kind !== 'identity') break
       const [a, b] = [rows[row - 1][column], rows[row][column]]
-      const order =
-        a === null || b === null
-          ? (Number(b === null) - Number(a === null)) * (nullsFirst ? 1 : -1)
-          : compareValues(a, b) * (descending ? -1 : 1)
+      const order = compareAs({ descending, nullsFirst }, a, b)
       assert.ok(order <= 0, `rows are in the order of column ${column}`)
       if (order < 0) break
     }
@@ -164,6 +149,44 @@ describe('laid out files', () => {
       ),
       { numRuns: 150 },
     )
+  })
+
+  it('have cells that come in long runs, too', async () => {
+    const text = { kind: 'string' } as const
+    const map = { kind: 'map', keyId: 4, key: text, valueId: 5, value: text, valueRequired: false } as const
+    const fields = [
+      field('n', { kind: 'int' }, true, 1),
+      field('t', text, false, 2),
+      field('m', map, false, 3),
+      field('r', text, true, 6),
+    ]
+    const by = [{ column: 0, transform: { kind: 'identity' }, descending: false, nullsFirst: true }] as const
+    const layout: FileLayout = { specId: 0, partition: [], sortOrderId: 1, sort: by, columns: null }
+    const texts = [null, '', 'a', 'b', 'longer than a word', 'longer than A word', 'x'.repeat(700)]
+    const ordered = (rows: readonly Value[][]) => rows.toSorted(([a], [b]) => Number(a) - Number(b)).map(rowText)
+    for (const atOnce of [true, false]) {
+      const random = seededRandom(1)
+      const pool = new SlabPool({ budget: 64 << 20 })
+      const alive: Value[][][] = []
+      const parts = [true, true, false].map((hasRuns) => {
+        const rows: Value[][] = []
+        while (rows.length < 1500) {
+          const value = texts[random.below(texts.length)]
+          const cell = value === null ? null : [[value, random.below(2) === 0 ? null : value]]
+          const length = hasRuns || atOnce ? [1, 30, 255, 256, 257, 700][random.below(6)] : 1
+          for (let i = 0; i < length; i++) rows.push([random.below(1000), value, cell, value ?? 'none'])
+        }
+        const segment = segmentWith(pool, fields, rows, { capacity: 4095, heapBytes: 4 << 20 })
+        const deadFrom = atOnce ? rows.length : 0
+        for (let row = deadFrom; row < rows.length; row += 40 + random.below(100)) segment.deletedAt?.fill(1, row, row + 1)
+        alive.push(rows.filter((_, row) => segment.deletedAt?.[row] === 0))
+        return { segment: segment.share(), from: 0, to: rows.length }
+      })
+      const { files: written } = await write(fields, layout, atOnce ? [parts] : parts.map((part) => [part]))
+      assert.equal(written.length, 1)
+      const found = await rowsOf(written[0], fields)
+      assert.deepEqual(found.map(rowText), atOnce ? ordered(alive.flat()) : alive.flatMap(ordered))
+    }
   })
 
   it('of a commit with many partitions: two are open at one time at most', async () => {

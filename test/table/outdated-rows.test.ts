@@ -42,7 +42,7 @@ test('files of several moments of a copy: of the rows with one key only those of
     const { words, at } = builder.reserve(keys.length)
     keys.forEach((key, i) => words.set([key, 0], at + 2 * i))
     builder.write()
-    const run = KeyRun.open(path, 2, keys.length, false)
+    const run = KeyRun.open(path, 2, keys.length)
     const data = { path, recordCount: keys.length, fileSize: 1, metrics: [], splitOffsets: [] }
     return new ColdFile(data, run, { since: 0, moment })
   }

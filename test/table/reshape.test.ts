@@ -50,7 +50,7 @@ test('a table whose key runs cannot all be built anew keeps none of them open', 
         if (name === 'broken') throw broken
         // It is done when the other one has failed long ago.
         await new Promise((resolve) => setImmediate(resolve))
-        const run = KeyRun.open(path, 2, 1, false)
+        const run = KeyRun.open(path, 2, 1)
         opened ??= run
         return run
       },

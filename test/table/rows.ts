@@ -3,7 +3,7 @@ import type { Random, SlabPool } from '../../src/base/index.ts'
 import { Segment, appendRow } from '../../src/data/index.ts'
 import type { Field, Type, Value } from '../../src/data/index.ts'
 import { resultType } from '../../src/iceberg/index.ts'
-import type { FileLayout } from '../../src/iceberg/index.ts'
+import type { FileLayout, SortKey } from '../../src/iceberg/index.ts'
 
 let nextId = 1
 
@@ -61,4 +61,22 @@ export function anyLayout(fields: readonly Field[], random: Random): FileLayout 
       nullsFirst: random.below(2) === 0,
     })),
   }
+}
+
+/** The order of two transformed values of one type, without the tricks of the code that is tested. */
+function compareValues(a: Value, b: Value): number {
+  if (typeof a === 'string' && typeof b === 'string') return Buffer.compare(Buffer.from(a), Buffer.from(b))
+  if (a instanceof Uint8Array && b instanceof Uint8Array) return Buffer.compare(a, b)
+  if (typeof a === 'number' && typeof b === 'number') {
+    if (Number.isNaN(a) || Number.isNaN(b)) return Number(Number.isNaN(a)) - Number(Number.isNaN(b))
+    if (a === 0 && b === 0) return Number(Object.is(b, -0)) - Number(Object.is(a, -0))
+    return a - b
+  }
+  return (a ?? 0) < (b ?? 0) ? -1 : Number((a ?? 0) > (b ?? 0))
+}
+
+/** How two values compare by a sort field. */
+export function compareAs({ descending, nullsFirst }: Pick<SortKey, 'descending' | 'nullsFirst'>, a: Value, b: Value): number {
+  if (a === null || b === null) return (Number(b === null) - Number(a === null)) * (nullsFirst ? 1 : -1)
+  return compareValues(a, b) * (descending ? -1 : 1)
 }

@@ -47,7 +47,7 @@ const folder = mkdtempSync(join(tmpdir(), 'frazil-table-'))
 const workers = new FileWorkers(1)
 const files = new FilePool(workers.connect())
 const thread = new CompactionThread()
-const compactions = new Compactions(thread.connect())
+const compactions = new Compactions(thread.connect().port)
 after(async () => {
   files.close()
   compactions.close()
@@ -321,7 +321,7 @@ class Lab {
     await this.#maybeTransaction()
     if (this.random.below(3) === 0 && this.#inFlight.length > 0) await this.deliver()
     const spec = this.table.keySpec
-    const runs = this.table.exchange(compaction.files, compaction.results(spec && keyWords(spec)))
+    const runs = this.table.exchange(compaction.files, compaction.results(spec && keyWords(spec), this.table.pool))
     assert.deepEqual(runs, spec ? [...present].map(({ file }) => this.#runPaths.get(file.path)) : [])
     if (!isDirty && this.commit === this.#lakeCommit) assert.equal(this.table.dirty, false, 'nothing to commit has come')
     await this.checkView()
@@ -485,7 +485,7 @@ class Lab {
     this.writer = this.#newWriter()
     for (const { file, runPath, bits } of this.#lake.values()) {
       const spec = this.table.keySpec
-      const run = spec && runPath !== null ? KeyRun.open(runPath, keyWords(spec), file.recordCount, true) : null
+      const run = spec && runPath !== null ? KeyRun.open(runPath, keyWords(spec), file.recordCount) : null
       const vector = bits && { bits: bits.slice(), cardinality: bits.reduce((sum, byte) => sum + bitCount(byte), 0) }
       this.table.adopt(new ColdFile(file, run, { vector }))
     }

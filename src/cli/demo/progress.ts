@@ -47,7 +47,7 @@ export class Progress {
     const commit =
       last === null
         ? 'no lake commit yet'
-        : `${this.#commits} lake commits, the last ${((now - last.at) / 1000).toFixed(1)} s ago`
+        : `${this.#commits} lake ${this.#commits === 1 ? 'commit' : 'commits'}, the last ${((now - last.at) / 1000).toFixed(1)} s ago`
     const started = performance.now()
     const answer = await engine.execute(watchedQuery, { numbersAsStrings: true, timeoutMs: queryTimeoutMs })
     const took = performance.now() - started

@@ -159,10 +159,15 @@ async function openShop(postgres: EmbeddedPostgres, shopUrl: string, folder: Dem
 function sayWhereToLook(screen: Screen, folder: DemoFolder, url: string, shopUrl: string): void {
   screen.say('While this runs, from another terminal:')
   screen.say(`  psql ${shopUrl}`)
-  screen.say(`  frazil query --config ${folder.configFile} "select count(*) from shop.orders"`)
+  screen.say(`  ${commandHere()} query --config ${folder.configFile} "select count(*) from shop.orders"`)
   screen.say(`  curl ${url}/tables`)
   screen.say('Ctrl-C ends it; the tables stay.')
   screen.say('')
+}
+
+/** In a clone the command is not on the path; `npm run` tells that it started this. */
+function commandHere(): string {
+  return process.env['npm_lifecycle_event'] === 'demo' ? 'npm run -s frazil --' : 'frazil'
 }
 
 async function sayComparison(screen: Screen, client: Client, engine: Engine): Promise<boolean> {

@@ -1,3 +1,6 @@
 export { ArrowRows } from './rows.ts'
 export { fieldOf as fieldOfArrow, isOpenType } from './schema.ts'
+export type { ArrowType, TimeUnit } from './schema.ts'
 export { readArrowFields } from './stream.ts'
+export { arrowBatch, arrowEnd, arrowSchema } from './write-stream.ts'
+export type { ArrowColumn, ArrowNode } from './write-stream.ts'

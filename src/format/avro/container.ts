@@ -92,15 +92,10 @@ export function readContainer(
   decoder: (header: AvroHeader) => AvroDecoder,
 ): { header: AvroHeader; values: AvroValue[] } {
   const input = new ByteReader(bytes)
-  if (Buffer.from(input.raw(4)).toString('latin1') !== magic) throw malformed('it does not start with the magic bytes')
-  const metadata = readMetadata(input)
-  const sync = input.raw(syncBytes)
-  const text = metadata.get('avro.schema')
-  if (text === undefined) throw malformed('it has no schema')
+  const { schema: text, codec, sync, metadata } = readContainerHead(input)
   const schema = parseJson(text)
   const header: AvroHeader = { schema, type: resolveSchema(schema), metadata }
   const decode = decoder(header)
-  const codec = metadata.get('avro.codec') ?? 'null'
   if (codec !== 'null' && codec !== 'deflate') {
     throw new FrazilError('unsupported', 'avro-codec', `an Avro file uses a codec other than deflate and null`)
   }
@@ -117,6 +112,22 @@ export function readContainer(
     if (Buffer.compare(input.raw(syncBytes), sync) !== 0) throw malformed('a sync marker is wrong')
   }
   return { header, values }
+}
+
+/** What a container file begins with; `input` is then at its first block. Throws `corrupt` (`bad-avro`). */
+export function readContainerHead(input: ByteReader): {
+  /** As JSON. */
+  readonly schema: string
+  readonly codec: string
+  readonly sync: Uint8Array
+  readonly metadata: ReadonlyMap<string, string>
+} {
+  if (Buffer.from(input.raw(4)).toString('latin1') !== magic) throw malformed('it does not start with the magic bytes')
+  const metadata = readMetadata(input)
+  const sync = input.raw(syncBytes)
+  const schema = metadata.get('avro.schema')
+  if (schema === undefined) throw malformed('it has no schema')
+  return { schema, codec: metadata.get('avro.codec') ?? 'null', sync, metadata }
 }
 
 function readMetadata(input: ByteReader): Map<string, string> {

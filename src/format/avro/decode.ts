@@ -69,6 +69,17 @@ export class ByteReader {
     return value
   }
 
+  /** An unsigned number as Protocol Buffers and Snappy write it. */
+  size(): number {
+    let value = 0
+    for (let scale = 1; ; scale *= 128) {
+      const byte = this.byte()
+      value += (byte & 0x7f) * scale
+      if (byte < 0x80) return value
+      if (scale > 2 ** 40) throw malformed('a length is out of range')
+    }
+  }
+
   byte(): number {
     if (this.offset >= this.#bytes.length) throw malformed('it ends too early')
     return this.#bytes[this.offset++]

@@ -58,10 +58,12 @@ export function isWord(bytes: Uint8Array, at: number, end: number, word: 'null' 
   return true
 }
 
+/** What closes each open bracket of the value that is being skipped: there is one at a time. */
+const closers = new Uint8Array(maxJsonDepth)
+
 /** The place behind the value at `at`; −1 when it is malformed, −2 when it is nested too deeply. Strings are not looked into. */
 export function skipValue(bytes: Uint8Array, at: number, end: number): number {
-  // One bit for each open bracket would do; the depth is small.
-  const closers: number[] = []
+  let depth = 0
   let wantsValue = true
   for (;;) {
     at = skipSpace(bytes, at, end)
@@ -73,8 +75,8 @@ export function skipValue(bytes: Uint8Array, at: number, end: number): number {
         const inside = skipSpace(bytes, at + 1, end)
         if (inside < end && bytes[inside] === closer) at = inside + 1
         else {
-          if (closers.length === maxJsonDepth) return -2
-          closers.push(closer)
+          if (depth === maxJsonDepth) return -2
+          closers[depth++] = closer
           at = inside
           if (byte === 0x7b) at = skipName(bytes, at, end)
           if (at < 0) return -1
@@ -84,15 +86,15 @@ export function skipValue(bytes: Uint8Array, at: number, end: number): number {
         at = skipScalar(bytes, at, end)
         if (at < 0) return -1
       }
-      if (closers.length === 0) return at
+      if (depth === 0) return at
       wantsValue = false
       continue
     }
-    const closer = closers[closers.length - 1]
+    const closer = closers[depth - 1]
     if (bytes[at] === closer) {
       at++
-      closers.pop()
-      if (closers.length === 0) return at
+      depth--
+      if (depth === 0) return at
     } else if (bytes[at] === 0x2c) {
       at = skipSpace(bytes, at + 1, end)
       if (closer === 0x7d) at = skipName(bytes, at, end)

@@ -2,7 +2,7 @@ import { FrazilError, assert } from '../../base/index.ts'
 import type { Column, Field, Type } from '../../data/index.ts'
 import { isNested, layoutOf, widthOf } from '../../data/index.ts'
 import type { Convert } from './convert.ts'
-import { conversion } from './convert.ts'
+import { checkedText, conversion } from './convert.ts'
 import { tooLarge } from './decode-values.ts'
 import type { EntryQueue } from './entry-queue.ts'
 import { notConvertible } from './file-schema.ts'
@@ -37,10 +37,15 @@ export type Plan =
 export class LeafList {
   readonly leaves: FileLeaf[] = []
   readonly converts: Convert[] = []
+  readonly #checkText: boolean
+
+  constructor(checkText: boolean) {
+    this.#checkText = checkText
+  }
 
   add(leaf: FileLeaf, convert: Convert): number {
     this.leaves.push(leaf)
-    this.converts.push(convert)
+    this.converts.push(this.#checkText && leaf.element.annotation?.kind === 'string' ? checkedText(leaf, convert) : convert)
     return this.leaves.length - 1
   }
 }

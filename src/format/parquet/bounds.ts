@@ -1,8 +1,24 @@
+import type { Extrema } from './extrema.ts'
 import type { Leaf } from './schema.ts'
 import { physical } from './schema.ts'
 
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
+const encoder = new TextEncoder()
+
 /** How much is said of a column (specification: Iceberg, table property `write.metadata.metrics.default`). */
 export type MetricsMode = 'none' | 'counts' | 'full' | { readonly truncate: number }
+
+/** Longest min or max in statistics and indexes, in code points or bytes; longer ones are cut and marked as inexact. */
+export const statisticLength = 64
+
+/** What an index says of a page with these extrema: copies, so that of a page of large values no value is kept. */
+export function pageBounds(leaf: Leaf, { min, max, nans }: Extrema): Extrema {
+  return {
+    min: min === null ? null : truncateLower(leaf, min, statisticLength).slice(),
+    max: max === null ? null : (truncateUpper(leaf, max, statisticLength)?.slice() ?? null),
+    nans,
+  }
+}
 
 /**
  * A value in PLAIN form as Iceberg's single-value binary (specification: Iceberg, Appendix D "Binary single-value
@@ -50,13 +66,21 @@ function codePointsEnd(text: Uint8Array, count: number): number {
 
 /** The smallest text above everything that begins with `text[0..end)`, made by raising its last code point that can be raised. */
 function nextString(text: Uint8Array, end: number): Uint8Array | null {
-  const points = Array.from(new TextDecoder().decode(new Uint8Array(text.subarray(0, end))))
-  while (points.length > 0) {
-    const last = points.pop()?.codePointAt(0) ?? 0
-    if (last === 0x10ffff) continue
+  while (end > 0) {
+    let start = end - 1
+    while (start > 0 && (text[start] & 0xc0) === 0x80) start--
+    const last = text[start] < 0x80 ? text[start] : (decoder.decode(text.slice(start, end)).codePointAt(0) ?? 0)
+    if (last === 0x10ffff) {
+      end = start
+      continue
+    }
     // Surrogates are no code points of UTF-8.
-    const next = last === 0xd7ff ? 0xe000 : last + 1
-    return new TextEncoder().encode(points.join('') + String.fromCodePoint(next))
+    const raised = last === 0xd7ff ? 0xe000 : last + 1
+    const bytes = raised < 0x80 ? [raised] : encoder.encode(String.fromCodePoint(raised))
+    const next = new Uint8Array(start + bytes.length)
+    next.set(text.subarray(0, start))
+    next.set(bytes, start)
+    return next
   }
   return null
 }

@@ -24,7 +24,17 @@ export interface DecodedPage {
   readonly definitions: Uint8Array | null
   readonly repetitions: Uint8Array | null
   readonly values: Dense
+  /** Memory that only this page has. */
+  readonly own: readonly Uint8Array[]
 }
+
+/** Gives the memory of a page that nobody looks at any more back at once: the collector would let a hundred megabytes pile up. */
+export function freePage({ own }: DecodedPage): void {
+  for (const { buffer } of own) if (buffer instanceof ArrayBuffer && !buffer.detached) buffer.transfer(0)
+}
+
+/** Smaller pages may lie in memory that others share, and are not worth a call. */
+const leastOwnBytes = 4096
 
 /** Bytes fetched at a time when a column is read from end to end. */
 const windowBytes = 1 << 20
@@ -201,7 +211,7 @@ export class ChunkReader {
     }
     const repetitions = levels(this.leaf.maxRepetition)
     const definitions = levels(this.leaf.maxDefinition)
-    return this.#finishPage(header, repetitions, definitions, bytes, at)
+    return this.#finishPage(header, repetitions, definitions, bytes, at, body)
   }
 
   #decodePageV2(header: PageHeader, v2: NonNullable<PageHeader['v2']>, body: Uint8Array): DecodedPage {
@@ -219,7 +229,7 @@ export class ChunkReader {
     const definitions = levels(this.leaf.maxDefinition, v2.repetitionBytes, v2.definitionBytes)
     const rest = body.subarray(levelBytes)
     const bytes = decompress(v2.compressed ? this.#chunk.codec : 0, rest, header.uncompressedBytes - levelBytes)
-    return this.#finishPage(header, repetitions, definitions, bytes, 0)
+    return this.#finishPage(header, repetitions, definitions, bytes, 0, body)
   }
 
   #finishPage(
@@ -228,6 +238,7 @@ export class ChunkReader {
     definitions: Uint8Array | null,
     bytes: Uint8Array,
     at: number,
+    body: Uint8Array,
   ): DecodedPage {
     const { entries } = header
     let present = entries
@@ -244,7 +255,10 @@ export class ChunkReader {
         if (repetitions[i] > this.leaf.maxRepetition) throw malformed('a level is higher than its schema allows')
     // Nested columns always look at definitions; others need none when nothing is missing.
     const kept = present === entries && this.leaf.maxRepetition === 0 && this.leaf.path.length === 1 ? null : definitions
-    return { entries, repetitions, definitions: kept, values: this.#pageValues(header, bytes, at, present) }
+    const values = this.#pageValues(header, bytes, at, present)
+    // What is not compressed is a view of what was fetched, where other pages are as well.
+    const own = [bytes, values.bytes].filter(({ buffer, length }) => length >= leastOwnBytes && buffer !== body.buffer)
+    return { entries, repetitions, definitions: kept, values, own }
   }
 
   #pageValues(header: PageHeader, bytes: Uint8Array, at: number, present: number): Dense {

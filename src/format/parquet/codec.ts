@@ -1,4 +1,5 @@
-import { brotliCompressSync, constants, gzipSync, zstdCompressSync } from 'node:zlib'
+import { brotliCompressSync, constants, gzipSync } from 'node:zlib'
+import { zstdCompressor } from '../compression/index.ts'
 
 /** What files are written with: what node:zlib has. */
 export type WriteCodec = 'none' | 'gzip' | 'brotli' | 'zstd'
@@ -17,18 +18,8 @@ export function compressor(codec: WriteCodec, level?: number): Compress {
       return (bytes) => exact(gzipSync(bytes, { level: level ?? 6 }))
     case 'brotli':
       return (bytes) => exact(brotliCompressSync(bytes, { params: { [constants.BROTLI_PARAM_QUALITY]: level ?? 4 } }))
-    case 'zstd': {
-      const params = { [constants.ZSTD_c_compressionLevel]: level ?? 1 }
-      // One output chunk that fits everything: the default of 16 KiB costs a concatenation.
-      return (bytes) => {
-        const chunkSize = bytes.length + (bytes.length >> 7) + 1024
-        const out = zstdCompressSync(bytes, { params, chunkSize })
-        const own = exact(out)
-        // At once: the collector would let tens of megabytes pile up.
-        if (own !== out && out.buffer.byteLength === chunkSize) out.buffer.transfer(0)
-        return own
-      }
-    }
+    case 'zstd':
+      return zstdCompressor(level ?? 1)
   }
 }
 

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import type { PrimitiveType } from '../../data/index.ts'
 import { layoutOf, widthOf } from '../../data/index.ts'
 import type { Dense } from './decode-values.ts'
@@ -134,5 +135,18 @@ function toDecimal(leaf: FileLeaf, target: PrimitiveType & { kind: 'decimal' }, 
       if (length > 0 && length >= width && sign !== fill) throw malformed('a decimal has more digits than its type')
     }
     return dense(count, width, out.buffer)
+  }
+}
+
+/** The same, for columns of text: throws `corrupt` for one that is not UTF-8. */
+export function checkedText(leaf: FileLeaf, convert: Convert): Convert {
+  return (values) => {
+    const { count, bytes, ends } = values
+    for (let i = 0; i < count; i++) {
+      // Four bytes of length lie before each.
+      if (!isUtf8(bytes.subarray(ends[i] + 4, ends[i + 1])))
+        throw malformed(`a text in column ${leaf.path.join('.')} is not UTF-8`)
+    }
+    return convert(values)
   }
 }

@@ -1,3 +1,4 @@
+import { copyBytes } from '../../base/index.ts'
 import { compareBytes } from './extrema.ts'
 import type { Extrema } from './extrema.ts'
 import { Staging, headroom } from './staging.ts'
@@ -96,10 +97,18 @@ export class WordDictionary extends HashedDictionary {
     let mask = slots.length - 1
     let entries = this.values.words
     const base = headroom >> 2
+    // Neighbours are often equal: they are not looked up again.
+    let lowBefore = 0
+    let highBefore = 0
+    let before = -1
     for (let i = 0, at = base; i < count; i++, at += stride) {
       if (i === sample && first === 0 && this.size > sample / 2) return false
       const low = words[at]
       const high = stride === 2 ? words[at + 1] : 0
+      if (before >= 0 && low === lowBefore && high === highBefore) {
+        codes[i] = before
+        continue
+      }
       const hash = mix(Math.imul(low, 0x9e3779b1) ^ Math.imul(high, 0x85ebca6b))
       let slot = hash & mask
       let code = slots[slot] - 1
@@ -127,6 +136,9 @@ export class WordDictionary extends HashedDictionary {
         }
       }
       codes[i] = code
+      lowBefore = low
+      highBefore = high
+      before = code
     }
     return true
   }
@@ -139,9 +151,16 @@ export class ByteDictionary extends HashedDictionary {
   readonly #flip: number
   /** Where each entry's bytes begin in `values`. */
   #starts = new Int32Array(128)
+  /** By code: the one that came behind it last. Texts are often the same again, or come in turns, as keys of maps do. */
+  #successors = new Uint16Array(128)
   /** By code: number of the last {@link extrema} call that met it. */
   #met = new Int32Array(128)
   #calls = 0
+  /** Of the page at hand: values looked up, entries stepped over, the code before, whether it was said that a dictionary pays. */
+  #count = 0
+  #steps = 0
+  #before = 0
+  #sampled = false
 
   constructor(width: number, signed: boolean, limitBytes: number) {
     super(limitBytes)
@@ -174,56 +193,99 @@ export class ByteDictionary extends HashedDictionary {
     const { view, bytes } = page
     const width = this.#width
     const prefix = width === 0 ? 4 : 0
-    let { hashes } = this
-    const first = this.size
-    let steps = count * stepsPerValue + sample
-    let { slots } = this
-    let mask = slots.length - 1
+    this.beginPage()
     for (let i = 0, at = headroom; i < count; i++) {
-      if (i === sample && first === 0 && this.size > sample / 2) return false
       const length = width === 0 ? view.getInt32(at, true) : width
-      const start = at + prefix
-      at = start + length
-      // Two chains, so that the processor does not wait for each multiplication.
-      let hash = length
-      let other = 0
-      let k = start
-      for (; k + 8 <= at; k += 8) {
-        hash = Math.imul(hash ^ view.getInt32(k, true), 0x9e3779b1)
-        other = Math.imul(other ^ view.getInt32(k + 4, true), 0x85ebca6b)
-      }
-      if (k + 4 <= at) {
-        hash = Math.imul(hash ^ view.getInt32(k, true), 0x9e3779b1)
-        k += 4
-      }
-      for (; k < at; k++) other = Math.imul(other ^ bytes[k], 0x85ebca6b)
-      hash = mix(hash ^ (other >>> 15) ^ (other << 17))
-      let slot = hash & mask
-      let code = slots[slot] - 1
-      while (code >= 0) {
-        if (hashes[code] === hash && this.#equals(code, view, bytes, start, length)) break
-        if (--steps < 0) return false
-        slot = (slot + 1) & mask
-        code = slots[slot] - 1
-      }
-      if (code < 0) {
-        if (!this.allows(prefix + length)) return false
-        code = this.size++
-        this.values.reserve(prefix + length)
-        this.values.bytes.set(bytes.subarray(start - prefix, at), this.values.end)
-        this.#starts[code] = this.values.end + prefix
-        this.values.end += prefix + length
-        hashes[code] = hash
-        slots[slot] = code + 1
-        if (this.size * 2 >= slots.length) {
-          this.grow()
-          ;({ slots, hashes } = this)
-          mask = slots.length - 1
-        }
-      }
+      const code = this.code(view, bytes, at + prefix, length)
+      if (code < 0) return false
       codes[i] = code
+      at += prefix + length
     }
     return true
+  }
+
+  /** The values that come next are of another page. */
+  beginPage(): void {
+    this.#count = 0
+    this.#steps = 0
+    this.#sampled = this.size > 0
+    this.#before = 0
+  }
+
+  /** Looks up a value of the page, `length` bytes at `start`. Returns its code, −1 where {@link encode} would return false. */
+  code(view: DataView, bytes: Uint8Array, start: number, length: number): number {
+    if (++this.#count > sample && !this.#sampled) {
+      this.#sampled = true
+      if (this.size > sample / 2) return -1
+    }
+    const expected = this.#successors[this.#before]
+    if (expected < this.size && this.#equals(expected, view, bytes, start, length)) {
+      this.#before = expected
+      return expected
+    }
+    return this.#look(view, bytes, start, length)
+  }
+
+  /** So many values of the page are the same again as those before. */
+  repeated(count: number): void {
+    this.#count += count
+  }
+
+  #look(view: DataView, bytes: Uint8Array, start: number, length: number): number {
+    const { slots, hashes } = this
+    const mask = slots.length - 1
+    const end = start + length
+    // Two chains, so that the processor does not wait for each multiplication.
+    let hash = length
+    let other = 0
+    let k = start
+    for (; k + 8 <= end; k += 8) {
+      hash = Math.imul(hash ^ view.getInt32(k, true), 0x9e3779b1)
+      other = Math.imul(other ^ view.getInt32(k + 4, true), 0x85ebca6b)
+    }
+    if (k + 4 <= end) {
+      hash = Math.imul(hash ^ view.getInt32(k, true), 0x9e3779b1)
+      k += 4
+    }
+    for (; k < end; k++) other = Math.imul(other ^ bytes[k], 0x85ebca6b)
+    hash = mix(hash ^ (other >>> 15) ^ (other << 17))
+    let slot = hash & mask
+    let code = slots[slot] - 1
+    while (code >= 0) {
+      if (hashes[code] === hash && this.#equals(code, view, bytes, start, length)) break
+      if (++this.#steps > this.#count * stepsPerValue + sample) return -1
+      slot = (slot + 1) & mask
+      code = slots[slot] - 1
+    }
+    if (code < 0) {
+      const prefix = this.#width === 0 ? 4 : 0
+      if (!this.allows(prefix + length)) return -1
+      code = this.size++
+      const { values } = this
+      values.reserve(prefix + length)
+      if (prefix > 0) values.view.setInt32(values.end, length, true)
+      copyBytes(view, start, values.view, values.end + prefix, length)
+      this.#starts[code] = values.end + prefix
+      values.end += prefix + length
+      hashes[code] = hash
+      slots[slot] = code + 1
+      if (this.size * 2 >= slots.length) this.grow()
+    }
+    this.#successors[this.#before] = code
+    this.#before = code
+    return code
+  }
+
+  /** Writes the values behind some codes to a page. */
+  decode(codes: Uint16Array, count: number, page: Staging): void {
+    const prefix = this.#width === 0 ? 4 : 0
+    for (let i = 0; i < count; i++) {
+      const start = this.#starts[codes[i]] - prefix
+      const length = prefix + this.#lengthOf(codes[i])
+      page.reserve(length)
+      copyBytes(this.values.view, start, page.view, page.end, length)
+      page.end += length
+    }
   }
 
   protected override grow(): void {
@@ -231,6 +293,9 @@ export class ByteDictionary extends HashedDictionary {
     const starts = new Int32Array(this.hashes.length)
     starts.set(this.#starts)
     this.#starts = starts
+    const successors = new Uint16Array(this.hashes.length)
+    successors.set(this.#successors)
+    this.#successors = successors
     const met = new Int32Array(this.hashes.length)
     met.set(this.#met)
     this.#met = met

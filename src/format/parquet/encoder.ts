@@ -1,6 +1,6 @@
 import { FrazilError, assert } from '../../base/index.ts'
 import { layoutOf, widthOf } from '../../data/index.ts'
-import type { Field, SharedSegment } from '../../data/index.ts'
+import type { Column, Field, SharedSegment } from '../../data/index.ts'
 import { singleValue, truncateLower, truncateUpper } from './bounds.ts'
 import type { MetricsMode } from './bounds.ts'
 import { BloomFilterBuilder, canHaveBloomFilter } from './bloom-filter.ts'
@@ -13,7 +13,7 @@ import type { Chunk } from './leaf-writer.ts'
 import { layOut } from './schema.ts'
 import type { FileSchema, Leaf } from './schema.ts'
 import { Shredder } from './shred.ts'
-import { columnIndex, fileMetadata, offsetIndex, placeChunk } from './write-metadata.ts'
+import { fileMetadata, placeChunk } from './write-metadata.ts'
 import type { ChunkIndexes, PlacedChunk, PlacedRowGroup, Span } from './write-metadata.ts'
 
 export interface ParquetEncoderOptions {
@@ -74,6 +74,12 @@ const magic = new TextEncoder().encode('PAR1')
 const openPageBudget = 64 << 20
 const minPageBytes = 16 << 10
 const defaultMetricsColumns = 100
+
+/** Rows of a column: row i of them is row `rows[i]` of it, or row i where `rows` is null. */
+export interface ColumnRows {
+  readonly column: Column
+  readonly rows: Int32Array | null
+}
 
 /** Running totals of a column over all row groups. */
 interface Totals {
@@ -151,22 +157,33 @@ export class ParquetEncoder {
    * in `rows` lie within [from, to). The segment may be released when this returns.
    */
   append(segment: SharedSegment, from: number, to: number, rows: Int32Array | null): void {
+    const columns = segment.columns.map((column) => ({ column, rows }))
+    this.#append(columns, rows === null ? from : 0, rows === null ? to : rows.length, false)
+  }
+
+  /** Appends `count` rows. A column with `rows` has few different cells, that come again and again. */
+  appendColumns(columns: readonly ColumnRows[], count: number): void {
+    this.#append(columns, 0, count, true)
+  }
+
+  #append(columns: readonly ColumnRows[], from: number, end: number, repeats: boolean): void {
     assert(!this.#finished, 'nothing is appended to a finished file')
-    assert(segment.columns.length === this.#options.fields.length, 'the segment has the columns of the file')
-    let next = rows === null ? from : 0
-    const end = rows === null ? to : rows.length
+    assert(columns.length === this.#options.fields.length, 'there are the columns of the file')
+    let next = from
     // Slices, so that a row group ends where it should and a column's page stays in the processor's cache until it is packed.
     while (next < end) {
       const take = Math.min(end - next, this.#rowGroupRows - this.#rowsInGroup, this.#sliceRows)
-      const selection = { rows, from: next, to: next + take }
-      for (let i = 0; i < segment.columns.length; i++) {
-        const column = segment.columns[i]
+      for (let i = 0; i < columns.length; i++) {
+        const { column, rows } = columns[i]
         const { type } = this.#options.fields[i]
-        assert(column.layout === layoutOf(type) && column.width === widthOf(type), 'a segment has the types of the file')
+        const selection = { rows, from: next, to: next + take }
+        assert(column.layout === layoutOf(type) && column.width === widthOf(type), 'columns have the types of the file')
         if (column.valid !== null && this.#options.fields[i].required) refuseNulls(column.field, column.valid, selection)
         const shredder = this.#shredders[i]
+        const writer = this.#writers[this.#schema.nodes[i].firstLeaf]
         if (shredder !== null) shredder.append(column, selection)
-        else this.#writers[this.#schema.nodes[i].firstLeaf].appendColumn(column, selection)
+        else if (repeats && rows !== null) writer.appendRepeated(column, rows, next, next + take)
+        else writer.appendColumn(column, selection)
       }
       next += take
       this.#rowsInGroup += take
@@ -180,18 +197,18 @@ export class ParquetEncoder {
     assert(!this.#finished, 'a file is finished once')
     this.#finished = true
     if (this.#rowsInGroup > 0) this.#finishRowGroup()
-    const spans = (serialize: (chunk: PlacedChunk) => Uint8Array<ArrayBuffer> | null): (Span | null)[][] =>
+    const spans = (of: (chunk: PlacedChunk) => Uint8Array<ArrayBuffer> | null): (Span | null)[][] =>
       this.#rowGroups.map((group) =>
         group.chunks.map((chunk) => {
-          const bytes = serialize(chunk)
+          const bytes = of(chunk)
           if (bytes === null) return null
           const span = { offset: this.#offset, length: bytes.length }
           this.#emit(bytes)
           return span
         }),
       )
-    const columnIndexes = spans(columnIndex)
-    const offsetIndexes = spans(offsetIndex)
+    const columnIndexes = spans((chunk) => chunk.columnIndex)
+    const offsetIndexes = spans((chunk) => chunk.offsetIndex)
     const indexes: ChunkIndexes[][] = this.#rowGroups.map((group, i) =>
       group.chunks.map((_, j) => {
         const offsets = offsetIndexes[i][j]

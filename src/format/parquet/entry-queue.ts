@@ -1,3 +1,4 @@
+import { freePage } from './chunk-reader.ts'
 import type { ChunkReader, DecodedPage } from './chunk-reader.ts'
 import { malformed } from './read-metadata.ts'
 
@@ -36,7 +37,7 @@ export class EntryQueue {
     const { reader } = this
     reader.wantUpTo(ahead)
     if (row >= this.#begun && reader.seekable) {
-      this.#pages = []
+      this.free()
       this.entry = 0
       this.value = 0
       this.#row = reader.seek(row)
@@ -79,6 +80,12 @@ export class EntryQueue {
     this.#row += rows
   }
 
+  /** Gives back the memory of the pages that are left. */
+  free(): void {
+    for (const page of this.#pages) freePage(page)
+    this.#pages = []
+  }
+
   /** Whether any entry is left. */
   get empty(): boolean {
     return this.#pages.length === 0
@@ -107,6 +114,7 @@ export class EntryQueue {
     }
     this.entry += count
     if (this.entry === page.entries) {
+      freePage(page)
       this.#pages.shift()
       this.entry = 0
       this.value = 0

@@ -44,7 +44,7 @@ export function compareValues(leaf: Leaf, a: Uint8Array, b: Uint8Array): number 
   }
 }
 
-/** Smallest and largest of `count` dense values. */
+/** Smallest and largest of `count` dense values; they may be views of the staged ones. */
 export function extremaOf(leaf: Leaf, staging: Staging, count: number): Extrema {
   if (count === 0) return none
   switch (leaf.physical) {
@@ -203,7 +203,7 @@ function variable({ bytes, view, end }: Staging, count: number): Extrema {
     }
   }
   if (at !== end) throw new Error('values fill the page')
-  return { min: bytes.slice(min, minEnd), max: bytes.slice(max, maxEnd), nans: 0 }
+  return { min: bytes.subarray(min, minEnd), max: bytes.subarray(max, maxEnd), nans: 0 }
 }
 
 /** Unsigned, a prefix first: for UTF-8 that is the order of code points. */

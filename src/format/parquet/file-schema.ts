@@ -214,3 +214,50 @@ export function notConvertible(column: string, target: Type): FrazilError {
     `column ${column} of the Parquet file has a type that does not convert to ${typeText(target)} without loss`,
   )
 }
+
+/** Ids for the columns of a file that has none, by their names: what Iceberg's name mapping says of a table with these fields. */
+export function idsByName(fields: readonly Field[]): (path: readonly string[]) => number | undefined {
+  const ids = new Map<string, number>()
+  const add = (path: readonly string[], id: number, type: Type): void => {
+    ids.set(JSON.stringify(path), id)
+    if (type.kind === 'struct') for (const field of type.fields) add([...path, field.name], field.id, field.type)
+    if (type.kind === 'list') add([...path, 'element'], type.elementId, type.element)
+    if (type.kind === 'map') {
+      add([...path, 'key'], type.keyId, type.key)
+      add([...path, 'value'], type.valueId, type.value)
+    }
+  }
+  for (const { name, id, type } of fields) add([name], id, type)
+  return (path) => ids.get(JSON.stringify(path))
+}
+
+/** Leaf columns with their ids. */
+export function* leavesOf(nodes: readonly FileNode[]): Generator<{ readonly id: number | null; readonly leaf: FileLeaf }, void> {
+  for (const node of nodes) {
+    if (node.kind === 'leaf') yield { id: node.fieldId, leaf: node.leaf }
+    else yield* leavesOf(node.kind === 'struct' ? node.children : node.items)
+  }
+}
+
+/**
+ * What is not as Iceberg has it (specification: Appendix A "Parquet"), and converted by our reader only: one sentence for each column.
+ */
+export function unusualForms(nodes: readonly FileNode[]): string[] {
+  return Array.from(leavesOf(nodes), ({ leaf: { element, path } }) => {
+    const { annotation, physical: stored } = element
+    const name = JSON.stringify(path.join('.'))
+    switch (annotation?.kind) {
+      case 'time':
+      case 'timestamp':
+        return annotation.unit === 'us'
+          ? []
+          : [`column ${name} is in ${annotation.unit === 'ms' ? 'milliseconds' : 'nanoseconds'}`]
+      case 'integer':
+        return annotation.signed || annotation.bits < 32 ? [] : [`column ${name} is unsigned`]
+      case 'decimal':
+        return stored === physical.byteArray ? [`column ${name} has decimals of different lengths`] : []
+      default:
+        return []
+    }
+  }).flat()
+}

@@ -61,7 +61,7 @@ export function gatherValues(
 }
 
 /** Bytes that the selected rows take in PLAIN form. */
-function variableBytes(ends: Int32Array, { rows, from, to }: Selection): number {
+export function variableBytes(ends: Int32Array, { rows, from, to }: Selection): number {
   if (rows === null) return ends[to] - ends[from]
   let bytes = 0
   for (let i = from; i < to; i++) bytes += ends[rows[i] + 1] - ends[rows[i]]
@@ -72,7 +72,7 @@ function variableBytes(ends: Int32Array, { rows, from, to }: Selection): number 
 export function variableFit(ends: Int32Array, { rows, from, to }: Selection, budget: number): number {
   if (rows === null) {
     const limit = ends[from] + budget
-    if (ends[to] <= limit) return to - from
+    if (ends[to] < limit) return to - from
     let low = from + 1
     let high = to
     while (low < high) {

@@ -1,5 +1,5 @@
 export { ParquetEncoder } from './encoder.ts'
-export type { ColumnMetrics, ParquetEncoderOptions, ParquetSummary } from './encoder.ts'
+export type { ColumnMetrics, ColumnRows, ParquetEncoderOptions, ParquetSummary } from './encoder.ts'
 export type { BloomFilterOptions } from './bloom-filter.ts'
 export type { MetricsMode } from './bounds.ts'
 export { ParquetReader } from './reader.ts'

@@ -1,12 +1,14 @@
 import { crc32 } from 'node:zlib'
 import type { BloomFilterBuilder } from './bloom-filter.ts'
+import { pageBounds } from './bounds.ts'
 import type { Compress } from './codec.ts'
+import { copyBytes } from '../../base/index.ts'
 import type { Column } from '../../data/index.ts'
 import { ByteDictionary, WordDictionary } from './dictionary.ts'
 import type { Dictionary } from './dictionary.ts'
 import { compareValues, extremaOf } from './extrema.ts'
 import type { Extrema } from './extrema.ts'
-import { gatherPresence, gatherValues, variableFit } from './gather.ts'
+import { gatherPresence, gatherValues, variableBytes, variableFit } from './gather.ts'
 import type { Selection } from './gather.ts'
 import { bitWidth, hybridBound, writeHybrid } from './hybrid.ts'
 import type { Leaf } from './schema.ts'
@@ -73,7 +75,8 @@ export interface Page {
   readonly firstRow: number
   readonly entries: number
   readonly nulls: number
-  readonly extrema: Extrema
+  /** Extrema, cut to what indexes say. */
+  readonly bounds: Extrema
 }
 
 /** A column of a finished row group. */
@@ -109,10 +112,25 @@ export class LeafWriter {
   #present = 0
   #rows = 0
   #pages: Page[] = []
+  /** Extrema of the closed pages of the row group. */
+  #min: Uint8Array | null = null
+  #max: Uint8Array | null = null
   #rowsInGroup = 0
   #dictionary: Dictionary | null
   /** Whether pages of this row group still try the dictionary. */
   #coding: boolean
+  /** The dictionary while texts of a nested column become codes as they come; null: they are staged. */
+  #texts: ByteDictionary | null = null
+  /** Codes of the open page, the bytes that they stand for in PLAIN form, and the dictionary's size before it. */
+  #codes = new Uint16Array(0)
+  #coded = 0
+  #codedBytes = 0
+  #sizeBefore = 0
+  /** The codes of the rows of a column that come again and again; −1 where they are not known. */
+  #known: { column: Column | null; codes: Int32Array } = { column: null, codes: new Int32Array(0) }
+  /** The last row in the open page: where its entries, codes and bytes begin, −1 for no such row; and where the next row's do. */
+  readonly #last = { entries: -1, coded: 0, bytes: 0 }
+  readonly #next = { entries: 0, coded: 0, bytes: 0 }
 
   constructor(leaf: Leaf, options: LeafWriterOptions, bloomFilter: BloomFilterBuilder | null) {
     this.leaf = leaf
@@ -120,14 +138,72 @@ export class LeafWriter {
     this.#bloomFilter = bloomFilter
     this.#dictionary = dictionaryFor(leaf, options.dictionaryBytes)
     this.#coding = this.#dictionary !== null
+    this.#openTexts()
+  }
+
+  /** Takes the rows `rows[from..to)` of a column that is not nested. They come again and again: texts are looked up once each. */
+  appendRepeated(column: Column, rows: Int32Array, from: number, to: number): void {
+    while (from < to && this.#openCodes()) from = this.#appendCodes(column, rows, from, to)
+    if (from < to) this.appendColumn(column, { rows, from, to })
+  }
+
+  /** Whether texts become codes as they come in the open page. */
+  #openCodes(): boolean {
+    const dictionary = this.leaf.physical === physical.byteArray && this.#coding && this.#rows === 0 ? this.#dictionary : null
+    if (this.#texts === null && dictionary instanceof ByteDictionary) {
+      this.#texts = dictionary
+      dictionary.beginPage()
+    }
+    return this.#texts !== null
+  }
+
+  /** Takes rows of {@link appendRepeated} until the page is full, or a text is none of the dictionary's; returns the next one. */
+  #appendCodes(column: Column, rows: Int32Array, from: number, to: number): number {
+    const texts = this.#texts
+    if (texts === null) return from
+    const { ends, heap, valid } = column
+    const view = new DataView(heap.buffer, heap.byteOffset, heap.byteLength)
+    if (this.#known.column !== column) this.#known = { column, codes: new Int32Array(ends.length).fill(-1) }
+    const { codes } = this.#known
+    const { pageRows, pageBytes } = this.#options
+    const hasLevels = this.leaf.maxDefinition > 0
+    if (hasLevels) this.#reserveLevels(to - from)
+    this.#reserveCodes(to - from)
+    for (let i = from; i < to; i++) {
+      const row = rows[i]
+      const isPresent = valid === null || (valid[row >> 3] & (1 << (row & 7))) !== 0
+      if (isPresent) {
+        const length = ends[row + 1] - ends[row] - 4
+        if (codes[row] < 0) {
+          codes[row] = texts.code(view, heap, ends[row] + 4, length)
+          if (codes[row] < 0) {
+            this.#stopCoding()
+            return i
+          }
+        } else texts.repeated(1)
+        this.#codes[this.#coded++] = codes[row]
+        this.#codedBytes += 4 + length
+        this.#present++
+      }
+      if (hasLevels) this.#definitions[this.#entries] = isPresent ? 1 : 0
+      this.#entries++
+      if (++this.#rows >= pageRows || this.#codedBytes >= pageBytes) {
+        this.#closePage()
+        return i + 1
+      }
+    }
+    return to
   }
 
   /** Takes the selected rows of a column that is not nested. */
   appendColumn(column: Column, { rows, from, to }: Selection): void {
     const { leaf } = this
+    if (this.#texts !== null) this.#stageCodes()
     const { pageRows } = this.#options
+    // Bytes of the rows that are left.
+    let left = column.layout === 'var' ? variableBytes(column.ends, { rows, from, to }) : 0
     while (from < to) {
-      const pageBytes = this.#pageBytes(column.layout === 'var' ? averageBytes(column.ends, { rows, from, to }) : leaf.width)
+      const pageBytes = this.#pageBytes(column.layout === 'var' ? left / (to - from) : leaf.width)
       let take = Math.min(to - from, pageRows - this.#rows)
       const budget = pageBytes - this.values.length
       if (column.layout === 'var') take = variableFit(column.ends, { rows, from, to: from + take }, budget)
@@ -143,13 +219,59 @@ export class LeafWriter {
           if (present < take) presence = this.#definitions
         }
       }
+      left += this.values.length
       if (present > 0) gatherValues(column, leaf.width, selection, presence, this.#entries, this.values)
+      left -= this.values.length
       this.#entries += take
       this.#present += present
       this.#rows += take
       from += take
       if (this.#rows >= pageRows || this.values.length >= pageBytes) this.#closePage()
     }
+  }
+
+  /** Adds a text of a nested column, `length` bytes at `at`; its level entry is to follow. */
+  appendText(view: DataView, bytes: Uint8Array, at: number, length: number): void {
+    if (this.#texts !== null) {
+      const code = this.#texts.code(view, bytes, at, length)
+      if (code >= 0) {
+        if (this.#coded === this.#codes.length) this.#reserveCodes(1)
+        this.#codes[this.#coded++] = code
+        this.#codedBytes += 4 + length
+        return
+      }
+      this.#stopCoding()
+    }
+    const { values } = this
+    values.reserve(length + 4)
+    values.view.setInt32(values.end, length, true)
+    copyBytes(view, at, values.view, values.end + 4, length)
+    values.end += 4 + length
+  }
+
+  /** Whether {@link repeatRow} can. */
+  get canRepeat(): boolean {
+    return this.#texts !== null && this.#last.entries >= 0
+  }
+
+  /** Adds the entries of the row before once more. {@link endRow} is to follow. */
+  repeatRow(): void {
+    const last = this.#last
+    const next = this.#next
+    const entries = next.entries - last.entries
+    this.#reserveLevels(entries)
+    for (let i = last.entries; i < next.entries; i++) {
+      this.#definitions[i + entries] = this.#definitions[i]
+      this.#repetitions[i + entries] = this.#repetitions[i]
+    }
+    const coded = next.coded - last.coded
+    this.#reserveCodes(coded)
+    for (let i = last.coded; i < next.coded; i++) this.#codes[i + coded] = this.#codes[i]
+    this.#entries += entries
+    this.#coded += coded
+    this.#present += coded
+    this.#codedBytes += next.bytes - last.bytes
+    this.#texts?.repeated(coded)
   }
 
   /** Adds one level entry of a nested column; a value at the highest definition level was added to {@link values} by the caller. */
@@ -164,8 +286,16 @@ export class LeafWriter {
   endRow(): void {
     this.#rows++
     const { pageRows } = this.#options
-    const pageBytes = this.#pageBytes(this.values.length / this.#rows)
-    if (this.#rows >= pageRows || this.values.length >= pageBytes || this.#entries >= pageBytes) this.#closePage()
+    const bytes = this.values.length + this.#codedBytes
+    const pageBytes = this.#pageBytes(bytes / this.#rows)
+    const { entries, coded, bytes: before } = this.#next
+    this.#last.entries = entries
+    this.#last.coded = coded
+    this.#last.bytes = before
+    if (this.#rows >= pageRows || bytes >= pageBytes || this.#entries >= pageBytes) this.#closePage()
+    this.#next.entries = this.#entries
+    this.#next.coded = this.#coded
+    this.#next.bytes = this.#codedBytes
   }
 
   /** Bytes at which the open page ends, when rows have so many. Pages of codes are small as they are. */
@@ -180,18 +310,15 @@ export class LeafWriter {
     if (this.#rows > 0) this.#closePage()
     const pages = this.#pages
     const { leaf } = this
-    let min: Uint8Array | null = null
-    let max: Uint8Array | null = null
+    const min = this.#min
+    const max = this.#max
     let entries = 0
     let nulls = 0
     let nans = 0
     for (const page of pages) {
       entries += page.entries
       nulls += page.nulls
-      nans += page.extrema.nans
-      const { extrema } = page
-      if (extrema.min !== null && (min === null || compareValues(leaf, extrema.min, min) < 0)) min = extrema.min
-      if (extrema.max !== null && (max === null || compareValues(leaf, extrema.max, max) > 0)) max = extrema.max
+      nans += page.bounds.nans
     }
     const encodings: number[] = [encoding.plain, encoding.rle]
     let dictionary: Page | null = null
@@ -202,11 +329,55 @@ export class LeafWriter {
     }
     const bloomFilter = this.#bloomFilter?.finish() ?? null
     this.#pages = []
+    this.#min = null
+    this.#max = null
     this.#rowsInGroup = 0
     this.keptBytes = 0
     this.#dictionary?.clear()
+    this.#known = { column: null, codes: this.#known.codes }
     this.#coding = this.#dictionary !== null
+    this.#openTexts()
     return { leaf, dictionary, pages, encodings, entries, nulls, nans, min, max, bloomFilter }
+  }
+
+  #reserveCodes(count: number): void {
+    const needed = this.#coded + count
+    if (needed <= this.#codes.length) return
+    const larger = new Uint16Array(Math.max(needed, this.#codes.length * 2, 256))
+    larger.set(this.#codes)
+    this.#codes = larger
+  }
+
+  /** The texts of a page that is opened become codes, if the dictionary pays. */
+  #openTexts(): void {
+    this.#coded = 0
+    this.#codedBytes = 0
+    this.#last.entries = -1
+    this.#next.entries = 0
+    this.#next.coded = 0
+    this.#next.bytes = 0
+    this.#sizeBefore = this.#dictionary?.size ?? 0
+    const isText = this.leaf.physical === physical.byteArray && this.leaf.path.length > 1
+    this.#texts = isText && this.#coding && this.#dictionary instanceof ByteDictionary ? this.#dictionary : null
+    this.#texts?.beginPage()
+  }
+
+  /** No dictionary from here on: what the open page has of codes is staged. */
+  #stopCoding(): void {
+    this.#stageCodes()
+    this.#coding = false
+    this.#known = { column: null, codes: this.#known.codes }
+    // Values of this page that are in the dictionary already are of no use there: earlier pages know only those before.
+    this.#dictionary?.truncate(this.#sizeBefore)
+  }
+
+  /** What the open page has of codes is staged. */
+  #stageCodes(): void {
+    if (this.#texts) this.#texts.decode(this.#codes, this.#coded, this.values)
+    this.#texts = null
+    this.#coded = 0
+    this.#codedBytes = 0
+    this.#last.entries = -1
   }
 
   #reserveLevels(count: number): void {
@@ -225,13 +396,17 @@ export class LeafWriter {
     const { leaf, values } = this
     const entries = this.#entries
     const present = this.#present
-    const codes = this.#codes(present)
+    const codes = this.#pageCodes(present)
     // Values of codes are in the dictionary: once.
     if (codes === null) this.#bloomFilter?.add(values, present)
     const extrema =
       codes !== null && this.#dictionary instanceof ByteDictionary
         ? this.#dictionary.extrema(codes.codes, present)
         : extremaOf(leaf, values, present)
+    const { min, max } = extrema
+    if (min !== null && (this.#min === null || compareValues(leaf, min, this.#min) < 0)) this.#min = min.slice()
+    if (max !== null && (this.#max === null || compareValues(leaf, max, this.#max) > 0)) this.#max = max.slice()
+    const bounds = pageBounds(leaf, extrema)
     // Levels and, where they are not just the staged ones, values are put together in scratch memory.
     const bound = 8 + hybridBound(entries, 8) * 2 + (codes === null ? 0 : 1 + hybridBound(present, 16)) + (present >> 3) + 1
     const scratch = this.#options.scratch.reserve(bound)
@@ -272,31 +447,29 @@ export class LeafWriter {
       firstRow: this.#rowsInGroup,
       entries,
       nulls: entries - present,
-      extrema,
+      bounds,
     })
     this.#rowsInGroup += this.#rows
     this.#rows = 0
     this.#entries = 0
     this.#present = 0
     values.clear()
+    this.#openTexts()
   }
 
   /** The staged values as codes, or null when this page is to be PLAIN. */
-  #codes(present: number): { codes: Uint16Array; size: number } | null {
+  #pageCodes(present: number): { codes: Uint16Array; size: number } | null {
     const dictionary = this.#dictionary
     // A page of nulls says nothing about whether a dictionary pays.
     if (dictionary === null || !this.#coding || present === 0) return null
-    const before = dictionary.size
-    const codes = this.#options.scratch.reserveCodes(present)
-    let pays = dictionary.encode(this.values, present, codes)
-    if (pays && before === 0) {
+    const codes = this.#texts === null ? this.#options.scratch.reserveCodes(present) : this.#codes
+    let pays = this.#texts !== null || dictionary.encode(this.values, present, codes)
+    if (pays && this.#sizeBefore === 0) {
       const coded = dictionary.values.length + (present * bitWidth(dictionary.size - 1)) / 8
-      pays = coded < this.values.length * 0.75
+      pays = coded < (this.values.length + this.#codedBytes) * 0.75
     }
     if (pays) return { codes, size: dictionary.size }
-    this.#coding = false
-    // Values of this page that are in the dictionary already are of no use there: earlier pages know only the first `before`.
-    dictionary.truncate(before)
+    this.#stopCoding()
     return null
   }
 
@@ -311,16 +484,9 @@ export class LeafWriter {
       firstRow: 0,
       entries: size,
       nulls: 0,
-      extrema: { min: null, max: null, nans: 0 },
+      bounds: { min: null, max: null, nans: 0 },
     }
   }
-}
-
-/** About the bytes of a selected row. */
-function averageBytes(ends: Int32Array, { rows, from, to }: Selection): number {
-  const first = rows ? rows[from] : from
-  const last = rows ? rows[to - 1] : to - 1
-  return (ends[last + 1] - ends[first]) / (last + 1 - first)
 }
 
 function dictionaryFor(leaf: Leaf, limitBytes: number): Dictionary | null {

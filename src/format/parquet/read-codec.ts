@@ -1,6 +1,6 @@
-import { brotliDecompressSync, gunzipSync, zstdDecompressSync } from 'node:zlib'
+import { brotliDecompressSync, gunzipSync } from 'node:zlib'
 import { FrazilError } from '../../base/index.ts'
-import { decodeLz4Block, decodeSnappy } from '../compression/index.ts'
+import { decodeLz4Block, decodeSnappy, decompressZstd } from '../compression/index.ts'
 import { codecNumber } from './codec.ts'
 import { malformed } from './read-metadata.ts'
 
@@ -19,11 +19,8 @@ export function decompress(codec: number, bytes: Uint8Array, size: number): Uint
     case codecNumber.gzip:
     case codecNumber.brotli:
     case codecNumber.zstd: {
-      const inflate =
-        codec === codecNumber.gzip ? gunzipSync : codec === codecNumber.brotli ? brotliDecompressSync : zstdDecompressSync
       try {
-        // One output chunk, not quite filled: a full one makes zlib ask for another. No more is produced, whatever the input says.
-        out = inflate(bytes, { maxOutputLength: size, chunkSize: size + 64 })
+        out = codec === codecNumber.zstd ? decompressZstd(bytes, size) : inflate(codec, bytes, size)
       } catch (cause) {
         throw new FrazilError('corrupt', 'parquet-page', 'a page of the Parquet file does not decompress', { cause })
       }
@@ -38,4 +35,12 @@ export function decompress(codec: number, bytes: Uint8Array, size: number): Uint
   }
   if (out.length !== size) throw malformed('a page does not have the size that it says')
   return out
+}
+
+function inflate(codec: number, bytes: Uint8Array, size: number): Uint8Array {
+  // One output chunk, not quite filled: a full one makes zlib ask for another. No more is produced, whatever the input says.
+  const options = { maxOutputLength: size, chunkSize: size + 64 }
+  const out = codec === codecNumber.gzip ? gunzipSync(bytes, options) : brotliDecompressSync(bytes, options)
+  // Small ones lie in memory that all of Node.js shares; a page is given back by hand.
+  return out.buffer.byteLength === options.chunkSize ? out : new Uint8Array(out)
 }

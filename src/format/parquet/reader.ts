@@ -6,7 +6,7 @@ import type { Missing, Plan } from './assemble.ts'
 import { ChunkReader } from './chunk-reader.ts'
 import type { RandomAccess } from './chunk-reader.ts'
 import { EntryQueue } from './entry-queue.ts'
-import { fieldOf, fileTree } from './file-schema.ts'
+import { fieldOf, fileTree, idsByName, leavesOf, unusualForms } from './file-schema.ts'
 import type { FileNode } from './file-schema.ts'
 import { malformed, readFileMetadata, readOffsetIndex } from './read-metadata.ts'
 import type { FileInfo, PageLocation, RowGroupInfo } from './read-metadata.ts'
@@ -22,6 +22,8 @@ export interface ParquetReaderOptions {
    * required fields. Default: the field's `initialDefault`.
    */
   readonly missing?: Missing
+  /** Refuses texts that are not UTF-8, which other readers would refuse (`corrupt`). */
+  readonly checkText?: boolean
 }
 
 /** Bytes at the end of a file fetched when it is opened: as a rule the whole footer and the indexes. */
@@ -46,10 +48,14 @@ export class ParquetReader {
   readonly createdBy: string
   /** Footer key-values. */
   readonly keyValues: ReadonlyMap<string, string>
+  /** Whether its columns say which fields they are. */
+  readonly hasIds: boolean
   readonly #source: RandomAccess
   readonly #info: FileInfo
   readonly #nodes: readonly FileNode[]
   readonly #missing: Missing
+  readonly #checkText: boolean
+  readonly #isMapped: boolean
   readonly #tail: Uint8Array
   /** Offset indexes by row group and leaf. */
   readonly #indexes = new Map<string, Promise<readonly PageLocation[] | null>>()
@@ -59,6 +65,9 @@ export class ParquetReader {
     this.#info = info
     this.#tail = tail
     this.#missing = options.missing ?? initialBytes
+    this.#checkText = options.checkText ?? false
+    this.hasIds = info.elements.some(({ fieldId }) => fieldId !== null)
+    this.#isMapped = this.hasIds || options.nameMapping !== undefined
     this.#nodes = fileTree(info.elements, options.nameMapping ?? (() => undefined)).nodes
     this.rowCount = info.rows
     this.createdBy = info.createdBy
@@ -84,13 +93,35 @@ export class ParquetReader {
     return this.#nodes.map(fieldOf)
   }
 
+  /** What its columns have of types that only some readers of Iceberg tables know; one sentence each (see {@link unusualForms}). */
+  get unusual(): string[] {
+    return unusualForms(this.#nodes)
+  }
+
+  /** Where each row group begins in the file, ascending. */
+  get splitOffsets(): number[] {
+    return this.#info.rowGroups.flatMap(({ chunks }) =>
+      chunks.length > 0 ? Math.min(...chunks.map(({ offset }) => offset)) : [],
+    )
+  }
+
+  /** Compressed bytes of the leaf columns by field id, where these are those of `fields`. */
+  chunkBytes(fields: readonly Field[]): Map<number, number> {
+    const bytes = new Map<number, number>()
+    for (const { id, leaf } of leavesOf(this.#nodesFor(fields))) {
+      const sum = this.#info.rowGroups.reduce((all, { chunks }) => all + chunks[leaf.index].compressedBytes, 0)
+      if (id !== null) bytes.set(id, sum)
+    }
+    return bytes
+  }
+
   /** First row of each row group, ascending. */
   get rowGroupStarts(): number[] {
     return this.#info.rowGroups.map((group) => group.firstRow)
   }
 
   /**
-   * Rows [from, to) of some fields, found by id, in batches: segments of at most 65,535 rows, `capacity` being their number.
+   * Rows [from, to) of some fields, found by id (in a file that has none, and no mapping was given, by name), in batches: segments of at most 65,535 rows, `capacity` being their number.
    * Batches are in order and never span row groups.
    */
   async *read(fields: readonly Field[], from = 0, to = this.rowCount): AsyncGenerator<SharedSegment, void, undefined> {
@@ -104,10 +135,11 @@ export class ParquetReader {
       const step = batchRows(group, list, fields)
       for (; at < end; at += step) {
         const count = Math.min(step, end - at)
-        const builders = fields.map((field, i) => new ColumnBuilder(field, plans[i], count))
+        const builders = fields.map((field, i) => this.#builder(field, plans[i], list, count))
         await take(builders, queues, at - group.firstRow, count)
         yield segmentOf(builders, count)
       }
+      for (const queue of queues) queue.free()
     }
   }
 
@@ -122,10 +154,7 @@ export class ParquetReader {
     mostBytes = Number.POSITIVE_INFINITY,
   ): Promise<SharedSegment> {
     const { plans, list } = this.#plan(fields)
-    const builders = fields.map((field, i) => {
-      const heapBytes = Math.ceil(Math.min(mostBytes, positions.length * this.#rowBytes(plans[i], list)))
-      return new ColumnBuilder(field, plans[i], positions.length, heapBytes)
-    })
+    const builders = fields.map((field, i) => this.#builder(field, plans[i], list, positions.length, mostBytes))
     let next = 0
     let before = -1
     const wantsMore = (): boolean => next === 0 || builders.reduce((sum, builder) => sum + builder.bytes, 0) < mostBytes
@@ -149,15 +178,26 @@ export class ParquetReader {
         next += count
         before = from + count - 1
       }
+      for (const queue of queues) queue.free()
     }
     if (next < positions.length && wantsMore()) throw outOfRange()
     return segmentOf(builders, next)
   }
 
   #plan(fields: readonly Field[]): { plans: Plan[]; list: LeafList } {
-    const list = new LeafList()
-    const plans = fields.map((field) => planField(field, findById(this.#nodes, field.id), list, this.#missing))
+    const list = new LeafList(this.#checkText)
+    const nodes = this.#nodesFor(fields)
+    const plans = fields.map((field) => planField(field, findById(nodes, field.id), list, this.#missing))
     return { plans, list }
+  }
+
+  #nodesFor(fields: readonly Field[]): readonly FileNode[] {
+    return this.#isMapped ? this.#nodes : fileTree(this.#info.elements, idsByName(fields)).nodes
+  }
+
+  /** With memory for as many bytes as the rows are likely to have: growing costs a copy, and leaves garbage. */
+  #builder(field: Field, plan: Plan, list: LeafList, rows: number, mostBytes = batchBytes): ColumnBuilder {
+    return new ColumnBuilder(field, plan, rows, Math.ceil(Math.min(mostBytes, rows * this.#rowBytes(plan, list))))
   }
 
   /** Bytes of a column that a row has on average, as far as the footer says. */

@@ -31,14 +31,38 @@ export class Shredder {
       this.#bytes = heap
       this.#view = new DataView(heap.buffer, heap.byteOffset, heap.byteLength)
     }
+    let before = -1
     for (let i = from; i < to; i++) {
       const row = rows === null ? i : rows[i]
       if (isPresent(column, row)) {
         this.#end = ends[row + 1]
-        this.#value(node, ends[row] + 4, this.#end - ends[row] - 4, 0)
-      } else this.#absent(node, 0, node.definition - 1)
+        if (before >= 0 && (row === before || this.#isSame(ends, before, row)) && this.#canRepeat()) {
+          for (let leaf = node.firstLeaf; leaf < node.lastLeaf; leaf++) this.#leaves[leaf].repeatRow()
+        } else this.#value(node, ends[row] + 4, this.#end - ends[row] - 4, 0)
+        before = row
+      } else {
+        this.#absent(node, 0, node.definition - 1)
+        before = -1
+      }
       for (let leaf = node.firstLeaf; leaf < node.lastLeaf; leaf++) this.#leaves[leaf].endRow()
     }
+  }
+
+  #canRepeat(): boolean {
+    for (let leaf = this.#node.firstLeaf; leaf < this.#node.lastLeaf; leaf++) if (!this.#leaves[leaf].canRepeat) return false
+    return true
+  }
+
+  /** Whether two rows have the same cell, as attributes of a resource have. */
+  #isSame(ends: Int32Array, a: number, b: number): boolean {
+    let from = ends[a]
+    let at = ends[b]
+    const end = ends[b + 1]
+    if (ends[a + 1] - from !== end - at) return false
+    const view = this.#view
+    for (; at + 4 <= end; at += 4, from += 4) if (view.getInt32(at, true) !== view.getInt32(from, true)) return false
+    for (; at < end; at++, from++) if (this.#bytes[at] !== this.#bytes[from]) return false
+    return true
   }
 
   /** Writes the value at [at, at + length). */
@@ -90,16 +114,10 @@ export class Shredder {
   #put(writer: LeafWriter, at: number, length: number): void {
     const { values, leaf } = writer
     const { width } = leaf
-    values.reserve(length + 4)
-    const target = values.bytes
+    if (leaf.physical === physical.byteArray) return writer.appendText(this.#view, this.#bytes, at, length)
+    values.reserve(length)
     let { end } = values
-    if (leaf.physical === physical.byteArray) {
-      values.view.setInt32(end, length, true)
-      end += 4
-      target.set(this.#bytes.subarray(at, at + length), end)
-      values.end = end + length
-      return
-    }
+    const target = values.bytes
     if (leaf.type.kind === 'decimal' && leaf.type.precision > 18) {
       if (length !== 16) throw malformed()
       for (let k = at + width; k > at;) target[end++] = this.#bytes[--k]

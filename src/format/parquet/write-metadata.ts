@@ -4,9 +4,9 @@ import { compareValues } from './extrema.ts'
 import type { Extrema } from './extrema.ts'
 import type { Chunk } from './leaf-writer.ts'
 import { ThriftWriter, wire } from './thrift.ts'
-import { truncateLower, truncateUpper } from './bounds.ts'
+import { statisticLength, truncateLower, truncateUpper } from './bounds.ts'
 
-/** A column chunk in the file: where its parts went. Pages' bodies are gone by now. */
+/** A column chunk in the file: where its parts went. Its pages are gone by now. */
 export interface PlacedChunk {
   readonly leaf: Leaf
   readonly encodings: readonly number[]
@@ -18,7 +18,12 @@ export interface PlacedChunk {
   readonly dataOffset: number
   readonly compressedBytes: number
   readonly uncompressedBytes: number
-  readonly pages: readonly PlacedPage[]
+  /**
+   * What is said of its pages, to be written behind the last row group (Parquet format, "Page Index"). Bytes: an object for each page
+   * would be most of what a file of large rows keeps in memory.
+   */
+  readonly columnIndex: Uint8Array<ArrayBuffer> | null
+  readonly offsetIndex: Uint8Array<ArrayBuffer>
   readonly bloomFilter: Span | null
 }
 
@@ -49,15 +54,11 @@ export interface ChunkIndexes {
   readonly offsetIndex: Span
 }
 
-/** Longest min or max in statistics and indexes, in code points or bytes; longer ones are cut and marked as inexact. */
-const statisticLength = 64
-
 /** Notes where a finished chunk's pages lie when its first byte is written at `offset`. */
 export function placeChunk(chunk: Chunk, offset: number): PlacedChunk {
   let at = offset
   let uncompressedBytes = 0
   const placePage = (page: Chunk['pages'][number]): PlacedPage => {
-    const { min, max } = comparable(page.extrema)
     const compressedBytes = page.header.length + page.body.length
     const placed: PlacedPage = {
       offset: at,
@@ -65,8 +66,7 @@ export function placeChunk(chunk: Chunk, offset: number): PlacedChunk {
       firstRow: page.firstRow,
       entries: page.entries,
       nulls: page.nulls,
-      min: min === null ? null : truncateLower(chunk.leaf, min, statisticLength).slice(),
-      max: max === null ? null : (truncateUpper(chunk.leaf, max, statisticLength)?.slice() ?? null),
+      ...comparable(page.bounds),
     }
     at += compressedBytes
     uncompressedBytes += page.header.length + page.uncompressedBytes
@@ -86,7 +86,8 @@ export function placeChunk(chunk: Chunk, offset: number): PlacedChunk {
     dataOffset,
     compressedBytes: at - offset,
     uncompressedBytes,
-    pages,
+    columnIndex: columnIndex(leaf, pages),
+    offsetIndex: offsetIndex(pages),
     bloomFilter: null,
   }
 }
@@ -103,7 +104,7 @@ function comparable({ min, max, nans }: Extrema): Pick<Extrema, 'min' | 'max'> {
  * The column index, or null where the format has no way to say it: a page that has values but no extrema (all NaN, or a
  * text without successor).
  */
-export function columnIndex({ leaf, pages }: PlacedChunk): Uint8Array<ArrayBuffer> | null {
+function columnIndex(leaf: Leaf, pages: readonly PlacedPage[]): Uint8Array<ArrayBuffer> | null {
   const empty = (page: PlacedPage): boolean => page.nulls === page.entries
   if (pages.some((page) => !empty(page) && (page.min === null || page.max === null))) return null
   const out = new ThriftWriter()
@@ -138,7 +139,7 @@ function boundaryOrder(leaf: Leaf, pages: readonly PlacedPage[]): number {
   return ascending ? 1 : descending ? 2 : 0
 }
 
-export function offsetIndex({ pages }: PlacedChunk): Uint8Array<ArrayBuffer> {
+function offsetIndex(pages: readonly PlacedPage[]): Uint8Array<ArrayBuffer> {
   const out = new ThriftWriter()
   out.listField(1, wire.struct, pages.length)
   for (const page of pages) {

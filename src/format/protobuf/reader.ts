@@ -15,6 +15,8 @@ const mostVarintBytes = 10
  */
 export class WireReader {
   bytes: Uint8Array = new Uint8Array(0)
+  /** The same bytes. */
+  view: DataView = new DataView(new ArrayBuffer(0))
   at = 0
   /** The halves of the last 64-bit number. */
   low = 0
@@ -22,6 +24,7 @@ export class WireReader {
 
   reset(bytes: Uint8Array): void {
     this.bytes = bytes
+    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
     this.at = 0
   }
 
@@ -34,14 +37,18 @@ export class WireReader {
 
   /** The low 32 bits of a varint, unsigned. */
   varint(): number {
+    const { bytes, at } = this
+    if (at >= bytes.length) throw malformed()
+    const byte = bytes[at]
+    if (byte >= 0x80) return this.#longVarint()
+    this.at = at + 1
+    return byte
+  }
+
+  #longVarint(): number {
     const { bytes } = this
     let at = this.at
-    if (at >= bytes.length) throw malformed()
     let byte = bytes[at++]
-    if (byte < 0x80) {
-      this.at = at
-      return byte
-    }
     let value = byte & 0x7f
     const most = this.at + mostVarintBytes
     for (let shift = 7; ; shift += 7) {
@@ -78,18 +85,18 @@ export class WireReader {
   }
 
   fixed32(): number {
-    const { bytes, at } = this
-    if (at + 4 > bytes.length) throw malformed()
+    const { view, at } = this
+    if (at + 4 > view.byteLength) throw malformed()
     this.at = at + 4
-    return bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24)
+    return view.getInt32(at, true)
   }
 
   /** Eight bytes into `low` and `high`. */
   fixed64(): void {
-    const { bytes, at } = this
-    if (at + 8 > bytes.length) throw malformed()
-    this.low = bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24)
-    this.high = bytes[at + 4] | (bytes[at + 5] << 8) | (bytes[at + 6] << 16) | (bytes[at + 7] << 24)
+    const { view, at } = this
+    if (at + 8 > view.byteLength) throw malformed()
+    this.low = view.getInt32(at, true)
+    this.high = view.getInt32(at + 4, true)
     this.at = at + 8
   }
 

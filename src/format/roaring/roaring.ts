@@ -20,13 +20,15 @@ interface Container {
   readonly runs: number
   readonly kind: 'array' | 'bitset' | 'run'
   readonly size: number
+  /** Of an array: its positions. */
+  readonly positions: Uint16Array | null
 }
 
 /**
  * The bitset in portable form, each container in its smallest shape (run-optimised as Java does), and the number of its bits.
  */
 export function serializeBitmap(bits: Uint8Array): { bytes: Uint8Array; cardinality: number } {
-  const words = new Uint32Array(containerWords)
+  const scratch = new Int32Array(containerWords)
   const groups: Container[][] = []
   let size = 8
   let cardinality = 0
@@ -34,8 +36,7 @@ export function serializeBitmap(bits: Uint8Array): { bytes: Uint8Array; cardinal
     const containers: Container[] = []
     const end = Math.min(bits.length, start + bitmapBytes)
     for (let at = start; at < end; at += containerBytes) {
-      load(words, bits, at)
-      const container = measure(words, (at - start) / containerBytes)
+      const container = measure(wordsAt(bits, at, scratch), (at - start) / containerBytes)
       if (container === null) continue
       containers.push(container)
       cardinality += container.cardinality
@@ -51,7 +52,7 @@ export function serializeBitmap(bits: Uint8Array): { bytes: Uint8Array; cardinal
   for (const [key, containers] of groups.entries()) {
     if (containers.length === 0) continue
     view.setUint32(offset, key, true)
-    offset = writeBitmap(view, bytes, offset + 4, containers, bits, key * bitmapBytes, words)
+    offset = writeBitmap(view, bytes, offset + 4, containers, bits, key * bitmapBytes, scratch)
   }
   return { bytes, cardinality }
 }
@@ -79,33 +80,52 @@ export function deserializeBitmap(bytes: Uint8Array, length: number): { bits: Ui
   return { bits: padded.subarray(0, Math.ceil(length / 8)), cardinality }
 }
 
-function load(words: Uint32Array, bits: Uint8Array, at: number): void {
-  const bytes = new Uint8Array(words.buffer)
+/** The words of a container: those of the bitset itself, or in `scratch` where they are not whole or lie askew. */
+function wordsAt(bits: Uint8Array, at: number, scratch: Int32Array): Int32Array {
+  const from = bits.byteOffset + at
   const available = Math.min(containerBytes, bits.length - at)
+  if (available === containerBytes && from % 4 === 0) return new Int32Array(bits.buffer, from, containerWords)
+  const bytes = new Uint8Array(scratch.buffer)
   bytes.set(bits.subarray(at, at + available))
   if (available < containerBytes) bytes.fill(0, available)
+  return scratch
 }
 
-function measure(words: Uint32Array, index: number): Container | null {
-  let cardinality = 0
-  let runs = 0
-  let carry = 0
+/** What {@link measure} finds: words that are not zero, and positions as long as they may be an array. */
+const filled = new Uint16Array(containerWords)
+const found = new Uint16Array(maxArray + 32)
+
+function measure(words: Int32Array, index: number): Container | null {
+  let count = 0
+  // Nobody can foretell which words of a sparse bitset are zero: no branch here.
   for (let i = 0; i < containerWords; i++) {
     const word = words[i]
-    if (word === 0) {
-      carry = 0
+    filled[count] = i
+    count += (word | -word) >>> 31
+  }
+  let cardinality = 0
+  let runs = 0
+  for (let at = 0; at < count; at++) {
+    const i = filled[at]
+    const word = words[i]
+    const starts = word & ~((word << 1) | (i === 0 ? 0 : words[i - 1] >>> 31))
+    if (cardinality > maxArray) {
+      cardinality += popcount(word)
+      runs += popcount(starts)
       continue
     }
-    cardinality += popcount(word)
-    runs += popcount(word & ~((word << 1) | carry))
-    carry = word >>> 31
+    // Nearly always one.
+    for (let rest = word; rest !== 0; rest &= rest - 1) found[cardinality++] = i * 32 + (31 - Math.clz32(rest & -rest))
+    for (let rest = starts; rest !== 0; rest &= rest - 1) runs++
   }
   if (cardinality === 0) return null
-  const plain = cardinality <= maxArray ? 2 * cardinality : containerBytes
+  const isArray = cardinality <= maxArray
+  const plain = isArray ? 2 * cardinality : containerBytes
   const asRuns = 2 + 4 * runs
   // Java compares with the array's size plus two bytes; kept, so that our bytes are its bytes.
-  if (asRuns < (cardinality <= maxArray ? plain + 2 : plain)) return { index, cardinality, runs, kind: 'run', size: asRuns }
-  return { index, cardinality, runs, kind: cardinality <= maxArray ? 'array' : 'bitset', size: plain }
+  if (asRuns < (isArray ? plain + 2 : plain)) return { index, cardinality, runs, kind: 'run', size: asRuns, positions: null }
+  if (!isArray) return { index, cardinality, runs, kind: 'bitset', size: plain, positions: null }
+  return { index, cardinality, runs, kind: 'array', size: plain, positions: found.slice(0, cardinality) }
 }
 
 function popcount(word: number): number {
@@ -131,7 +151,7 @@ function writeBitmap(
   containers: readonly Container[],
   bits: Uint8Array,
   base: number,
-  words: Uint32Array,
+  scratch: Int32Array,
 ): number {
   const count = containers.length
   const hasRuns = containers.some((container) => container.kind === 'run')
@@ -160,34 +180,25 @@ function writeBitmap(
     }
   }
   for (const container of containers) {
-    load(words, bits, base + container.index * containerBytes)
-    if (container.kind === 'bitset') bytes.set(new Uint8Array(words.buffer), offset)
-    else if (container.kind === 'array') writeArray(view, offset, words)
-    else writeRuns(view, offset, words, container.runs)
+    const { positions } = container
+    if (positions) bytes.set(new Uint8Array(positions.buffer), offset)
+    else {
+      const words = wordsAt(bits, base + container.index * containerBytes, scratch)
+      if (container.kind === 'bitset') bytes.set(new Uint8Array(words.buffer, words.byteOffset, containerBytes), offset)
+      else writeRuns(view, offset, words, container.runs)
+    }
     offset += container.size
   }
   return offset
 }
 
-function writeArray(view: DataView, start: number, words: Uint32Array): void {
-  let offset = start
-  for (let i = 0; i < containerWords; i++) {
-    let word = words[i]
-    while (word !== 0) {
-      view.setUint16(offset, i * 32 + (31 - Math.clz32(word & -word)), true)
-      offset += 2
-      word &= word - 1
-    }
-  }
-}
-
-function writeRuns(view: DataView, start: number, words: Uint32Array, runs: number): void {
+function writeRuns(view: DataView, start: number, words: Int32Array, runs: number): void {
   view.setUint16(start, runs, true)
   let offset = start + 2
   let begin = -1
   for (let i = 0; i < containerWords; i++) {
     const word = words[i]
-    if (word === (begin < 0 ? 0 : 0xffffffff)) continue
+    if (word === (begin < 0 ? 0 : -1)) continue
     for (let bit = 0; bit < 32; bit++) {
       const set = (word >>> bit) & 1
       if (set === 1 && begin < 0) begin = i * 32 + bit

@@ -1,5 +1,5 @@
 import { DatabaseSync } from 'node:sqlite'
-import type { SQLInputValue } from 'node:sqlite'
+import type { SQLInputValue, StatementSync } from 'node:sqlite'
 import { FrazilError, assert, retry, systemClock, systemRandom } from '../../base/index.ts'
 import type { Clock, Random } from '../../base/index.ts'
 import type { Catalog, CatalogCommit, PointerChange, StateChange, StateRecord, TableName, TablePointer } from './catalog.ts'
@@ -60,6 +60,9 @@ export class SqliteCatalog implements Catalog {
   readonly #database: DatabaseSync
   readonly #clock: Clock
   readonly #random: Random
+  /** By their text, of which there are few. */
+  readonly #statements = new Map<string, StatementSync>()
+  readonly #closing = new AbortController()
   /** Restricts to tables: V1 files may hold views too. Empty for V0. */
   readonly #onlyTables: string
   readonly #hasType: boolean
@@ -107,7 +110,7 @@ export class SqliteCatalog implements Catalog {
     // As PyIceberg and Java mark a namespace without properties.
     await this.#write(() => {
       const exists = 'SELECT 1 FROM iceberg_namespace_properties WHERE catalog_name = ? AND namespace = ?'
-      if (this.#database.prepare(exists).get(this.name, namespace) !== undefined) return
+      if (this.#statement(exists).get(this.name, namespace) !== undefined) return
       this.#run(
         `INSERT INTO iceberg_namespace_properties (catalog_name, namespace, property_key, property_value)
          VALUES (?, ?, 'exists', 'true')`,
@@ -170,12 +173,14 @@ export class SqliteCatalog implements Catalog {
     return rows.map(stateRecord)
   }
 
+  /** Whoever asks for anything behind it gets `unavailable` `closed`; who waits for a busy file is told that it is busy. */
   async close(): Promise<void> {
+    this.#closing.abort()
     if (this.#database.isOpen) this.#database.close()
   }
 
   #changeState({ key, expected, value }: StateChange): void {
-    const row = this.#database.prepare('SELECT value IS NOT NULL AS present, version FROM frazil_state WHERE key = ?').get(key)
+    const row = this.#statement('SELECT value IS NOT NULL AS present, version FROM frazil_state WHERE key = ?').get(key)
     const stored = row === undefined ? 0 : Number(row.version)
     const found = row?.present === 1 ? stored : null
     if (found !== expected) throw stateConflict(key, expected, found)
@@ -191,9 +196,8 @@ export class SqliteCatalog implements Catalog {
     assert(base !== next, `a commit changes ${fullName(change)}`)
     const where = `WHERE catalog_name = ?1 AND table_namespace = ?2 AND table_name = ?3`
     // Also a view of that name is in the way of a new table.
-    const row = this.#database
-      .prepare(`SELECT metadata_location FROM iceberg_tables ${where} ${base === null ? '' : this.#onlyTables}`)
-      .get(this.name, namespace, name)
+    const select = `SELECT metadata_location FROM iceberg_tables ${where} ${base === null ? '' : this.#onlyTables}`
+    const row = this.#statement(select).get(this.name, namespace, name)
     const found = row === undefined || row.metadata_location === null ? null : text(row.metadata_location)
     if (base === null ? row !== undefined : found !== base) throw tableConflict(change, found)
     if (next === null) {
@@ -219,18 +223,30 @@ export class SqliteCatalog implements Catalog {
 
   /** One statement that must affect exactly one row. */
   #run(sql: string, values: SQLInputValue[]): void {
-    const { changes } = this.#database.prepare(sql).run(...values)
+    const { changes } = this.#statement(sql).run(...values)
     assert(changes === 1, 'a catalog statement affects one row')
   }
 
+  #statement(sql: string): StatementSync {
+    let statement = this.#statements.get(sql)
+    if (!statement) this.#statements.set(sql, (statement = this.#database.prepare(sql)))
+    return statement
+  }
+
   async #read(sql: string, values: SQLInputValue[]): Promise<Record<string, unknown>[]> {
-    return retry(this.#clock, this.#random, waiting, () =>
-      translated('read the catalog', () => this.#database.prepare(sql).all(...values)),
-    )
+    return this.#retry(() => translated('read the catalog', () => this.#statement(sql).all(...values)))
   }
 
   async #write(change: () => void): Promise<void> {
-    await retry(this.#clock, this.#random, waiting, () => transaction(this.#database, change))
+    await this.#retry(() => transaction(this.#database, change))
+  }
+
+  #retry<T>(work: () => T): Promise<T> {
+    const { signal } = this.#closing
+    return retry(this.#clock, this.#random, { ...waiting, signal }, () => {
+      if (signal.aborted) throw new FrazilError('unavailable', 'closed', 'the catalog is closed')
+      return work()
+    })
   }
 }
 

@@ -71,6 +71,7 @@ const positions = z.record(z.string(), z.string()).meta({ description: 'By sourc
 const named = { database: z.string(), table: z.string() }
 
 export const createAnswer = z.strictObject({ ...named, lsn: z.int() })
+export const fromPostgresAnswer = z.strictObject({ ...named, lsn: z.int(), state: z.enum(['streaming', 'copying']) })
 export const dropAnswer = z.strictObject({})
 export const snapshotAnswer = z.strictObject({ ...named, positions })
 export const resyncAnswer = z.strictObject({ ...named, state: z.literal('copying') })
@@ -110,6 +111,16 @@ export const ingestAnswer = z.strictObject({
   errors: z.array(refusedRow).optional(),
 })
 
+export const uploadAnswer = z.strictObject({
+  table: z.string(),
+  operation: z.enum(['upload', 'insert']),
+  files: count,
+  rows: count,
+  position: z.string(),
+  durability: z.literal('committed'),
+  lsn: z.number(),
+})
+
 export const rowsRefused = z.looseObject({
   code: z.string(),
   message: z.string(),
@@ -117,10 +128,12 @@ export const rowsRefused = z.looseObject({
   rows: z.array(refusedRow).optional(),
 })
 
+export type FromPostgresAnswer = z.output<typeof fromPostgresAnswer>
 export type TablesAnswer = z.output<typeof tablesAnswer>
 export type TableState = z.output<typeof tableStatus>
 export type QueryRows = z.output<typeof queryAnswer>
 export type IngestResult = z.output<typeof ingestAnswer>
+export type UploadResult = z.output<typeof uploadAnswer>
 export type RefusedRow = z.output<typeof refusedRow>
 export type SchemaAnswer = z.output<typeof schemaAnswer>
 export type SnapshotAnswer = z.output<typeof snapshotAnswer>

@@ -50,7 +50,7 @@ function operation(route: DocumentedRoute): Json {
     responses[status] = { $ref: `#/components/responses/error${status}` }
   }
   for (const [status, media] of Object.entries(route.answers)) {
-    const description = errors[Number(status)] ?? (status === '202' ? 'Stored, but not yet as far as was asked for.' : 'Done.')
+    const description = errors[Number(status)] ?? (status === '202' ? 'Accepted, but not yet as far as was asked for.' : 'Done.')
     responses[status] = { description, content: contentOf(media) }
   }
   return {
@@ -75,7 +75,7 @@ const errors: Readonly<Record<number, string>> = {
   409: 'Something else is there.',
   413: 'Too large.',
   415: 'A Content-Type or Content-Encoding that is not taken.',
-  422: 'Rows are refused; none was stored.',
+  422: 'Rows, or what was asked for, are refused; nothing was done.',
   429: 'Too much at once: come again after Retry-After.',
   431: 'The headers are too large.',
   500: 'A failure of the server.',

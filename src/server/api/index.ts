@@ -2,12 +2,24 @@ export { openApiDocument } from './document.ts'
 export {
   createBody,
   dropBody,
+  fromPostgresBody,
   ingestParameters,
   optimizeBody,
   queryBody,
   resyncBody,
   snapshotBody,
   tableName,
+  uploadBody,
 } from './requests.ts'
-export type { CreateBody, IngestParameters, QueryBody } from './requests.ts'
-export type { IngestResult, QueryRows, RefusedRow, SchemaAnswer, SnapshotAnswer, TableState, TablesAnswer } from './answers.ts'
+export type { CheckedUpload, CreateBody, FromPostgresBody, IngestParameters, QueryBody, UploadBody } from './requests.ts'
+export type {
+  FromPostgresAnswer,
+  IngestResult,
+  QueryRows,
+  RefusedRow,
+  SchemaAnswer,
+  SnapshotAnswer,
+  TableState,
+  TablesAnswer,
+  UploadResult,
+} from './answers.ts'

@@ -19,6 +19,21 @@ export const createBody = z.strictObject({
   table_config: tableConfig,
 })
 
+/** The table gets the key that it has at the server; what Moonlink's `table_config` says has no meaning here. */
+export const fromPostgresBody = z.strictObject({
+  database: existing,
+  table: existing,
+  src_uri: z.string({ error: 'must be the address of a database' }).min(1, 'must not be empty').max(4096, 'is too long').meta({
+    description: 'postgres://host:port/database of a source that http.from-postgres names; user and password are not used',
+  }),
+  src_table_name: z
+    .string({ error: 'must be the name of a table' })
+    .min(1, 'must not be empty')
+    .max(300, 'is too long')
+    .meta({ description: 'an SQL name: public.orders, public."Odd Name"' }),
+  table_config: z.strictObject({ mooncake: z.unknown().optional() }).optional(),
+})
+
 export const dropBody = z.strictObject({ database: tableName, table: tableName })
 
 /** `lsn` is accepted and not needed: everything applied so far is committed. */
@@ -81,11 +96,33 @@ export const ingestParameters = z.strictObject({
   key: z.string().optional().meta({ description: 'with create=true: names of key columns, divided by commas' }),
 })
 
+const folderOfFiles = z.looseObject({ root_directory: z.string().optional() })
+
+/** As Moonlink's clients send it. Files are answered for when they are in the lake, whatever `request_mode` says. */
+export const uploadBody = z.strictObject({
+  operation: z.enum(['upload', 'insert'], { error: 'must be "upload" or "insert"' }).meta({
+    description: 'upload: copies of the files become data files as they are; insert: their rows are written anew',
+  }),
+  files: z
+    .array(z.string().min(1, 'must not be empty').max(4096, 'must be at most 4096 characters'), {
+      error: 'must be a list of paths',
+    })
+    .min(1, 'must name at least one file')
+    .max(1000, 'must be at most 1000 files'),
+  storage_config: z
+    .looseObject({ fs: folderOfFiles.optional(), s3: z.unknown().optional(), gcs: z.unknown().optional() })
+    .optional(),
+  request_mode: z.enum(['async', 'sync'], { error: 'must be "async" or "sync"' }).optional(),
+})
+
 /** `?numbers=string`. */
 export const numbersParameter = z.object({
   numbers: z.literal('string').optional().meta({ description: 'int64 and decimal as strings' }),
 })
 
+export type FromPostgresBody = z.input<typeof fromPostgresBody>
 export type CreateBody = z.input<typeof createBody>
+export type UploadBody = z.input<typeof uploadBody>
+export type CheckedUpload = z.output<typeof uploadBody>
 export type QueryBody = z.input<typeof queryBody>
 export type IngestParameters = z.input<typeof ingestParameters>

@@ -1,13 +1,15 @@
 import { Buffer, isUtf8 } from 'node:buffer'
-import { FrazilError } from '../../base/index.ts'
+import { FrazilError, assert } from '../../base/index.ts'
 import type { Field } from '../../data/index.ts'
+import { avroColumns, avroRowSchema, avroToJsonLines } from '../../format/avro/index.ts'
 import { csvToJsonLines } from '../../format/csv/index.ts'
 import { RowShape, skipSpace, skipValue } from '../../format/json/index.ts'
 import type { RowProblem } from '../../format/json/index.ts'
+import { letGo } from '../push/index.ts'
+import type { Rows } from '../push/index.ts'
 import type { PushRequest, RefusedRow } from '../source.ts'
-import { grownByArrow } from './arrow-columns.ts'
-import { laneOutcomes, letGo } from './lane.ts'
-import type { Rows } from './lane.ts'
+import { arrowColumns, grownBy } from './given-columns.ts'
+import { laneOutcomes } from './lane.ts'
 
 /** Most rows of one request. */
 const mostRows = 1_000_000
@@ -44,6 +46,11 @@ export interface RowSink {
 
 const newline = Buffer.from('\n')
 
+/** Whether a body says what columns its rows have: what it needs is seen before its rows are. */
+export function hasColumns(form: PushRequest['form']): boolean {
+  return form === 'arrow' || form === 'avro'
+}
+
 /**
  * Decodes the rows of a request. Throws `request` for a body that cannot be taken apart into rows and for one that is too large, and
  * `unavailable` (`overloaded`) when there is no memory for it now; nothing of it is kept then.
@@ -56,7 +63,7 @@ export function decodeBatch(
 ): Batch {
   const isArrow = form === 'arrow'
   const body = isArrow ? sent : jsonOf({ body: sent, form }, fields)
-  const places = isArrow ? numbers(lane.useArrow(sent)) : placesOf(form, body, ends)
+  const arrowRows = isArrow ? lane.useArrow(sent) : 0
   const rows: Rows[] = []
   const refusals: RefusedRow[] = []
   const kept: Uint8Array[] = []
@@ -102,18 +109,20 @@ export function decodeBatch(
     else if (!isArrow) keep(from, to)
   }
   try {
-    if (form === 'lines' || form === 'csv') {
-      let at = firstLine(body)
+    const own = form === 'rows' ? ends : undefined
+    if (form === 'lines' || form === 'csv' || form === 'avro' || own) {
+      let at = own ? 0 : firstLine(body)
       while (at < body.length) {
         const after = lane.appendLines(body, at, mostRows - number, mostRowBytes, rows)
         if (after > at) keep(at, after)
         count += lane.added
         number += lane.added
+        assert(!own || number === 0 || after === own[number - 1], 'a row is a line of its own, or was not taken')
         // The line that was not like the others, and may be wrong.
-        at = after === body.length ? after : lineEnd(body, after)
-        if (skipSpace(body, after, at) < at) take(after, at)
+        at = after === body.length ? after : own ? own[number] : lineEnd(body, after)
+        if (own ? after < at : skipSpace(body, after, at) < at) take(after, at)
       }
-    } else for (const { from, to } of places) take(from, to)
+    } else for (const { from, to } of isArrow ? numbers(arrowRows) : placesOf(form, body, ends)) take(from, to)
     if (runFrom >= 0) kept.push(body.subarray(runFrom, runTo))
     const isRefused = refused > 0 && !partial
     if (isRefused) letGo(rows)
@@ -134,6 +143,7 @@ export function decodeBatch(
 
 /** The body as JSON. Throws `request`. */
 function jsonOf({ body, form }: Pick<PushRequest, 'body' | 'form'>, fields: readonly Field[]): Uint8Array {
+  if (form === 'avro') return avroToJsonLines(body)
   if (!isUtf8(body)) throw new FrazilError('request', 'bad-encoding', 'the body is not UTF-8')
   if (form !== 'csv') return body
   if (body.length > mostCsvBytes) {
@@ -151,7 +161,8 @@ export function grownFields(
   fields: readonly Field[],
   fixed: readonly string[],
 ): Field[] | null {
-  if (request.form === 'arrow') return grownByArrow(request.body, fields, fixed)
+  if (request.form === 'arrow') return grownBy(arrowColumns(request.body), fields, fixed)
+  if (request.form === 'avro') return grownBy(avroColumns(avroRowSchema(request.body)), fields, fixed)
   const body = jsonOf(request, fields)
   const shape = new RowShape(fields, fixed)
   let rows = 0

@@ -4,7 +4,7 @@ import { ArrowRows } from '../../format/arrow/index.ts'
 import { JsonRowDecoder, oneCell, outcomes } from '../../format/json/index.ts'
 import type { RowProblem } from '../../format/json/index.ts'
 import type { PushRequest, RefusedRow } from '../source.ts'
-import { decodeBatch, grownFields } from './batch.ts'
+import { decodeBatch, grownFields, hasColumns } from './batch.ts'
 import type { Batch, RowSink } from './batch.ts'
 import type { RowDecoder } from './lane.ts'
 
@@ -33,7 +33,7 @@ export function draftTable(request: PushRequest, key: readonly string[]): Draft 
     decodeBatch({ ...request, partial: true }, fields, new CheckedRows(fields), Number.POSITIVE_INFINITY)
   let fields = draft(request)
   let checked = check(fields)
-  if (checked.refused > 0 && checked.count > 0 && request.form !== 'arrow') {
+  if (checked.refused > 0 && checked.count > 0 && !hasColumns(request.form)) {
     fields = draft({ body: checked.body, form: 'lines' })
     checked = check(fields)
   }

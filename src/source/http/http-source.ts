@@ -1,14 +1,14 @@
 import { crc32 } from 'node:zlib'
 import { FrazilError, assert } from '../../base/index.ts'
 import type { Change, Position, SourceEvent, SourceTable } from '../../data/index.ts'
-import { Spool } from '../push/index.ts'
-import type { SpoolRecord } from '../push/index.ts'
-import type { PushReceipt, PushRequest, PushSource, SourceParts, SourceState } from '../source.ts'
-import { decodeBatch, grownFields } from './batch.ts'
+import { SpooledSource, letGo } from '../push/index.ts'
+import type { RequestRows, Rows, Spool, SpoolRecord } from '../push/index.ts'
+import type { Producer, PushReceipt, PushRequest, PushSource, SourceParts, SourceState } from '../source.ts'
+import { decodeBatch, grownFields, hasColumns } from './batch.ts'
 import type { Batch } from './batch.ts'
 import { KnownKeys } from './known-keys.ts'
-import { laneOutcomes, letGo } from './lane.ts'
-import type { Rows } from './lane.ts'
+import { KnownProducers } from './known-producers.ts'
+import { laneOutcomes } from './lane.ts'
 import { LeftRows } from './left-rows.ts'
 import { PushedTable } from './pushed-table.ts'
 import { decodeHead, encodeHead } from './record-head.ts'
@@ -19,135 +19,68 @@ export interface HttpSourceOptions {
   readonly spool: string
 }
 
-/** Rows that wait to be taken, above which requests are turned away: the engine cannot keep up. */
-const mostWaitingRows = 2_000_000
-/** Replayed rows of one array of events. */
-const replayRows = 65_536
-
-/** A request that is durable and not taken yet. */
-interface Stored {
+/** The decoded rows of a request. */
+interface Batched extends RequestRows {
   readonly table: PushedTable
   /** The table as the rows were decoded. */
   readonly shape: SourceTable
   readonly operation: PushRequest['operation']
-  readonly rows: readonly Rows[]
-  readonly count: number
-  readonly sequence: number
 }
 
-/**
- * The source of rows that programs send: checks and decodes them at once, keeps them in a spool until the lake has them, and gives them
- * out in the order in which they were accepted, all requests that became durable together as one source commit. Positions are the
- * numbers of requests.
- */
-export class HttpSource implements PushSource {
-  readonly name: string
-  readonly #options: HttpSourceOptions
+/** The source of rows that programs send over HTTP: checks and decodes them at once, and keeps them as JSON, or Arrow, in the spool. */
+export class HttpSource extends SpooledSource<Batched> implements PushSource {
   readonly #parts: SourceParts
   readonly #keys: KnownKeys
+  readonly #producers = new KnownProducers()
   readonly #tables = new Map<string, PushedTable>()
   readonly #left: LeftRows
-  #spool: Spool | null = null
   /** Requests under way, by table and key: a repeated one waits for the first. */
   readonly #underWay = new Map<string, { readonly digest: number; readonly receipt: Promise<PushReceipt> }>()
-  /** Number of the last request that was given one. */
-  #last = 0
-  /** The last request that is durable, and the last that was given out. */
-  #durable = 0
-  #given = 0
-  #stored: Stored[] = []
-  #waitingRows = 0
+  /** The last request under way of each producer: they are stored one after the other. */
+  readonly #inTurn = new Map<string, Promise<unknown>>()
   /** Tables to announce. */
   #arriving: { readonly table: SourceTable; readonly arrived: () => void }[] = []
   /** To be called when the events that were given out last were taken. */
   #announced: (() => void)[] = []
-  /** Rows of the events that were given out last: whoever wants them has pinned them when more is asked for. */
-  #handedOut: Rows[] = []
-  #wake: () => void = () => undefined
-  /** Set when the spool has been replayed: requests wait until then. */
-  #opened: Spool | null = null
-  readonly #opening = Promise.withResolvers<Spool>()
-  #isStopped = false
 
   constructor(options: HttpSourceOptions, parts: SourceParts) {
-    this.name = options.name
-    this.#options = options
+    super(options.name, options.spool, parts)
     this.#parts = parts
     this.#keys = new KnownKeys(options.spool)
     this.#left = new LeftRows(options.spool)
-    // Nobody may be waiting when it fails.
-    this.#opening.promise.catch(() => undefined)
   }
 
-  async *open(state: SourceState | null): AsyncIterableIterator<readonly SourceEvent[]> {
-    for (const { table } of state?.tables ?? []) this.#tables.set(table.id, new PushedTable(table, this.#parts))
+  protected override async begin(state: SourceState | null): Promise<void> {
+    for (const { table } of state?.tables ?? []) {
+      const pushed = new PushedTable(table, this.#parts)
+      pushed.skipsOpen = true
+      this.#tables.set(table.id, pushed)
+    }
     for (const { position, ...table } of state?.left ?? []) this.#left.add(table, Number(position ?? 0))
-    const committed = Number(state?.position ?? 0)
     await this.#keys.load()
-    this.#spool = await Spool.open(this.#options.spool, (record) => {
-      if (record.key !== '') this.#keys.add(record)
-    })
-    this.#last = Math.max(committed, this.#spool.last)
-    this.#durable = this.#last
-    this.#given = committed
-    try {
-      yield [this.#progress()]
-      for (const table of this.#tables.values()) table.skipsOpen = true
-      yield* this.#replay(this.#spool, committed)
-      for (const table of this.#tables.values()) table.skipsOpen = table.evolves
-      this.#given = this.#last
-      this.#opened = this.#spool
-      this.#opening.resolve(this.#spool)
-      yield [this.#progress(), { type: 'streaming' }]
-      while (!this.#isStopped) {
-        const events = this.#events()
-        if (events.length > 0) {
-          yield events
-          this.#taken()
-        } else await new Promise<void>((resolve) => (this.#wake = resolve))
-      }
-    } finally {
-      this.#opening.reject(new FrazilError('unavailable', 'closed', 'the engine is closing'))
-      this.#taken()
-      for (const { rows } of this.#stored.splice(0)) letGo(rows)
-      for (const table of this.#tables.values()) table.release()
-    }
+    this.#producers.load(state?.memo ?? null, (id) => this.#tables.has(id))
   }
 
-  /** Gives out again what the lake does not have. */
-  async *#replay(spool: Spool, committed: number): AsyncIterableIterator<readonly SourceEvent[]> {
-    let events: SourceEvent[] = []
-    let rows = 0
-    for await (const record of spool.records(committed)) {
-      if (this.#isStopped) return
-      const table = this.#tables.get(record.table)
-      // A table that was dropped.
-      if (table) yield* this.#replayRecord(table, record, events)
-      events.push({ type: 'commit', position: String(record.sequence), timeMs: record.timeMs })
-      rows += record.rows
-      if (rows < replayRows) continue
-      yield events
-      this.#taken()
-      events = []
-      rows = 0
-    }
-    if (events.length === 0) return
-    yield events
-    this.#taken()
+  protected override found(record: SpoolRecord): void {
+    if (record.key !== '') this.#keys.add(record)
+    // Not those of a table that was dropped.
+    if (this.#tables.has(record.table)) this.#producers.add(record)
   }
 
-  async *#replayRecord(
-    table: PushedTable,
-    { body, operation, head }: SpoolRecord,
+  protected override async *replay(
+    { table: id, body, operation, head }: SpoolRecord,
     events: SourceEvent[],
   ): AsyncIterableIterator<readonly SourceEvent[]> {
+    const table = this.#tables.get(id)
+    // One that was dropped.
+    if (!table) return
     const { fields, form } = decodeHead(head)
     if (fields && table.restore(fields)) events.push({ type: 'table', table: table.table })
     const lane = table.lane(operation)
     let rows: Rows[] = []
-    const handOver = (): void => {
+    const give = (): void => {
       for (const part of rows) events.push(table.change(operation, part))
-      for (const part of rows) this.#handedOut.push(part)
+      this.handOver(rows)
       rows = []
     }
     const isArrow = form === 'arrow'
@@ -158,13 +91,13 @@ export class HttpSource implements PushSource {
       if (after >= 0) at = after
       else if (isArrow && after === laneOutcomes.refused) at++
       else if (after === laneOutcomes.wait) {
-        handOver()
+        give()
         if (events.length > 0) {
           yield events.splice(0)
-          this.#taken()
+          this.wereTaken()
         }
-        await Promise.race([this.#parts.pool.freed(), new Promise<void>((resolve) => (this.#wake = resolve))])
-        if (this.#isStopped) return
+        await this.room()
+        if (this.isStopped) return
       } else {
         letGo(rows)
         const error = new FrazilError('corrupt', 'spool-row', 'the spool has a row that the table cannot take', {
@@ -175,22 +108,25 @@ export class HttpSource implements PushSource {
       }
     }
     if (isArrow) lane.useArrow(null)
-    handOver()
+    give()
   }
 
-  /** What there is to give out. */
-  #events(): SourceEvent[] {
-    const events: SourceEvent[] = []
-    for (const { table, arrived } of this.#arriving.splice(0)) {
+  protected override replayed(): void {
+    for (const table of this.#tables.values()) table.skipsOpen = table.evolves
+  }
+
+  protected override news(floor: Position): SourceEvent[] {
+    return this.#arriving.splice(0).flatMap(({ table, arrived }): SourceEvent[] => {
       this.#announced.push(arrived)
-      const floor = String(this.#given)
-      events.push({ type: 'table', table, copying: { estimatedRows: 0 } }, { type: 'copied', table: table.id, floor, rows: 0 })
-    }
-    if (this.#stored.length === 0) return events
-    const stored = this.#stored
-    this.#stored = []
-    for (const { table, shape, operation, rows, count } of stored) {
-      this.#waitingRows -= count
+      return [
+        { type: 'table', table, copying: { estimatedRows: 0 } },
+        { type: 'copied', table: table.id, floor, rows: 0 },
+      ]
+    })
+  }
+
+  protected override changes(requests: readonly Batched[], events: SourceEvent[]): void {
+    for (const { table, shape, operation, rows } of requests) {
       if (table.tells(shape)) events.push({ type: 'table', table: shape })
       for (const part of rows) {
         const change = table.change(operation, part)
@@ -198,32 +134,32 @@ export class HttpSource implements PushSource {
         const both = last ? joined(last, change) : null
         if (both) events[events.length - 1] = both
         else events.push(change)
-        this.#handedOut.push(part)
       }
+      this.handOver(rows)
     }
-    this.#given = stored[stored.length - 1].sequence
-    events.push({ type: 'commit', position: String(this.#given), timeMs: this.#parts.clock.now() })
-    return events
   }
 
-  /** The events that were given out last were taken. */
-  #taken(): void {
-    letGo(this.#handedOut)
-    this.#handedOut = []
+  protected override taken(): void {
     for (const arrived of this.#announced.splice(0)) arrived()
   }
 
-  #progress(): SourceEvent {
-    return { type: 'progress', position: String(this.#given) }
+  protected override release(): void {
+    for (const table of this.#tables.values()) table.release()
+  }
+
+  protected override async beforeRemoval(spool: Spool): Promise<void> {
+    await this.#left.save(spool)
+    await this.#keys.store()
   }
 
   // ---- rows ----------------------------------------------------------------------------------------------------------------
 
   async push(request: PushRequest): Promise<PushReceipt> {
-    const spool = this.#opened ?? (await this.#opening.promise)
-    if (this.#isStopped) throw new FrazilError('unavailable', 'closed', 'the engine is closing')
+    if (!this.isOpen) await this.opened
+    this.demandRunning()
     const table = this.#find(request.table)
-    if (request.key === null) return this.#store(spool, table, request, 0)
+    if (request.producer) return this.#takeInTurn(table, request, request.producer)
+    if (request.key === null) return this.#take(table, request, 0)
     const digest = crc32(request.body)
     const known = this.#keys.find(table.table.id, request.key, this.#parts.clock.now())
     if (known) {
@@ -236,7 +172,7 @@ export class HttpSource implements PushSource {
       if (underWay.digest !== digest) throw reusedKey()
       return { ...(await underWay.receipt), replayed: true }
     }
-    const receipt = this.#store(spool, table, request, digest)
+    const receipt = this.#take(table, request, digest)
     this.#underWay.set(id, { digest, receipt })
     try {
       return await receipt
@@ -245,43 +181,49 @@ export class HttpSource implements PushSource {
     }
   }
 
-  async #store(spool: Spool, table: PushedTable, request: PushRequest, digest: number): Promise<PushReceipt> {
-    if (spool.full || this.#waitingRows > mostWaitingRows) {
-      throw new FrazilError('unavailable', 'overloaded', 'more rows come than can be stored', { hint: 'Send it again later.' })
+  async #takeInTurn(table: PushedTable, request: PushRequest, producer: Producer): Promise<PushReceipt> {
+    const id = `${table.table.id}\n${producer.id}`
+    const digest = crc32(request.body)
+    const before = this.#inTurn.get(id)
+    const take = async (): Promise<PushReceipt> => {
+      await before?.catch(() => undefined)
+      const known = this.#producers.find(table.table.id, producer, digest, this.#parts.clock.now())
+      return known ?? this.#take(table, request, digest)
     }
-    const { operation } = request
+    const receipt = take()
+    this.#inTurn.set(id, receipt)
+    try {
+      return await receipt
+    } finally {
+      if (this.#inTurn.get(id) === receipt) this.#inTurn.delete(id)
+    }
+  }
+
+  async #take(table: PushedTable, request: PushRequest, digest: number): Promise<PushReceipt> {
+    this.demandRoom()
+    const { operation, key, producer } = request
     const { rows, count, refused, refusals, body } = this.#decode(table, request)
-    if (count === 0) return { position: refused > 0 ? null : String(this.#durable), rows: 0, refused, refusals, replayed: false }
-    const sequence = ++this.#last
+    // The numbers of producers are used up without rows, too.
+    if (count === 0 && (refused > 0 || !producer)) {
+      return { position: refused > 0 ? null : this.durable, rows: 0, refused, refusals, replayed: false }
+    }
     const { table: shape } = table
     const newShape = table.storing()
-    const record: SpoolRecord = {
-      sequence,
-      timeMs: this.#parts.clock.now(),
-      table: table.table.id,
-      operation,
-      rows: count,
-      key: request.key ?? '',
-      digest,
-      head: encodeHead({ fields: newShape?.fields, ...(request.form === 'arrow' ? { form: 'arrow' } : {}) }),
-      body,
-    }
-    this.#waitingRows += count
+    const head = encodeHead({
+      fields: newShape?.fields,
+      ...(request.form === 'arrow' ? { form: 'arrow' } : {}),
+      ...(producer ? { producer } : {}),
+    })
+    const sent = { table: shape.id, operation, key: key ?? '', digest, head, body }
+    let stored: SpoolRecord
     try {
-      await spool.append(record)
+      stored = await this.store(sent, { table, shape, operation, rows, count })
     } catch (error) {
-      this.#waitingRows -= count
-      letGo(rows)
       table.notStored()
       throw error
     }
     table.stored(newShape)
-    if (request.key !== null) this.#keys.add(record)
-    this.#durable = sequence
-    if (this.#isStopped) letGo(rows)
-    else this.#stored.push({ table, shape, operation, rows, count, sequence })
-    this.#wake()
-    return { position: String(sequence), rows: count, refused, refusals, replayed: false }
+    return { position: String(stored.sequence), rows: count, refused, refusals, replayed: false }
   }
 
   /** Decodes the rows of a request; if they have other columns than their table, and it may have them, it has them then. */
@@ -290,9 +232,8 @@ export class HttpSource implements PushSource {
     const { budget } = this.#parts.pool
     const decode = (sent: PushRequest): Batch => decodeBatch(sent, table.table.fields, table.lane(operation), budget)
     const mayEvolve = operation !== 'delete' && table.evolves
-    // What Arrow needs is seen before its rows are.
-    const isArrow = request.form === 'arrow'
-    const first = isArrow && mayEvolve ? null : decode(request)
+    const saysColumns = hasColumns(request.form)
+    const first = saysColumns && mayEvolve ? null : decode(request)
     if (first && (first.refused === 0 || !mayEvolve)) return first
     const before = table.table
     const grow = (sent: Parameters<typeof grownFields>[0]): SourceTable | null => {
@@ -310,7 +251,7 @@ export class HttpSource implements PushSource {
         table.reshape(before)
         return second
       }
-      if (isArrow) return second
+      if (saysColumns) return second
       // The table gets the columns only that the good rows have.
       letGo(second.rows)
       table.reshape(grow({ body: second.body, form: 'lines' }) ?? before)
@@ -333,11 +274,11 @@ export class HttpSource implements PushSource {
   // ---- tables --------------------------------------------------------------------------------------------------------------
 
   async addTable(table: SourceTable): Promise<void> {
-    if (!this.#opened) await this.#opening.promise
+    if (!this.isOpen) await this.opened
     assert(!this.#tables.has(table.id), 'ids of tables are new')
     await new Promise<void>((arrived) => {
       this.#arriving.push({ table, arrived })
-      this.#wake()
+      this.wake()
     })
     const pushed = new PushedTable(table, this.#parts)
     pushed.skipsOpen = pushed.evolves
@@ -353,68 +294,17 @@ export class HttpSource implements PushSource {
   leaveTable(id: string, committed: Position | null): void {
     this.#left.know(id, Number(committed ?? 0))
     // What cannot be done now is done before anything leaves the spool.
-    if (this.#spool) this.#left.save(this.#spool).catch(() => undefined)
+    if (this.spool) this.#left.save(this.spool).catch(() => undefined)
   }
 
   removeTable(id: string): void {
     this.#tables.get(id)?.release()
     this.#tables.delete(id)
+    this.#producers.forget(id)
   }
 
-  // ---- the contract of sources ---------------------------------------------------------------------------------------------
-
-  memo(): string {
-    return '{}'
-  }
-
-  reached(a: Position, b: Position): boolean {
-    return Number(a) >= Number(b)
-  }
-
-  checkPosition(text: string): Position {
-    if (/^\d{1,15}$/.test(text)) return text
-    throw new FrazilError('request', 'bad-position', 'a position of the source of HTTP events is a whole number')
-  }
-
-  async head(): Promise<Position> {
-    return String(this.#durable)
-  }
-
-  acknowledge(position: Position): void {
-    const spool = this.#spool
-    spool?.release(Number(position), async () => {
-      await this.#left.save(spool)
-      await this.#keys.store()
-    })
-  }
-
-  async recopy(): Promise<void> {
-    throw new FrazilError(
-      'request',
-      'nothing-to-copy',
-      'rows that programs have sent are in the lake only: there is nothing to copy again',
-    )
-  }
-
-  pause(): void {}
-
-  resume(): void {}
-
-  reach(): void {}
-
-  lag(): null {
-    return null
-  }
-
-  stop(): void {
-    this.#isStopped = true
-    this.#wake()
-  }
-
-  async close(): Promise<void> {
-    this.stop()
-    this.#opening.reject(new FrazilError('unavailable', 'closed', 'the engine is closing'))
-    await this.#spool?.close()
+  override memo(position: Position | null): string {
+    return this.#producers.memo(Number(position ?? 0))
   }
 }
 

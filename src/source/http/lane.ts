@@ -1,9 +1,10 @@
-import { assert } from '../../base/index.ts'
 import { SegmentGrowth } from '../../data/index.ts'
-import type { Column, Field, Segment, SegmentPart } from '../../data/index.ts'
+import type { Column, Field, Segment } from '../../data/index.ts'
 import { ArrowRows } from '../../format/arrow/index.ts'
 import { JsonRowDecoder, outcomes } from '../../format/json/index.ts'
 import type { RowProblem } from '../../format/json/index.ts'
+import { addRows } from '../push/index.ts'
+import type { Rows } from '../push/index.ts'
 import type { SourceParts } from '../source.ts'
 
 /** What {@link Lane.append} returns beside places. */
@@ -17,9 +18,6 @@ export interface RowDecoder {
   bind(columns: readonly Column[]): void
   decode(bytes: Uint8Array, from: number, end: number, row: number): number
 }
-
-/** Consecutive rows, pinned by whoever has them. */
-export type Rows = { -readonly [K in keyof SegmentPart]: SegmentPart[K] }
 
 /** Decodes rows (or keys) of one table into one segment after another. */
 export class Lane {
@@ -83,7 +81,7 @@ export class Lane {
           this.#needed.fill(0)
           this.#isOversized = false
         }
-        add(rows, segment, segment.rows++, 1)
+        addRows(rows, segment, segment.rows++, 1)
         return after
       }
       if (after !== outcomes.full) return after
@@ -110,7 +108,7 @@ export class Lane {
       at = this.#json.decodeLines(bytes, at, bytes.length, segment.rows, room, longest)
       const { count } = this.#json
       if (count > 0) {
-        add(rows, segment, segment.rows, count)
+        addRows(rows, segment, segment.rows, count)
         segment.rows += count
         this.added += count
       }
@@ -145,24 +143,6 @@ export class Lane {
     segment.onSealed = null
     this.#growth.gaveUp(segment)
     segment.seal()
-    segment.unpin()
-  }
-}
-
-function add(rows: Rows[], segment: Segment, row: number, count: number): void {
-  const last = rows.at(-1)
-  if (last && last.segment === segment && last.to === row) {
-    last.to = row + count
-    return
-  }
-  segment.pin()
-  rows.push({ segment, from: row, to: row + count })
-}
-
-/** Rows that nobody wants any more. */
-export function letGo(rows: readonly Rows[]): void {
-  for (const { segment } of rows) {
-    assert(segment.rows > 0, 'rows lie in a segment that has some')
     segment.unpin()
   }
 }

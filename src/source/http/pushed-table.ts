@@ -1,8 +1,8 @@
 import { FrazilError } from '../../base/index.ts'
 import type { Change, Field, SourceTable } from '../../data/index.ts'
+import type { Rows } from '../push/index.ts'
 import type { PushRequest, SourceParts } from '../source.ts'
 import { Lane } from './lane.ts'
-import type { Rows } from './lane.ts'
 
 /** A table that programs send rows to. */
 export class PushedTable {

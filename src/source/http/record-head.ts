@@ -1,4 +1,5 @@
 import type { Field } from '../../data/index.ts'
+import type { Producer } from '../source.ts'
 
 /** What a record of the spool says of its rows, where that is not what is usual: written by us alone, as JSON. */
 export interface RecordHead {
@@ -6,10 +7,12 @@ export interface RecordHead {
   readonly fields?: readonly Field[]
   /** The body is an Arrow IPC stream; else it is JSON. Rows of it that do not fit were refused. */
   readonly form?: 'arrow'
+  /** Who sent them, and with which number. */
+  readonly producer?: Producer
 }
 
 export function encodeHead(head: RecordHead): string | undefined {
-  return head.fields || head.form ? JSON.stringify(head) : undefined
+  return head.fields || head.form || head.producer ? JSON.stringify(head) : undefined
 }
 
 export function decodeHead(text: string | undefined): RecordHead {

@@ -2,6 +2,7 @@ import { FrazilError, asError } from '../../base/index.ts'
 import { WireWriter } from '../../format/protobuf/index.ts'
 import type { Receipt } from './receiver.ts'
 import type { Signal } from './tables.ts'
+import type { Exchange } from './traffic.ts'
 
 /** When a client that was turned away may come again. */
 export const retryAfterSeconds = 1
@@ -25,6 +26,7 @@ export const grpcCodes = {
   unimplemented: 12,
   internal: 13,
   unavailable: 14,
+  unauthenticated: 16,
 } as const
 
 /** Answers for codes of `request` errors; for all others 400. */
@@ -33,6 +35,8 @@ const requests: Readonly<Record<string, readonly [http: number, code: number]>> 
   'batch-too-large': [413, grpcCodes.exhausted],
   'wrong-content-type': [415, grpcCodes.invalid],
   'wrong-content-encoding': [415, grpcCodes.unimplemented],
+  unauthorized: [401, grpcCodes.unauthenticated],
+  forbidden: [403, grpcCodes.denied],
   'wrong-origin': [403, grpcCodes.denied],
   'no-such-route': [404, grpcCodes.unimplemented],
   'wrong-method': [405, grpcCodes.unimplemented],
@@ -55,6 +59,11 @@ export function refusalOf(error: unknown): Refusal {
   return code === 'overloaded'
     ? { http: 429, code: grpcCodes.exhausted, message, again: true }
     : { http: 503, code: grpcCodes.unavailable, message: asError(error).message, again: true }
+}
+
+export function outcomeOf({ code, again }: Refusal): Exchange['outcome'] {
+  if (again) return 'later'
+  return code === grpcCodes.unauthenticated || code === grpcCodes.denied ? 'denied' : 'refused'
 }
 
 /** google.rpc.Status, with google.rpc.RetryInfo where the request may come again. */

@@ -83,8 +83,7 @@ export class AttributeMap {
   /** Writes the cell to the scratch memory. Moves `reader`. Throws {@link RecordRefusal}. */
   write(reader: WireReader): void {
     const scratch = this.#scratch
-    const body = reader.bytes
-    this.#dropRepeated(body)
+    this.#dropRepeated(reader.bytes)
     const head = scratch.at
     scratch.word(0)
     let count = 0
@@ -92,7 +91,7 @@ export class AttributeMap {
       if (this.#keyTo[i] < 0) continue
       count++
       const key = scratch.open()
-      this.#text.text(body, this.#keyFrom[i], this.#keyTo[i])
+      this.#text.text(reader, this.#keyFrom[i], this.#keyTo[i])
       scratch.close(key)
       this.#read(reader, i)
       if (this.#any.kind === anyKinds.none) {
@@ -100,7 +99,7 @@ export class AttributeMap {
         continue
       }
       const value = scratch.open()
-      this.#text.any(body, this.#any)
+      this.#text.any(reader, this.#any)
       scratch.close(value)
     }
     scratch.set(head, count)
@@ -113,7 +112,7 @@ export class AttributeMap {
       for (let i = 0; i < this.#count; i++) {
         if (this.#keyTo[i] - this.#keyFrom[i] !== key.length || !this.#isKey(reader.bytes, i, key)) continue
         this.#read(reader, i)
-        this.#promoted(reader.bytes, slot, type, image)
+        this.#promoted(reader, slot, type, image)
         break
       }
     }
@@ -130,19 +129,19 @@ export class AttributeMap {
   }
 
   /** A value of another type than the column's stays among the attributes alone. */
-  #promoted(body: Uint8Array, slot: number, type: PromotedType, image: RowImage): void {
+  #promoted(reader: WireReader, slot: number, type: PromotedType, image: RowImage): void {
     const { kind, low, high, from, to } = this.#any
     switch (type) {
       case 'string': {
         if (kind === anyKinds.none) return
-        if (kind === anyKinds.string && isText(body, from, to)) {
+        if (kind === anyKinds.string && isText(reader, from, to)) {
           image.kinds[slot] = slotKinds.body
           image.low[slot] = from
           image.high[slot] = to
           return
         }
         const start = this.#scratch.at
-        this.#text.any(body, this.#any)
+        this.#text.any(reader, this.#any)
         image.cell(slot, start)
         return
       }

@@ -1,12 +1,13 @@
 import { createServer } from 'node:net'
+import { checkKeyPair } from '../../access/index.ts'
 import { FrazilError } from '../../base/index.ts'
-import { checkHost, listen } from './endpoints.ts'
+import { checkHost, isInTheClear, listen } from './endpoints.ts'
 import type { Address } from './endpoints.ts'
 
 /** What `frazil check` finds out about a source of OpenTelemetry; there are no tables at it to tell of. */
 export interface OtlpReport {
   readonly findings: readonly {
-    readonly level: 'ok' | 'error'
+    readonly level: 'ok' | 'warning' | 'error'
     readonly code: string
     readonly message: string
     readonly hint: string | null
@@ -16,9 +17,10 @@ export interface OtlpReport {
   readonly leftOut: readonly never[]
 }
 
-/** Whether its ports can be taken. `running`: a process of this lake runs, which then has them. */
+/** Whether its ports can be taken, and its certificate. `running`: a process of this lake runs, which then has them. */
 export async function checkOtlpSource(
   { http, grpc }: { readonly http: Address | null; readonly grpc: Address | null },
+  hasTokens: boolean,
   running: boolean,
 ): Promise<OtlpReport> {
   const findings: OtlpReport['findings'][number][] = []
@@ -28,10 +30,14 @@ export async function checkOtlpSource(
   ] as const) {
     if (!address) continue
     try {
-      checkHost(address)
+      checkHost(address, hasTokens)
+      if (address.tls) await checkKeyPair(address.tls)
       if (!running) await probe(address)
       const message = `OTLP over ${what} is taken at ${address.host}:${address.port}`
       findings.push({ level: 'ok', code: 'listening', message, hint: null, table: null })
+      if (!isInTheClear(address)) continue
+      const warning = `${message}: other machines send tokens and records in the clear`
+      findings.push({ level: 'warning', code: 'no-tls', message: warning, hint: 'set "tls"', table: null })
     } catch (error) {
       if (!(error instanceof FrazilError)) throw error
       findings.push({ level: 'error', code: error.code, message: error.message, hint: error.hint ?? null, table: null })

@@ -1,18 +1,21 @@
-import { createServer } from 'node:http2'
-import type { Http2Server, IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
-import { FrazilError } from '../../base/index.ts'
-import { grpcCodes, refusalOf, responseMessage, statusMessage } from './answers.ts'
+import { createSecureServer, createServer } from 'node:http2'
+import type { Http2SecureServer, Http2Server, IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
+import { oldestTls } from '../../access/index.ts'
+import type { KeyPair } from '../../access/index.ts'
+import { FrazilError, freeBytes } from '../../base/index.ts'
+import type { Allowance } from '../../base/index.ts'
+import { grpcCodes, outcomeOf, refusalOf, responseMessage, statusMessage } from './answers.ts'
 import type { Refusal } from './answers.ts'
-import type { Receiver } from './receiver.ts'
-import { maxBodyBytes, tooLarge, unpacked } from './request-body.ts'
-import type { BodyRoom, Hold } from './request-body.ts'
+import type { EndpointParts } from './endpoint-parts.ts'
+import { maxBodyBytes, roomFor, tooLarge, unpacked } from './request-body.ts'
 import type { Signal } from './tables.ts'
+import { newExchange } from './traffic.ts'
 
 /** A message has one byte that says whether it is packed, and its length, before it. */
 const frameBytes = 5
 /** Calls that one connection may have under way. */
 const mostCalls = 128
-const mostSessions = 4096
+const mostConnections = 4096
 /** What a client may send of one call, and of all of a connection, before we have read it. */
 const streamWindowBytes = 1 << 20
 const sessionWindowBytes = 4 << 20
@@ -20,6 +23,8 @@ const sessionWindowBytes = 4 << 20
 const sessionMegabytes = 256
 /** A call must have come within this time, whatever it says itself. */
 const callTimeoutMs = 30_000
+/** TLS must be agreed upon within this time. */
+const handshakeTimeoutMs = 10_000
 /** A connection without calls is kept for so long. */
 const idleMs = 300_000
 
@@ -29,22 +34,21 @@ const services: Readonly<Record<string, Signal>> = {
   '/opentelemetry.proto.collector.metrics.v1.MetricsService/Export': 'metrics',
 }
 
-/** OTLP/gRPC (specification: "OTLP/gRPC"; gRPC "over HTTP/2"): unary calls of the three services' Export, without TLS. */
+/** OTLP/gRPC (specification: "OTLP/gRPC"; gRPC "over HTTP/2"): unary calls of the three services' Export; with TLS by `pair`. */
 export function createGrpcEndpoint(
-  receiver: Receiver,
-  room: BodyRoom,
-  failed: (error: unknown) => void,
-): { readonly server: Http2Server; readonly cut: () => void; readonly finish: () => void } {
+  { receiver, exporters, traffic, room, failed }: EndpointParts,
+  pair: KeyPair | null,
+): { readonly server: Http2Server | Http2SecureServer; readonly finish: () => void } {
   const sessions = new Set<ServerHttp2Session>()
-  const server = createServer({
+  const options = {
     maxSessionMemory: sessionMegabytes,
     settings: { maxConcurrentStreams: mostCalls, initialWindowSize: streamWindowBytes, enablePush: false },
-  })
-  server.on('session', (session) => {
-    if (sessions.size >= mostSessions) {
-      session.destroy()
-      return
-    }
+  }
+  const server = pair
+    ? createSecureServer({ ...options, ...pair, minVersion: oldestTls, handshakeTimeout: handshakeTimeoutMs })
+    : createServer(options)
+  server.maxConnections = mostConnections
+  server.on('session', (session: ServerHttp2Session) => {
     sessions.add(session)
     session.setLocalWindowSize(sessionWindowBytes)
     session.setTimeout(idleMs, () => session.close())
@@ -53,35 +57,48 @@ export function createGrpcEndpoint(
     session.on('error', () => undefined)
   })
   server.on('sessionError', () => undefined)
-  server.on('stream', (stream, headers) => void answer(stream, headers))
+  server.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void answer(stream, headers))
 
   async function answer(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): Promise<void> {
     // A client that resets its call is not waited for.
     stream.on('error', () => undefined)
-    const hold = room.take(0)
+    const held = roomFor(stream.session ?? stream, room)
     const deadline = deadlineOf(headers['grpc-timeout'])
     const timer = setTimeout(() => refuse(stream, late), Math.min(deadline, callTimeoutMs))
+    const exchange = newExchange('grpc', signalOf(headers[':path'] ?? ''))
     try {
+      const caller = exporters.caller(headers.authorization)
       const signal = route(headers)
-      const body = await messageOf(stream, headers, hold)
+      exporters.demand(caller, signal)
+      const sent = await bytesOf(stream, held)
+      exchange.bytes = sent.length
+      const body = await messageOf(sent, headers, held)
       // Nothing is stored for a caller who has been told that it was too late.
-      if (stream.closed || stream.destroyed || stream.headersSent) return
+      if (stream.closed || stream.destroyed || stream.headersSent) {
+        exchange.outcome = outcomeOf(late)
+        return
+      }
       const receipt = await receiver.receive(signal, body)
+      // Nobody has a part of it: the spool has written it, rows are copies.
+      freeBytes(sent)
+      freeBytes(body)
+      exchange.outcome = 'stored'
+      exchange.records = receipt.kept
+      exchange.rejected = receipt.refused
       accept(stream, responseMessage(receipt), receipt.position)
     } catch (error) {
       const refusal = refusalOf(error)
+      exchange.outcome = outcomeOf(refusal)
       if (refusal.code === grpcCodes.internal) failed(error)
       refuse(stream, refusal)
     } finally {
       clearTimeout(timer)
-      hold.end()
+      held.end()
+      traffic.count(exchange)
     }
   }
   return {
     server,
-    cut: () => {
-      for (const session of sessions) session.destroy()
-    },
     finish: () => {
       for (const session of sessions) session.close()
     },
@@ -89,6 +106,10 @@ export function createGrpcEndpoint(
 }
 
 const late: Refusal = { http: 504, code: grpcCodes.late, message: 'the deadline has passed', again: true }
+
+function signalOf(path: string): Signal | null {
+  return Object.hasOwn(services, path) ? services[path] : null
+}
 
 function route(headers: IncomingHttpHeaders): Signal {
   const path = headers[':path'] ?? ''
@@ -99,10 +120,11 @@ function route(headers: IncomingHttpHeaders): Signal {
   if (path.startsWith('/opentelemetry.proto.collector.profiles.')) {
     throw new FrazilError('request', 'profiles-not-taken', 'profiles are not taken: there are logs, traces and metrics')
   }
-  if (!Object.hasOwn(services, path)) {
+  const signal = signalOf(path)
+  if (signal === null) {
     throw new FrazilError('request', 'no-such-route', 'there is Export of LogsService, TraceService and MetricsService')
   }
-  return services[path]
+  return signal
 }
 
 /** Milliseconds of `grpc-timeout`: at most eight digits and a unit. */
@@ -114,8 +136,7 @@ function deadlineOf(header: string | string[] | undefined): number {
 }
 
 /** The one message of a call. */
-async function messageOf(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, hold: Hold): Promise<Buffer> {
-  const sent = await bytesOf(stream, hold)
+async function messageOf(sent: Buffer, headers: IncomingHttpHeaders, held: Allowance): Promise<Buffer> {
   if (sent.length < frameBytes || sent.readUInt32BE(1) !== sent.length - frameBytes || sent[0] > 1) {
     throw new FrazilError('request', 'bad-frame', 'a call has exactly one message')
   }
@@ -125,10 +146,10 @@ async function messageOf(stream: ServerHttp2Stream, headers: IncomingHttpHeaders
   if (encoding === undefined || encoding === 'identity') {
     throw new FrazilError('request', 'bad-frame', 'a message is packed, and grpc-encoding does not say how')
   }
-  return unpacked(message, String(encoding), hold)
+  return unpacked(message, String(encoding), held)
 }
 
-function bytesOf(stream: ServerHttp2Stream, hold: Hold): Promise<Buffer> {
+function bytesOf(stream: ServerHttp2Stream, held: Allowance): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     let length = 0
@@ -136,7 +157,7 @@ function bytesOf(stream: ServerHttp2Stream, hold: Hold): Promise<Buffer> {
       length += chunk.length
       try {
         if (length > maxBodyBytes + frameBytes) throw tooLarge()
-        hold.grow(chunk.length)
+        held.grow(chunk.length)
         chunks.push(chunk)
       } catch (error) {
         chunks.length = 0
@@ -181,6 +202,8 @@ function refuse(stream: ServerHttp2Stream, refusal: Refusal): void {
     },
     { endStream: true },
   )
+  // What is left of the call is passed over.
+  stream.resume()
 }
 
 /** Bytes beyond printable ASCII, and `%`, as `%XX`. */

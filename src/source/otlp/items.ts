@@ -1,7 +1,8 @@
+import type { Halves, Place } from './places.ts'
 import type { RecordParts } from './record-reader.ts'
 import { putId } from './row-image.ts'
 import type { Scratch } from './scratch.ts'
-import { isText, refusals } from './values.ts'
+import { refusals } from './values.ts'
 
 /** Writes the items that nested cells are made of (see `decodeValue`) to the scratch memory. */
 
@@ -23,8 +24,8 @@ export function putCount(scratch: Scratch, value: number): void {
 }
 
 /** Nanoseconds since 1970 as an item of microseconds and one of what they were; 0 is null. */
-export function putTime(scratch: Scratch, low: number, high: number): void {
-  if ((low | high) === 0) {
+export function putTime(scratch: Scratch, { low, high, isZero }: Halves): void {
+  if (isZero) {
     scratch.nothing()
     scratch.nothing()
     return
@@ -36,21 +37,20 @@ export function putTime(scratch: Scratch, low: number, high: number): void {
 }
 
 /** Text of the body; without any it is null unless it is `needed`. */
-export function putText({ scratch, text, reader }: RecordParts, from: number, to: number, needed: boolean): void {
+export function putText({ scratch, text, reader }: RecordParts, { from, to }: Place, needed: boolean): void {
   if (from === to && !needed) {
     scratch.nothing()
     return
   }
   const item = scratch.open()
-  if (isText(reader.bytes, from, to)) scratch.copy(reader.bytes, from, to)
-  else text.text(reader.bytes, from, to)
+  text.text(reader, from, to)
   scratch.close(item)
 }
 
-export function putIdItem({ scratch, repairs, reader }: RecordParts, from: number, to: number, bytes: number): void {
+export function putIdItem({ scratch, repairs, reader }: RecordParts, { from, to }: Place, bytes: number): void {
   const before = scratch.at
   const item = scratch.open()
-  if (putId(scratch, repairs, reader.bytes, from, to, bytes)) scratch.close(item)
+  if (putId(scratch, repairs, reader, from, to, bytes)) scratch.close(item)
   else {
     scratch.reset(before)
     scratch.nothing()

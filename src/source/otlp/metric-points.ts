@@ -1,5 +1,5 @@
 import { putAttributes, putIdItem, putTime, putWide } from './items.ts'
-import { Places } from './places.ts'
+import { Halves, Place, Places } from './places.ts'
 import { writeAttributes } from './record-reader.ts'
 import type { RecordParts } from './record-reader.ts'
 import { idBytes } from './row-image.ts'
@@ -9,18 +9,75 @@ import { refusals } from './values.ts'
 /** DataPointFlags: there is no value. */
 const noRecordedValue = 1
 
-/**
- * Reads data points of all kinds into the image. They are alike but for the numbers of their fields, which is why there is a method for
- * what a field means, and one for each kind that says which fields it has.
- */
+/** What fields of data points mean; 0: nothing that we know. */
+const pointFields = {
+  start: 1,
+  time: 2,
+  attributes: 3,
+  flags: 4,
+  exemplars: 5,
+  double: 6,
+  int: 7,
+  count: 8,
+  sum: 9,
+  min: 10,
+  max: 11,
+  scale: 12,
+  zeroCount: 13,
+  zeroThreshold: 14,
+  positive: 15,
+  negative: 16,
+} as const
+type PointField = keyof typeof pointFields
+
+/** Fields of a kind of data points by their tags. */
+function byTag(tags: Readonly<Partial<Record<PointField, number>>>): Uint8Array {
+  const all = Object.entries({ start: 0x11, time: 0x19, ...tags }) as readonly (readonly [PointField, number])[]
+  const fields = new Uint8Array(128)
+  for (const [field, tag] of all) fields[tag] = pointFields[field]
+  return fields
+}
+
+const fieldsByTable: Readonly<Record<number, Uint8Array>> = {
+  [tableIndex.number]: byTag({ double: 0x21, int: 0x31, exemplars: 0x2a, attributes: 0x3a, flags: 0x40 }),
+  [tableIndex.histogram]: byTag({
+    count: 0x21,
+    sum: 0x29,
+    exemplars: 0x42,
+    attributes: 0x4a,
+    flags: 0x50,
+    min: 0x59,
+    max: 0x61,
+  }),
+  [tableIndex.expHistogram]: byTag({
+    attributes: 0x0a,
+    count: 0x21,
+    sum: 0x29,
+    scale: 0x30,
+    zeroCount: 0x39,
+    positive: 0x42,
+    negative: 0x4a,
+    flags: 0x50,
+    exemplars: 0x5a,
+    min: 0x61,
+    max: 0x69,
+    zeroThreshold: 0x71,
+  }),
+  [tableIndex.summary]: byTag({ count: 0x21, sum: 0x29, attributes: 0x3a, flags: 0x40 }),
+}
+
+/** Reads data points of all kinds into the image. They are alike but for the numbers of their fields. */
 export class PointReader {
   readonly #parts: RecordParts
   readonly #slots
+  /** Columns that are null in a data point without a value. */
+  readonly #values: readonly number[]
   readonly #exemplars = new Places()
-  #startLow = 0
-  #startHigh = 0
-  #timeLow = 0
-  #timeHigh = 0
+  readonly #start = new Halves()
+  readonly #time = new Halves()
+  readonly #positive = new Place()
+  readonly #negative = new Place()
+  readonly #exemplar = { time: new Halves(), value: new Halves(), trace: new Place(), span: new Place() }
   #flags = 0
 
   constructor(parts: RecordParts) {
@@ -51,44 +108,112 @@ export class PointReader {
       negative: slot('negative_bucket_counts'),
       quantiles: slot('quantiles'),
     }
+    const { double, int, count, sum, min, max } = this.#slots
+    this.#values = [double, int, count, sum, min, max]
   }
 
   /** Reads the data point before the reader, which ends at `end`, of the kind that the table is for. */
   read(table: number, end: number): void {
-    const { attributes, image } = this.#parts
+    const { reader, attributes, image } = this.#parts
     const slots = this.#slots
+    const from = reader.at
     attributes.clear()
     this.#exemplars.clear()
-    this.#startLow = this.#startHigh = this.#timeLow = this.#timeHigh = this.#flags = 0
-    for (const slot of [slots.double, slots.int, slots.count, slots.sum, slots.min, slots.max]) image.clear(slot)
-    if (table === tableIndex.number) this.#number(end)
-    else if (table === tableIndex.histogram) this.#histogram(end)
-    else if (table === tableIndex.expHistogram) this.#expHistogram(end)
-    else this.#summary(end)
-    image.time(slots.start, slots.startNanos, this.#startLow, this.#startHigh)
-    image.time(slots.time, slots.timeNanos, this.#timeLow, this.#timeHigh)
-    image.int(slots.flags, this.#flags)
-    if ((this.#flags & noRecordedValue) !== 0) {
-      for (const slot of [slots.double, slots.int, slots.count, slots.sum, slots.min, slots.max]) image.clear(slot)
+    this.#start.clear()
+    this.#time.clear()
+    this.#flags = 0
+    for (const slot of this.#values) image.clear(slot)
+    if (table !== tableIndex.number) image.wide(slots.count, 0, 0)
+    if (table === tableIndex.summary) image.wide(slots.sum, 0, 0)
+    if (table === tableIndex.expHistogram) this.#clearBuckets()
+    const fields = fieldsByTable[table]
+    while (reader.inside(end)) {
+      const tag = reader.tag()
+      this.#field(tag < fields.length ? fields[tag] : 0, tag, end)
     }
+    if (table === tableIndex.histogram) {
+      this.#fixedList(from, end, 6, true, slots.buckets)
+      this.#fixedList(from, end, 7, false, slots.bounds)
+    } else if (table === tableIndex.expHistogram) {
+      this.#buckets(this.#positive, slots.positiveOffset, slots.positive)
+      this.#buckets(this.#negative, slots.negativeOffset, slots.negative)
+    } else if (table === tableIndex.summary) this.#quantiles(from, end)
+    image.time(slots.start, slots.startNanos, this.#start)
+    image.time(slots.time, slots.timeNanos, this.#time)
+    image.int(slots.flags, this.#flags)
+    if ((this.#flags & noRecordedValue) !== 0) for (const slot of this.#values) image.clear(slot)
     writeAttributes(this.#parts, slots.attributes)
     if (table !== tableIndex.summary) this.#writeExemplars()
   }
 
-  /** Fields that all kinds have under the same numbers. False for any other. */
-  #isTime(tag: number): boolean {
-    const { reader } = this.#parts
-    if (tag === 0x11) {
-      reader.fixed64()
-      this.#startLow = reader.low
-      this.#startHigh = reader.high
-      return true
+  #clearBuckets(): void {
+    const { image } = this.#parts
+    const slots = this.#slots
+    image.int(slots.scale, 0)
+    image.wide(slots.zeroCount, 0, 0)
+    image.wide(slots.zeroThreshold, 0, 0)
+    this.#positive.clear()
+    this.#negative.clear()
+  }
+
+  /** Takes what a field of a data point says. */
+  #field(field: number, tag: number, end: number): void {
+    const { reader, attributes, image } = this.#parts
+    const slots = this.#slots
+    switch (field) {
+      case pointFields.start:
+        this.#start.take(reader)
+        break
+      case pointFields.time:
+        this.#time.take(reader)
+        break
+      case pointFields.attributes:
+        attributes.take(reader, reader.through(end))
+        break
+      case pointFields.flags:
+        this.#flags = reader.varint() | 0
+        break
+      case pointFields.exemplars:
+        this.#exemplars.take(reader, end)
+        break
+      case pointFields.double:
+        this.#wide(slots.double)
+        image.clear(slots.int)
+        break
+      case pointFields.int:
+        this.#wide(slots.int)
+        image.clear(slots.double)
+        break
+      case pointFields.count:
+        this.#count(slots.count)
+        break
+      case pointFields.sum:
+        this.#wide(slots.sum)
+        break
+      case pointFields.min:
+        this.#wide(slots.min)
+        break
+      case pointFields.max:
+        this.#wide(slots.max)
+        break
+      case pointFields.scale:
+        image.int(slots.scale, zigzag(reader.varint()))
+        break
+      case pointFields.zeroCount:
+        this.#count(slots.zeroCount)
+        break
+      case pointFields.zeroThreshold:
+        this.#wide(slots.zeroThreshold)
+        break
+      case pointFields.positive:
+        this.#positive.take(reader, end)
+        break
+      case pointFields.negative:
+        this.#negative.take(reader, end)
+        break
+      default:
+        reader.skip(tag, end)
     }
-    if (tag !== 0x19) return false
-    reader.fixed64()
-    this.#timeLow = reader.low
-    this.#timeHigh = reader.high
-    return true
   }
 
   #wide(slot: number): void {
@@ -103,150 +228,8 @@ export class PointReader {
     image.longCount(slot, reader)
   }
 
-  #exemplar(end: number): void {
-    const { reader } = this.#parts
-    const to = reader.through(end)
-    this.#exemplars.add(reader.at, to)
-    reader.at = to
-  }
-
-  #number(end: number): void {
-    const { reader, image, attributes } = this.#parts
-    const slots = this.#slots
-    while (reader.inside(end)) {
-      const tag = reader.tag()
-      if (this.#isTime(tag)) continue
-      switch (tag) {
-        case 0x21: // as_double
-          this.#wide(slots.double)
-          image.clear(slots.int)
-          break
-        case 0x31: // as_int
-          this.#wide(slots.int)
-          image.clear(slots.double)
-          break
-        case 0x2a:
-          this.#exemplar(end)
-          break
-        case 0x3a:
-          attributes.take(reader, reader.through(end))
-          break
-        case 0x40:
-          this.#flags = reader.varint() | 0
-          break
-        default:
-          reader.skip(tag, end)
-      }
-    }
-  }
-
-  #histogram(end: number): void {
-    const { reader, attributes, image, scratch } = this.#parts
-    const slots = this.#slots
-    const from = reader.at
-    image.wide(slots.count, 0, 0)
-    while (reader.inside(end)) {
-      const tag = reader.tag()
-      if (this.#isTime(tag)) continue
-      switch (tag) {
-        case 0x21:
-          this.#count(slots.count)
-          break
-        case 0x29:
-          this.#wide(slots.sum)
-          break
-        case 0x42:
-          this.#exemplar(end)
-          break
-        case 0x4a:
-          attributes.take(reader, reader.through(end))
-          break
-        case 0x50:
-          this.#flags = reader.varint() | 0
-          break
-        case 0x59:
-          this.#wide(slots.min)
-          break
-        case 0x61:
-          this.#wide(slots.max)
-          break
-        default:
-          reader.skip(tag, end)
-      }
-    }
-    let start = scratch.at
-    this.#fixedList(from, end, 6, true)
-    image.cell(slots.buckets, start)
-    start = scratch.at
-    this.#fixedList(from, end, 7, false)
-    image.cell(slots.bounds, start)
-  }
-
-  #expHistogram(end: number): void {
-    const { reader, attributes, image } = this.#parts
-    const slots = this.#slots
-    image.wide(slots.count, 0, 0)
-    image.int(slots.scale, 0)
-    image.wide(slots.zeroCount, 0, 0)
-    image.wide(slots.zeroThreshold, 0, 0)
-    let positiveFrom = 0
-    let positiveTo = 0
-    let negativeFrom = 0
-    let negativeTo = 0
-    while (reader.inside(end)) {
-      const tag = reader.tag()
-      if (this.#isTime(tag)) continue
-      switch (tag) {
-        case 0x0a:
-          attributes.take(reader, reader.through(end))
-          break
-        case 0x21:
-          this.#count(slots.count)
-          break
-        case 0x29:
-          this.#wide(slots.sum)
-          break
-        case 0x30:
-          image.int(slots.scale, zigzag(reader.varint()))
-          break
-        case 0x39:
-          this.#count(slots.zeroCount)
-          break
-        case 0x42:
-          positiveTo = reader.through(end)
-          positiveFrom = reader.at
-          reader.at = positiveTo
-          break
-        case 0x4a:
-          negativeTo = reader.through(end)
-          negativeFrom = reader.at
-          reader.at = negativeTo
-          break
-        case 0x50:
-          this.#flags = reader.varint() | 0
-          break
-        case 0x5a:
-          this.#exemplar(end)
-          break
-        case 0x61:
-          this.#wide(slots.min)
-          break
-        case 0x69:
-          this.#wide(slots.max)
-          break
-        case 0x71:
-          this.#wide(slots.zeroThreshold)
-          break
-        default:
-          reader.skip(tag, end)
-      }
-    }
-    this.#buckets(positiveFrom, positiveTo, slots.positiveOffset, slots.positive)
-    this.#buckets(negativeFrom, negativeTo, slots.negativeOffset, slots.negative)
-  }
-
   /** ExponentialHistogramDataPoint.Buckets. */
-  #buckets(from: number, end: number, offset: number, counts: number): void {
+  #buckets({ from, to: end }: Place, offset: number, counts: number): void {
     const { reader, image, scratch } = this.#parts
     const start = scratch.at
     let count = 0
@@ -272,21 +255,8 @@ export class PointReader {
     image.cell(counts, start)
   }
 
-  #summary(end: number): void {
-    const { reader, attributes, image, scratch } = this.#parts
-    const slots = this.#slots
-    const from = reader.at
-    image.wide(slots.count, 0, 0)
-    image.wide(slots.sum, 0, 0)
-    while (reader.inside(end)) {
-      const tag = reader.tag()
-      if (this.#isTime(tag)) continue
-      if (tag === 0x21) this.#count(slots.count)
-      else if (tag === 0x29) this.#wide(slots.sum)
-      else if (tag === 0x3a) attributes.take(reader, reader.through(end))
-      else if (tag === 0x40) this.#flags = reader.varint() | 0
-      else reader.skip(tag, end)
-    }
+  #quantiles(from: number, end: number): void {
+    const { reader, image, scratch } = this.#parts
     const start = scratch.at
     let count = 0
     scratch.word(0)
@@ -303,35 +273,28 @@ export class PointReader {
       count++
     }
     scratch.set(start, count)
-    image.cell(slots.quantiles, start)
+    image.cell(this.#slots.quantiles, start)
   }
 
   /** SummaryDataPoint.ValueAtQuantile as an item of `quantileType`. */
   #quantile(end: number): void {
     const { reader, scratch } = this.#parts
-    let quantileLow = 0
-    let quantileHigh = 0
-    let low = 0
-    let high = 0
+    const { time: quantile, value } = this.#exemplar
+    quantile.clear()
+    value.clear()
     while (reader.inside(end)) {
       const tag = reader.tag()
-      if (tag === 0x09) {
-        reader.fixed64()
-        quantileLow = reader.low
-        quantileHigh = reader.high
-      } else if (tag === 0x11) {
-        reader.fixed64()
-        low = reader.low
-        high = reader.high
-      } else reader.skip(tag, end)
+      if (tag === 0x09) quantile.take(reader)
+      else if (tag === 0x11) value.take(reader)
+      else reader.skip(tag, end)
     }
-    putWide(scratch, quantileLow, quantileHigh)
-    putWide(scratch, low, high)
+    putWide(scratch, quantile.low, quantile.high)
+    putWide(scratch, value.low, value.high)
   }
 
   /** Repeated numbers of eight bytes, packed or not, as a cell. */
-  #fixedList(from: number, end: number, field: number, counts: boolean): void {
-    const { reader, scratch } = this.#parts
+  #fixedList(from: number, end: number, field: number, counts: boolean, slot: number): void {
+    const { reader, scratch, image } = this.#parts
     const start = scratch.at
     let count = 0
     scratch.word(0)
@@ -351,6 +314,7 @@ export class PointReader {
       } else reader.skip(tag, end)
     }
     scratch.set(start, count)
+    image.cell(slot, start)
   }
 
   #writeExemplars(): void {
@@ -369,45 +333,31 @@ export class PointReader {
   /** Exemplar as an item of `exemplarType`. */
   #oneExemplar(end: number): void {
     const { reader, scratch, inner } = this.#parts
-    let timeLow = 0
-    let timeHigh = 0
+    const { time, value, trace, span } = this.#exemplar
     let kind = 0
-    let low = 0
-    let high = 0
-    let traceFrom = 0
-    let traceTo = 0
-    let spanFrom = 0
-    let spanTo = 0
+    time.clear()
+    value.clear()
+    trace.clear()
+    span.clear()
     inner.clear()
     while (reader.inside(end)) {
       const tag = reader.tag()
-      if (tag === 0x11) {
-        reader.fixed64()
-        timeLow = reader.low
-        timeHigh = reader.high
-      } else if (tag === 0x19 || tag === 0x31) {
-        reader.fixed64()
+      if (tag === 0x11) time.take(reader)
+      else if (tag === 0x19 || tag === 0x31) {
         kind = tag
-        low = reader.low
-        high = reader.high
-      } else if (tag === 0x22) {
-        spanTo = reader.through(end)
-        spanFrom = reader.at
-        reader.at = spanTo
-      } else if (tag === 0x2a) {
-        traceTo = reader.through(end)
-        traceFrom = reader.at
-        reader.at = traceTo
-      } else if (tag === 0x3a) inner.take(reader, reader.through(end))
+        value.take(reader)
+      } else if (tag === 0x22) span.take(reader, end)
+      else if (tag === 0x2a) trace.take(reader, end)
+      else if (tag === 0x3a) inner.take(reader, reader.through(end))
       else reader.skip(tag, end)
     }
-    putTime(scratch, timeLow, timeHigh)
+    putTime(scratch, time)
     for (const wanted of [0x19, 0x31]) {
-      if (kind === wanted) putWide(scratch, low, high)
+      if (kind === wanted) putWide(scratch, value.low, value.high)
       else scratch.nothing()
     }
-    putIdItem(this.#parts, traceFrom, traceTo, idBytes.trace)
-    putIdItem(this.#parts, spanFrom, spanTo, idBytes.span)
+    putIdItem(this.#parts, trace, idBytes.trace)
+    putIdItem(this.#parts, span, idBytes.span)
     putAttributes(this.#parts)
   }
 }

@@ -75,7 +75,7 @@ export class MetricReader implements RecordReader {
     const { image, attributes, reader } = this.#parts
     const slots = this.#slots
     attributes.clear()
-    image.text(slots.name, reader.bytes, 0, 0, true)
+    image.text(slots.name, reader, 0, 0, true)
     image.clear(slots.description)
     image.clear(slots.unit)
     image.clear(slots.temporality)
@@ -86,12 +86,10 @@ export class MetricReader implements RecordReader {
     const { reader, image, attributes } = this.#parts
     const slots = this.#slots
     if (tag === 0x62) attributes.take(reader, reader.through(end))
-    else if (tag === 0x0a || tag === 0x12 || tag === 0x1a) {
-      const to = reader.through(end)
-      const slot = tag === 0x0a ? slots.name : tag === 0x12 ? slots.description : slots.unit
-      image.text(slot, reader.bytes, reader.at, to, tag === 0x0a)
-      reader.at = to
-    } else reader.skip(tag, end)
+    else if (tag === 0x0a) image.takeText(slots.name, reader, end, true)
+    else if (tag === 0x12) image.takeText(slots.description, reader, end)
+    else if (tag === 0x1a) image.takeText(slots.unit, reader, end)
+    else reader.skip(tag, end)
   }
 
   /** Gauge, Sum, Histogram, ExponentialHistogram, Summary: where the data points are, and what they have in common. */
@@ -104,11 +102,8 @@ export class MetricReader implements RecordReader {
     reader.at = from
     while (reader.inside(end)) {
       const tag = reader.tag()
-      if (tag === 0x0a) {
-        const to = reader.through(end)
-        this.#places.add(reader.at, to)
-        reader.at = to
-      } else if (tag === 0x10 && type !== 'gauge' && table !== tableIndex.summary) {
+      if (tag === 0x0a) this.#places.take(reader, end)
+      else if (tag === 0x10 && type !== 'gauge' && table !== tableIndex.summary) {
         image.int(slots.temporality, reader.varint() | 0)
       } else if (tag === 0x18 && type === 'sum') image.int(slots.monotonic, reader.varint() === 0 ? 0 : 1)
       else reader.skip(tag, end)

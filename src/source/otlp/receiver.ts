@@ -4,6 +4,7 @@ import type { Signal } from './tables.ts'
 export interface Receipt {
   /** Contains what was kept; null when all of it was refused. */
   readonly position: string | null
+  readonly kept: number
   readonly refused: number
   /** Why the first refused record was; null without any. */
   readonly reason: string | null

@@ -3,8 +3,8 @@ import { AttributeMap } from './attributes.ts'
 import type { Promoted } from './attributes.ts'
 import { RowImage } from './row-image.ts'
 import { Scratch } from './scratch.ts'
-import { AnyValue, ValueText } from './values.ts'
-import type { RecordRefusal, Repairs } from './values.ts'
+import { AnyValue, RecordRefusal, ValueText } from './values.ts'
+import type { Repairs } from './values.ts'
 
 /** What the readers of all kinds of records share: the place in the body, and the row that they put together. */
 export interface RecordParts {
@@ -37,6 +37,37 @@ export interface RecordReader {
    * @param refusal why nothing of the scope can be kept; else null
    */
   read(end: number, refusal: RecordRefusal | null): void
+}
+
+/** Reads records that are a row each. */
+export abstract class RowReader implements RecordReader {
+  protected readonly parts: RecordParts
+  readonly #sink: RowSink
+  readonly #table: number
+
+  /** @param table the place in `tableNames` of the table of the rows */
+  constructor(parts: RecordParts, sink: RowSink, table: number) {
+    this.parts = parts
+    this.#sink = sink
+    this.#table = table
+  }
+
+  read(end: number, refusal: RecordRefusal | null): void {
+    if (refusal) {
+      this.#sink.refuse(1, refusal)
+      return
+    }
+    try {
+      this.readRow(end)
+      this.#sink.row(this.#table)
+    } catch (error) {
+      if (!(error instanceof RecordRefusal)) throw error
+      this.#sink.refuse(1, error)
+    }
+  }
+
+  /** Reads the record before the reader, which ends at `end`, into the image. */
+  protected abstract readRow(end: number): void
 }
 
 export function recordParts(names: Iterable<string>, promotedOf: (image: RowImage) => readonly Promoted[]): RecordParts {

@@ -1,6 +1,8 @@
 import { Buffer } from 'node:buffer'
 import { FrazilError } from '../../base/index.ts'
 import type { Field } from '../../data/index.ts'
+import { letGo } from '../push/index.ts'
+import type { Rows } from '../push/index.ts'
 import type { SourceParts } from '../source.ts'
 import { AttributeMap } from './attributes.ts'
 import type { Promoted } from './attributes.ts'
@@ -9,10 +11,9 @@ import { MetricReader } from './metrics.ts'
 import { recordParts } from './record-reader.ts'
 import type { RecordParts, RecordReader, RowSink } from './record-reader.ts'
 import type { RowImage } from './row-image.ts'
-import { TableWriter, letGo } from './table-writer.ts'
-import type { Rows } from './table-writer.ts'
+import { TableWriter } from './table-writer.ts'
 import { SpanReader } from './traces.ts'
-import { fieldsOf, tableNames } from './tables.ts'
+import { fieldsOf, sharedColumns, tableNames } from './tables.ts'
 import type { Promotion, Signal } from './tables.ts'
 import { RecordRefusal } from './values.ts'
 
@@ -34,6 +35,21 @@ export interface Decoded {
 /** Names of places of the tables of a signal. */
 export const tablesOf: Readonly<Record<Signal, readonly number[]>> = { logs: [0], traces: [1], metrics: [2, 3, 4, 5] }
 
+/** Slots of what is said of a resource or scope; −1 where a resource has none. */
+interface HeaderSlots {
+  readonly attributes: number
+  readonly url: number
+  readonly dropped: number
+  readonly name: number
+  readonly version: number
+}
+
+type HeaderTags = Readonly<Record<Exclude<keyof HeaderSlots, 'url'>, number>>
+
+/** Tags of the fields of Resource and InstrumentationScope; 0 where there is none. */
+const resourceTags: HeaderTags = { attributes: 0x0a, dropped: 0x10, name: 0, version: 0 }
+const scopeTags: HeaderTags = { attributes: 0x1a, dropped: 0x20, name: 0x0a, version: 0x12 }
+
 /**
  * Decodes the requests of one signal: ExportLogsServiceRequest, ExportTraceServiceRequest, ExportMetricsServiceRequest, which are alike
  * down to the scope (opentelemetry/proto/collector). What a resource and a scope say is read once for all of their records.
@@ -46,7 +62,7 @@ export class RequestDecoder {
   /** Of a resource or of a scope. */
   readonly #shared: AttributeMap
   readonly #ofResource: readonly Promoted[]
-  readonly #slots
+  readonly #slots: { readonly resource: HeaderSlots; readonly scope: HeaderSlots }
   #count = 0
   #refused = 0
   #reason: string | null = null
@@ -68,21 +84,28 @@ export class RequestDecoder {
     this.#shared = new AttributeMap(scratch, text, repairs)
     const service: Promoted = { key: Buffer.from('service.name'), slot: image.slot('service_name'), type: 'string' }
     this.#ofResource = [service, ...promotedOf(image, 'resource')]
-    for (const [place, fields] of tables) this.#writers.set(place, new TableWriter(fields, image, parts))
+    const common = new Set([...sharedColumns.map((name) => image.slot(name)), ...this.#ofResource.map(({ slot }) => slot)])
+    for (const [place, fields] of tables) this.#writers.set(place, new TableWriter(fields, common, this.#parts, parts))
     this.#memory = parts.pool.budget * memoryShare
     this.#records = openReader(signal, this.#parts, {
       row: (table) => this.#row(table),
       refuse: (records, refusal) => this.#refuse(records, refusal),
     })
     this.#slots = {
-      resourceAttributes: image.slot('resource_attributes'),
-      resourceUrl: image.slot('resource_schema_url'),
-      resourceDropped: image.slot('resource_dropped_attributes_count'),
-      name: image.slot('scope_name'),
-      version: image.slot('scope_version'),
-      attributes: image.slot('scope_attributes'),
-      dropped: image.slot('scope_dropped_attributes_count'),
-      url: image.slot('scope_schema_url'),
+      resource: {
+        attributes: image.slot('resource_attributes'),
+        url: image.slot('resource_schema_url'),
+        dropped: image.slot('resource_dropped_attributes_count'),
+        name: -1,
+        version: -1,
+      },
+      scope: {
+        attributes: image.slot('scope_attributes'),
+        url: image.slot('scope_schema_url'),
+        dropped: image.slot('scope_dropped_attributes_count'),
+        name: image.slot('scope_name'),
+        version: image.slot('scope_version'),
+      },
     }
   }
 
@@ -114,6 +137,7 @@ export class RequestDecoder {
       for (const writer of this.#writers.values()) letGo(writer.rows)
       throw this.#never(error)
     } finally {
+      this.#fill()
       reader.reset(nothing)
       scratch.shrink()
     }
@@ -136,11 +160,15 @@ export class RequestDecoder {
   }
 
   #row(table: number): void {
-    const { reader, scratch } = this.#parts
     const writer = this.#writers.get(table)
     if (!writer) throw new Error('each table of a signal has a writer')
-    writer.append(reader.bytes, scratch.bytes)
+    writer.append()
     this.#count++
+  }
+
+  /** Before anything changes that rows have in common. */
+  #fill(): void {
+    for (const writer of this.#writers.values()) writer.fill()
   }
 
   #refuse(records: number, { message }: RecordRefusal): void {
@@ -148,61 +176,30 @@ export class RequestDecoder {
     this.#reason ??= message
   }
 
+  /** ResourceLogs, ResourceSpans, ResourceMetrics. */
   #resource(end: number): void {
-    const { reader, scratch } = this.#parts
+    const { reader, scratch, image } = this.#parts
     const from = reader.at
+    this.#fill()
     scratch.reset()
-    const refusal = this.#attempt(() => this.#readResource(end))
-    const shared = scratch.at
-    reader.at = from
-    while (reader.inside(end)) {
-      const tag = reader.tag()
-      if (tag !== 0x12) {
-        reader.skip(tag, end)
-        continue
-      }
-      const to = reader.through(end)
-      scratch.reset(shared)
-      this.#scope(to, refusal)
-      reader.at = to
-    }
+    const refusal = this.#attempt(() => {
+      this.#header(end, this.#slots.resource, resourceTags)
+      this.#shared.promote(reader, this.#ofResource, image)
+    })
+    this.#members(from, end, (to) => this.#scope(to, refusal))
   }
 
-  /** ResourceLogs, ResourceSpans, ResourceMetrics without what is in their scopes. */
-  #readResource(end: number): void {
-    const { reader, scratch, image } = this.#parts
-    const slots = this.#slots
-    this.#shared.clear()
-    image.clear(slots.resourceUrl)
-    image.int(slots.resourceDropped, 0)
-    while (reader.inside(end)) {
-      const tag = reader.tag()
-      if (tag !== 0x0a && tag !== 0x1a) {
-        reader.skip(tag, end)
-        continue
-      }
-      const to = reader.through(end)
-      if (tag === 0x1a) image.text(slots.resourceUrl, reader.bytes, reader.at, to)
-      else {
-        while (reader.inside(to)) {
-          const inner = reader.tag()
-          if (inner === 0x0a) this.#shared.take(reader, reader.through(to))
-          else if (inner === 0x10) image.count(slots.resourceDropped, reader.varint())
-          else reader.skip(inner, to)
-        }
-      }
-      reader.at = to
-    }
-    const start = scratch.at
-    this.#shared.write(reader)
-    image.cell(slots.resourceAttributes, start)
-    this.#shared.promote(reader, this.#ofResource, image)
-  }
-
+  /** ScopeLogs, ScopeSpans, ScopeMetrics. */
   #scope(end: number, ofResource: RecordRefusal | null): void {
+    const from = this.#parts.reader.at
+    this.#fill()
+    const refusal = ofResource ?? this.#attempt(() => this.#header(end, this.#slots.scope, scopeTags))
+    this.#members(from, end, (to) => this.#records.read(to, refusal))
+  }
+
+  /** What a resource or scope contains; `each` may overwrite what the one before has put into the scratch memory. */
+  #members(from: number, end: number, each: (to: number) => void): void {
     const { reader, scratch } = this.#parts
-    const from = reader.at
-    const refusal = ofResource ?? this.#attempt(() => this.#readScope(end))
     const shared = scratch.at
     reader.at = from
     while (reader.inside(end)) {
@@ -213,48 +210,39 @@ export class RequestDecoder {
       }
       const to = reader.through(end)
       scratch.reset(shared)
-      this.#records.read(to, refusal)
+      each(to)
       reader.at = to
     }
   }
 
-  /** ScopeLogs, ScopeSpans, ScopeMetrics without their records. */
-  #readScope(end: number): void {
+  /** What is said of a resource or scope, without what it contains. */
+  #header(end: number, slots: HeaderSlots, tags: HeaderTags): void {
     const { reader, scratch, image } = this.#parts
-    const slots = this.#slots
     this.#shared.clear()
     image.clear(slots.url)
-    image.clear(slots.name)
-    image.clear(slots.version)
+    if (slots.name >= 0) image.clear(slots.name)
+    if (slots.version >= 0) image.clear(slots.version)
     image.int(slots.dropped, 0)
     while (reader.inside(end)) {
       const tag = reader.tag()
-      if (tag !== 0x0a && tag !== 0x1a) {
-        reader.skip(tag, end)
-        continue
-      }
-      const to = reader.through(end)
-      if (tag === 0x1a) image.text(slots.url, reader.bytes, reader.at, to)
-      else this.#readScopeItself(to)
-      reader.at = to
+      if (tag === 0x1a) image.takeText(slots.url, reader, end)
+      else if (tag === 0x0a) this.#about(reader.through(end), slots, tags)
+      else reader.skip(tag, end)
     }
     const start = scratch.at
     this.#shared.write(reader)
     image.cell(slots.attributes, start)
   }
 
-  /** InstrumentationScope. */
-  #readScopeItself(end: number): void {
+  /** Resource, InstrumentationScope. */
+  #about(end: number, slots: HeaderSlots, tags: HeaderTags): void {
     const { reader, image } = this.#parts
-    const slots = this.#slots
     while (reader.inside(end)) {
       const tag = reader.tag()
-      if (tag === 0x0a || tag === 0x12) {
-        const to = reader.through(end)
-        image.text(tag === 0x0a ? slots.name : slots.version, reader.bytes, reader.at, to)
-        reader.at = to
-      } else if (tag === 0x1a) this.#shared.take(reader, reader.through(end))
-      else if (tag === 0x20) image.count(slots.dropped, reader.varint())
+      if (tag === tags.attributes) this.#shared.take(reader, reader.through(end))
+      else if (tag === tags.dropped) image.count(slots.dropped, reader.varint())
+      else if (tag === tags.name) image.takeText(slots.name, reader, end)
+      else if (tag === tags.version) image.takeText(slots.version, reader, end)
       else reader.skip(tag, end)
     }
   }

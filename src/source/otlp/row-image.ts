@@ -1,4 +1,5 @@
 import type { WireReader } from '../../format/protobuf/index.ts'
+import type { Halves } from './places.ts'
 import type { Scratch } from './scratch.ts'
 import { isText, refusals } from './values.ts'
 import type { Repairs, ValueText } from './values.ts'
@@ -9,7 +10,8 @@ export const slotKinds = { none: 0, number: 1, body: 2, scratch: 3 } as const
 /** Bytes of ids. */
 export const idBytes = { trace: 16, span: 8 } as const
 
-const digits = Uint8Array.from(Buffer.from('0123456789abcdef'))
+/** Both hex digits of a byte, as they lie in memory. */
+const hexDigits = Uint16Array.from({ length: 256 }, (_, byte) => Buffer.from(byte.toString(16).padStart(2, '0')).readUInt16LE())
 
 /**
  * The values of the row that is being read, by names of columns: numbers as they are stored, the others as places in the body or in the
@@ -72,40 +74,54 @@ export class RowImage {
   }
 
   /** Text in the body; without any it is null unless it is `needed`. */
-  text(slot: number, body: Uint8Array, from: number, to: number, needed = false): void {
+  text(slot: number, reader: WireReader, from: number, to: number, needed = false): void {
     if (from === to && !needed) {
       this.kinds[slot] = slotKinds.none
-    } else if (isText(body, from, to)) {
+    } else if (isText(reader, from, to)) {
       this.kinds[slot] = slotKinds.body
       this.low[slot] = from
       this.high[slot] = to
     } else {
       const start = this.#scratch.at
-      this.#text.text(body, from, to)
+      this.#text.text(reader, from, to)
       this.cell(slot, start)
     }
   }
 
+  /** The text that comes next; see {@link text}. */
+  takeText(slot: number, reader: WireReader, end: number, needed = false): void {
+    const to = reader.through(end)
+    this.text(slot, reader, reader.at, to, needed)
+    reader.at = to
+  }
+
+  /** The id that comes next; see {@link id}. */
+  takeId(slot: number, reader: WireReader, end: number, bytes: number): void {
+    const to = reader.through(end)
+    this.id(slot, reader, reader.at, to, bytes)
+    reader.at = to
+  }
+
   /** A trace or span id as lower-case hex. None, or only zeros: null; of another length: null, and counted. */
-  id(slot: number, body: Uint8Array, from: number, to: number, bytes: number): void {
+  id(slot: number, reader: WireReader, from: number, to: number, bytes: number): void {
     const start = this.#scratch.at
-    if (putId(this.#scratch, this.#repairs, body, from, to, bytes)) this.cell(slot, start)
+    if (putId(this.#scratch, this.#repairs, reader, from, to, bytes)) this.cell(slot, start)
     else this.kinds[slot] = slotKinds.none
   }
 
   /** Nanoseconds since 1970 into a column of microseconds and one of what they were; 0 is null. */
-  time(micros: number, nanos: number, low: number, high: number): void {
-    if ((low | high) === 0) {
+  time(micros: number, nanos: number, time: Halves): void {
+    if (time.isZero) {
       this.kinds[micros] = slotKinds.none
       this.kinds[nanos] = slotKinds.none
       return
     }
-    this.wide(nanos, low, high)
-    this.micros(micros, low, high)
+    this.wide(nanos, time.low, time.high)
+    this.micros(micros, time)
   }
 
   /** Nanoseconds into a column of microseconds. */
-  micros(slot: number, low: number, high: number): void {
+  micros(slot: number, { low, high }: Halves): void {
     if (high < 0) throw refusals.lateTime
     const above = Math.trunc(high / 1000)
     const rest = (high - above * 1000) * 2 ** 32 + (low >>> 0)
@@ -126,7 +142,14 @@ export class RowImage {
 }
 
 /** Writes an id as hex to the scratch memory, unless there is none. */
-export function putId(scratch: Scratch, repairs: Repairs, body: Uint8Array, from: number, to: number, bytes: number): boolean {
+export function putId(
+  scratch: Scratch,
+  repairs: Repairs,
+  { bytes: body }: WireReader,
+  from: number,
+  to: number,
+  bytes: number,
+): boolean {
   if (to - from !== bytes) {
     if (to > from) repairs.values++
     return false
@@ -134,12 +157,12 @@ export function putId(scratch: Scratch, repairs: Repairs, body: Uint8Array, from
   scratch.room(2 * bytes)
   let { at } = scratch
   let all = 0
-  const target = scratch.bytes
+  const { view } = scratch
   for (let i = from; i < to; i++) {
     const byte = body[i]
     all |= byte
-    target[at++] = digits[byte >> 4]
-    target[at++] = digits[byte & 15]
+    view.setUint16(at, hexDigits[byte], true)
+    at += 2
   }
   if (all === 0) return false
   scratch.at = at

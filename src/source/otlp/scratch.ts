@@ -1,14 +1,15 @@
 import { Buffer } from 'node:buffer'
+import { copyBytes } from '../../base/index.ts'
 
 const firstBytes = 64 << 10
 /** What one request made grow beyond this is given back behind it. */
 const keptBytes = 1 << 20
-/** Up to here copying byte by byte is faster than a view and a call. */
-const shortBytes = 48
 
 /** Bytes that cells are put together in before they are copied into a segment. Places in it hold until {@link reset}. */
 export class Scratch {
-  bytes = Buffer.alloc(firstBytes)
+  bytes = Buffer.allocUnsafeSlow(firstBytes)
+  /** The same bytes. */
+  view = viewOf(this.bytes)
   at = 0
 
   /** Forgets what lies behind `to`. */
@@ -19,30 +20,34 @@ export class Scratch {
   /** Between requests. */
   shrink(): void {
     this.at = 0
-    if (this.bytes.length > keptBytes) this.bytes = Buffer.alloc(firstBytes)
+    if (this.bytes.length > keptBytes) this.#have(Buffer.allocUnsafeSlow(firstBytes))
+  }
+
+  #have(bytes: Buffer<ArrayBuffer>): void {
+    this.bytes = bytes
+    this.view = viewOf(bytes)
   }
 
   room(count: number): void {
     const wanted = this.at + count
-    if (wanted <= this.bytes.length) return
-    const larger = Buffer.alloc(2 ** Math.ceil(Math.log2(wanted)))
+    if (wanted > this.bytes.length) this.#grow(wanted)
+  }
+
+  #grow(wanted: number): void {
+    const larger = Buffer.allocUnsafeSlow(2 ** Math.ceil(Math.log2(wanted)))
     this.bytes.copy(larger, 0, 0, this.at)
-    this.bytes = larger
+    this.#have(larger)
   }
 
   word(value: number): void {
     this.room(4)
-    this.set(this.at, value)
+    this.view.setInt32(this.at, value, true)
     this.at += 4
   }
 
   /** Overwrites the word at `place`. */
   set(place: number, value: number): void {
-    const { bytes } = this
-    bytes[place] = value
-    bytes[place + 1] = value >>> 8
-    bytes[place + 2] = value >>> 16
-    bytes[place + 3] = value >>> 24
+    this.view.setInt32(place, value, true)
   }
 
   /** Begins an item of a cell (see `decodeValue`): its length comes with {@link close}. */
@@ -61,13 +66,11 @@ export class Scratch {
     this.word(-1)
   }
 
-  copy(from: Uint8Array, start: number, end: number): void {
+  copy(from: DataView, start: number, end: number): void {
     const length = end - start
     this.room(length)
-    const { bytes, at } = this
-    if (length <= shortBytes) for (let i = 0; i < length; i++) bytes[at + i] = from[start + i]
-    else bytes.set(from.subarray(start, end), at)
-    this.at = at + length
+    copyBytes(from, start, this.view, this.at, length)
+    this.at += length
   }
 
   latin1(text: string): void {
@@ -79,4 +82,8 @@ export class Scratch {
     this.room(Buffer.byteLength(text))
     this.at += this.bytes.write(text, this.at)
   }
+}
+
+function viewOf({ buffer, byteOffset, byteLength }: Uint8Array): DataView {
+  return new DataView(buffer, byteOffset, byteLength)
 }

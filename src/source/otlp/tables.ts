@@ -76,6 +76,9 @@ const common: readonly Field[] = [
   optional('scope_schema_url', text),
 ]
 
+/** Columns that all records of a scope have the same values in, as have those of promoted attributes of resources. */
+export const sharedColumns = common.map(({ name }) => name)
+
 export const eventType: StructType = {
   kind: 'struct',
   fields: [...times('time'), needed('name', text), needed('attributes', attributeMap), needed('dropped', int)],

@@ -1,22 +1,21 @@
 import { putAttributes, putCount, putIdItem, putInt, putText, putTime } from './items.ts'
-import { Places } from './places.ts'
-import { writeAttributes } from './record-reader.ts'
-import type { RecordParts, RecordReader, RowSink } from './record-reader.ts'
+import { Halves, Place, Places } from './places.ts'
+import { RowReader, writeAttributes } from './record-reader.ts'
+import type { RecordParts, RowSink } from './record-reader.ts'
 import { idBytes } from './row-image.ts'
 import { tableIndex } from './tables.ts'
-import { RecordRefusal } from './values.ts'
 
 /** Reads Span messages (opentelemetry/proto/trace/v1/trace.proto). */
-export class SpanReader implements RecordReader {
-  readonly #parts: RecordParts
-  readonly #sink: RowSink
+export class SpanReader extends RowReader {
   readonly #slots
+  readonly #start = new Halves()
+  readonly #end = new Halves()
+  readonly #inner = { time: new Halves(), name: new Place(), trace: new Place(), span: new Place(), state: new Place() }
   readonly #events = new Places()
   readonly #links = new Places()
 
   constructor(parts: RecordParts, sink: RowSink) {
-    this.#parts = parts
-    this.#sink = sink
+    super(parts, sink, tableIndex.traces)
     const slot = (name: string): number => parts.image.slot(name)
     this.#slots = {
       start: slot('start_time'),
@@ -42,24 +41,12 @@ export class SpanReader implements RecordReader {
     }
   }
 
-  read(end: number, refusal: RecordRefusal | null): void {
-    if (refusal) {
-      this.#sink.refuse(1, refusal)
-      return
-    }
-    try {
-      this.#read(end)
-      this.#sink.row(tableIndex.traces)
-    } catch (error) {
-      if (!(error instanceof RecordRefusal)) throw error
-      this.#sink.refuse(1, error)
-    }
-  }
-
   #clear(): void {
-    const { image, attributes, reader } = this.#parts
+    const { image, attributes, reader } = this.parts
     const slots = this.#slots
     attributes.clear()
+    this.#start.clear()
+    this.#end.clear()
     this.#events.clear()
     this.#links.clear()
     for (const slot of [slots.flags, slots.kind, slots.status, slots.dropped, slots.droppedEvents, slots.droppedLinks]) {
@@ -67,30 +54,21 @@ export class SpanReader implements RecordReader {
     }
     for (const slot of [slots.trace, slots.span, slots.parent, slots.state, slots.statusMessage, slots.duration])
       image.clear(slot)
-    image.text(slots.name, reader.bytes, 0, 0, true)
+    image.text(slots.name, reader, 0, 0, true)
   }
 
-  #read(end: number): void {
-    const { reader, image, attributes } = this.#parts
+  protected override readRow(end: number): void {
+    const { reader, image, attributes } = this.parts
     const slots = this.#slots
-    const body = reader.bytes
-    let startLow = 0
-    let startHigh = 0
-    let endLow = 0
-    let endHigh = 0
     this.#clear()
     while (reader.inside(end)) {
       const tag = reader.tag()
       switch (tag) {
         case 0x39: // start_time_unix_nano
-          reader.fixed64()
-          startLow = reader.low
-          startHigh = reader.high
+          this.#start.take(reader)
           break
         case 0x41: // end_time_unix_nano
-          reader.fixed64()
-          endLow = reader.low
-          endHigh = reader.high
+          this.#end.take(reader)
           break
         case 0x30:
           image.int(slots.kind, reader.varint() | 0)
@@ -110,59 +88,58 @@ export class SpanReader implements RecordReader {
         case 0x4a:
           attributes.take(reader, reader.through(end))
           break
-        case 0x0a: // trace_id
-        case 0x12: // span_id
-        case 0x1a: // trace_state
-        case 0x22: // parent_span_id
-        case 0x2a: // name
-        case 0x5a: // events
-        case 0x6a: // links
-        case 0x7a: {
-          // status
-          const to = reader.through(end)
-          const from = reader.at
-          if (tag === 0x0a) image.id(slots.trace, body, from, to, idBytes.trace)
-          else if (tag === 0x12) image.id(slots.span, body, from, to, idBytes.span)
-          else if (tag === 0x22) image.id(slots.parent, body, from, to, idBytes.span)
-          else if (tag === 0x1a) image.text(slots.state, body, from, to)
-          else if (tag === 0x2a) image.text(slots.name, body, from, to, true)
-          else if (tag === 0x5a) this.#events.add(from, to)
-          else if (tag === 0x6a) this.#links.add(from, to)
-          else this.#status(to)
-          reader.at = to
+        case 0x0a:
+          image.takeId(slots.trace, reader, end, idBytes.trace)
           break
-        }
+        case 0x12:
+          image.takeId(slots.span, reader, end, idBytes.span)
+          break
+        case 0x22:
+          image.takeId(slots.parent, reader, end, idBytes.span)
+          break
+        case 0x1a:
+          image.takeText(slots.state, reader, end)
+          break
+        case 0x2a:
+          image.takeText(slots.name, reader, end, true)
+          break
+        case 0x5a:
+          this.#events.take(reader, end)
+          break
+        case 0x6a:
+          this.#links.take(reader, end)
+          break
+        case 0x7a:
+          this.#status(reader.through(end))
+          break
         default:
           reader.skip(tag, end)
       }
     }
-    image.time(slots.start, slots.startNanos, startLow, startHigh)
-    image.time(slots.end, slots.endNanos, endLow, endHigh)
-    if ((startLow | startHigh) !== 0 && (endLow | endHigh) !== 0) {
-      const borrow = endLow >>> 0 < startLow >>> 0 ? 1 : 0
-      image.wide(slots.duration, (endLow - startLow) | 0, (endHigh - startHigh - borrow) | 0)
+    image.time(slots.start, slots.startNanos, this.#start)
+    image.time(slots.end, slots.endNanos, this.#end)
+    if (!this.#start.isZero && !this.#end.isZero) {
+      const borrow = this.#end.low >>> 0 < this.#start.low >>> 0 ? 1 : 0
+      image.wide(slots.duration, (this.#end.low - this.#start.low) | 0, (this.#end.high - this.#start.high - borrow) | 0)
     }
-    writeAttributes(this.#parts, slots.attributes)
+    writeAttributes(this.parts, slots.attributes)
     this.#list(slots.events, this.#events, (to) => this.#event(to))
     this.#list(slots.links, this.#links, (to) => this.#link(to))
   }
 
   #status(end: number): void {
-    const { reader, image } = this.#parts
+    const { reader, image } = this.parts
     while (reader.inside(end)) {
       const tag = reader.tag()
-      if (tag === 0x12) {
-        const to = reader.through(end)
-        image.text(this.#slots.statusMessage, reader.bytes, reader.at, to)
-        reader.at = to
-      } else if (tag === 0x18) image.int(this.#slots.status, reader.varint() | 0)
+      if (tag === 0x12) image.takeText(this.#slots.statusMessage, reader, end)
+      else if (tag === 0x18) image.int(this.#slots.status, reader.varint() | 0)
       else reader.skip(tag, end)
     }
   }
 
   /** A cell of structs, each of which `put` writes from the message before the reader. */
   #list(slot: number, places: Places, put: (end: number) => void): void {
-    const { reader, scratch, image } = this.#parts
+    const { reader, scratch, image } = this.parts
     const start = scratch.at
     scratch.word(places.count)
     for (let i = 0; i < places.count; i++) {
@@ -176,69 +153,51 @@ export class SpanReader implements RecordReader {
 
   /** Span.Event as an item of `eventType`. */
   #event(end: number): void {
-    const { reader, scratch, inner } = this.#parts
-    let timeLow = 0
-    let timeHigh = 0
-    let nameFrom = 0
-    let nameTo = 0
+    const { reader, scratch, inner } = this.parts
+    const { time, name } = this.#inner
     let dropped = 0
+    time.clear()
+    name.clear()
     inner.clear()
     while (reader.inside(end)) {
       const tag = reader.tag()
-      if (tag === 0x09) {
-        reader.fixed64()
-        timeLow = reader.low
-        timeHigh = reader.high
-      } else if (tag === 0x12) {
-        nameTo = reader.through(end)
-        nameFrom = reader.at
-        reader.at = nameTo
-      } else if (tag === 0x1a) inner.take(reader, reader.through(end))
+      if (tag === 0x09) time.take(reader)
+      else if (tag === 0x12) name.take(reader, end)
+      else if (tag === 0x1a) inner.take(reader, reader.through(end))
       else if (tag === 0x20) dropped = reader.varint()
       else reader.skip(tag, end)
     }
-    putTime(scratch, timeLow, timeHigh)
-    putText(this.#parts, nameFrom, nameTo, true)
-    putAttributes(this.#parts)
+    putTime(scratch, time)
+    putText(this.parts, name, true)
+    putAttributes(this.parts)
     putCount(scratch, dropped)
   }
 
   /** Span.Link as an item of `linkType`. */
   #link(end: number): void {
-    const { reader, scratch, inner } = this.#parts
-    let traceFrom = 0
-    let traceTo = 0
-    let spanFrom = 0
-    let spanTo = 0
-    let stateFrom = 0
-    let stateTo = 0
+    const { reader, scratch, inner } = this.parts
+    const { trace, span, state } = this.#inner
     let dropped = 0
     let flags = 0
+    trace.clear()
+    span.clear()
+    state.clear()
     inner.clear()
     while (reader.inside(end)) {
       const tag = reader.tag()
-      if (tag === 0x0a) {
-        traceTo = reader.through(end)
-        traceFrom = reader.at
-        reader.at = traceTo
-      } else if (tag === 0x12) {
-        spanTo = reader.through(end)
-        spanFrom = reader.at
-        reader.at = spanTo
-      } else if (tag === 0x1a) {
-        stateTo = reader.through(end)
-        stateFrom = reader.at
-        reader.at = stateTo
-      } else if (tag === 0x22) inner.take(reader, reader.through(end))
+      if (tag === 0x0a) trace.take(reader, end)
+      else if (tag === 0x12) span.take(reader, end)
+      else if (tag === 0x1a) state.take(reader, end)
+      else if (tag === 0x22) inner.take(reader, reader.through(end))
       else if (tag === 0x28) dropped = reader.varint()
       else if (tag === 0x35) flags = reader.fixed32()
       else reader.skip(tag, end)
     }
-    putIdItem(this.#parts, traceFrom, traceTo, idBytes.trace)
-    putIdItem(this.#parts, spanFrom, spanTo, idBytes.span)
-    putText(this.#parts, stateFrom, stateTo, false)
+    putIdItem(this.parts, trace, idBytes.trace)
+    putIdItem(this.parts, span, idBytes.span)
+    putText(this.parts, state, false)
     putInt(scratch, flags)
-    putAttributes(this.#parts)
+    putAttributes(this.parts)
     putCount(scratch, dropped)
   }
 }

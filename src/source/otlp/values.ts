@@ -5,8 +5,13 @@ import type { Scratch } from './scratch.ts'
 /** How deeply lists and maps of an attribute's value may nest. */
 export const deepestValue = 64
 /** Up to here a loop finds out faster than a call whether text is plain ASCII. */
-const shortText = 64
+const shortText = 256
+/** The bits that ASCII does not have, in a word. */
+const nonAscii = 0x80808080 | 0
 const two32 = 2 ** 32
+/** As words: `true`, and `fals`. */
+const trueText = 0x65757274
+const falsText = 0x736c6166
 
 /** Why a record cannot be kept; the others of its request are. */
 export class RecordRefusal extends Error {}
@@ -83,20 +88,20 @@ export class ValueText {
   }
 
   /** Bytes of the body as UTF-8; what is none becomes U+FFFD. */
-  text(body: Uint8Array, from: number, to: number): void {
-    if (isText(body, from, to)) this.#scratch.copy(body, from, to)
-    else this.#scratch.utf8(this.#repaired(body, from, to))
+  text(reader: WireReader, from: number, to: number): void {
+    if (isText(reader, from, to)) this.#scratch.copy(reader.view, from, to)
+    else this.#scratch.utf8(this.#repaired(reader.bytes, from, to))
   }
 
   /** Not for kind `none`. */
-  any(body: Uint8Array, value: AnyValue): void {
+  any(reader: WireReader, value: AnyValue): void {
     const scratch = this.#scratch
     switch (value.kind) {
       case anyKinds.string:
-        this.text(body, value.from, value.to)
+        this.text(reader, value.from, value.to)
         return
       case anyKinds.bool:
-        scratch.latin1((value.low | value.high) === 0 ? 'false' : 'true')
+        this.#bool((value.low | value.high) !== 0)
         return
       case anyKinds.int:
         if (value.high === 0 && value.low >= 0) this.#digits(value.low)
@@ -106,12 +111,20 @@ export class ValueText {
         scratch.latin1(this.#doubleText(value))
         return
       case anyKinds.bytes:
-        scratch.latin1(view(body, value.from, value.to).toString('base64'))
+        scratch.latin1(view(reader.bytes, value.from, value.to).toString('base64'))
         return
       default:
-        this.#nested.reset(body)
+        this.#nested.reset(reader.bytes)
         scratch.utf8(this.#json(value, 0))
     }
+  }
+
+  #bool(value: boolean): void {
+    const scratch = this.#scratch
+    scratch.room(5)
+    scratch.view.setInt32(scratch.at, value ? trueText : falsText, true)
+    scratch.at += 4
+    if (!value) scratch.bytes[scratch.at++] = 0x65
   }
 
   /** A small number without making a text of it. */
@@ -141,14 +154,13 @@ export class ValueText {
 
   #json(value: AnyValue, depth: number): string {
     if (depth > deepestValue) throw refusals.deepValue
-    const body = this.#nested.bytes
     switch (value.kind) {
       case anyKinds.none:
         return 'null'
       case anyKinds.string:
-        return JSON.stringify(this.#string(body, value.from, value.to))
+        return JSON.stringify(this.#string(value.from, value.to))
       case anyKinds.bytes:
-        return `"${view(body, value.from, value.to).toString('base64')}"`
+        return `"${view(this.#nested.bytes, value.from, value.to).toString('base64')}"`
       case anyKinds.bool:
         return (value.low | value.high) === 0 ? 'false' : 'true'
       case anyKinds.int:
@@ -201,7 +213,7 @@ export class ValueText {
         const inner = reader.tag()
         if (inner === 0x0a) {
           const keyEnd = reader.through(to)
-          key = this.#string(reader.bytes, reader.at, keyEnd)
+          key = this.#string(reader.at, keyEnd)
           reader.at = keyEnd
         } else if (inner === 0x12) item.read(reader, reader.through(to))
         else reader.skip(inner, to)
@@ -213,8 +225,9 @@ export class ValueText {
     return [...members].map(([key, text]) => `${JSON.stringify(key)}:${text}`)
   }
 
-  #string(body: Uint8Array, from: number, to: number): string {
-    return isText(body, from, to) ? view(body, from, to).toString('utf8') : this.#repaired(body, from, to)
+  #string(from: number, to: number): string {
+    const { bytes } = this.#nested
+    return isText(this.#nested, from, to) ? view(bytes, from, to).toString('utf8') : this.#repaired(bytes, from, to)
   }
 
   #repaired(body: Uint8Array, from: number, to: number): string {
@@ -223,12 +236,18 @@ export class ValueText {
   }
 }
 
-/** Whether bytes are UTF-8. */
-export function isText(bytes: Uint8Array, from: number, to: number): boolean {
-  if (to - from > shortText) return isUtf8(bytes.subarray(from, to))
+/** Whether all bytes from `from` to `to` are ASCII. */
+function isAscii(view: DataView, from: number, to: number): boolean {
   let all = 0
-  for (let i = from; i < to; i++) all |= bytes[i]
-  return all < 0x80 || isUtf8(bytes.subarray(from, to))
+  let at = from
+  for (; at + 4 <= to; at += 4) all |= view.getInt32(at, true)
+  for (; at < to; at++) all |= view.getUint8(at)
+  return (all & nonAscii) === 0
+}
+
+/** Whether bytes are UTF-8. */
+export function isText({ bytes, view: words }: WireReader, from: number, to: number): boolean {
+  return (to - from <= shortText && isAscii(words, from, to)) || isUtf8(bytes.subarray(from, to))
 }
 
 function integerText(low: number, high: number): string {

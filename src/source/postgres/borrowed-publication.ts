@@ -54,6 +54,17 @@ export function isLoose(publication: BorrowedPublication, table: PublishedTable)
   return table.filter !== null || !(inserts && updates && deletes && truncates)
 }
 
+/** What is remembered of the source, with what a publication that is not ours sends of these tables, too. */
+export function withPublished<T extends { readonly published: Readonly<Record<string, string>> | null }>(
+  memo: T,
+  plans: readonly { readonly oid: number }[],
+  borrowed: BorrowedPublication | null,
+): T {
+  if (!borrowed) return memo
+  const sent = plans.map(({ oid }) => [String(oid), publishedSignature(borrowed, oid)])
+  return { ...memo, published: { ...memo.published, ...Object.fromEntries(sent) } }
+}
+
 /** What of a publication decides over a table's rows: remembered, because a change of it cannot be made up for. */
 export function publishedSignature(publication: BorrowedPublication, oid: number): string {
   const { inserts, updates, deletes, truncates, members } = publication

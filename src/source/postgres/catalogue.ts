@@ -51,9 +51,17 @@ interface LeftOut {
   readonly error: FrazilError
 }
 
+interface Astray {
+  /** As in {@link CatalogueRequest.added}. */
+  readonly name: string
+  readonly error: FrazilError
+}
+
 export interface Catalogue {
   readonly plans: readonly TablePlan[]
   readonly leftOut: readonly LeftOut[]
+  /** Tables that were added and that nothing can be planned for: not there, no tables, not published. */
+  readonly astray: readonly Astray[]
   /** Columns that the settings name and no table has. */
   readonly unknownColumns: readonly string[]
   /** The codec of any type, as far as this database's types are known. */
@@ -77,6 +85,8 @@ export interface ValueSettings {
 export interface CatalogueRequest extends ValueSettings {
   readonly source: string
   readonly tables: readonly string[]
+  /** Names of tables that were added while the source ran. What is wrong with one of them ends it alone, not the start. */
+  readonly added?: readonly string[]
   readonly into: string | null
   /** Ids of tables that are not read any more. */
   readonly detached: ReadonlySet<string>
@@ -161,7 +171,7 @@ export const storageSql = `(select coalesce(string_agg(f.relfilenode::text, ',' 
 const relationsSql = `
 select c.oid::int8::text as oid, n.nspname as schema, c.relname as name, c.relkind as kind, c.relpersistence as persistence,
   c.relreplident as identity, c.relispartition as leaf,
-  pg_catalog.has_table_privilege(c.oid, 'SELECT') as readable,
+  coalesce(pg_catalog.has_table_privilege(c.oid, 'SELECT'), true) as readable, -- null: dropped meanwhile, which its copy finds
   pg_catalog.row_security_active(c.oid) as filtered,
   pg_catalog.pg_has_role(c.relowner, 'USAGE') as owned,
   exists (select from pg_catalog.pg_publication_rel r join pg_catalog.pg_publication p on p.oid = r.prpubid
@@ -210,12 +220,24 @@ from unnest($1::int8[]) l(leaf) cross join lateral pg_catalog.pg_partition_ances
 join pg_catalog.pg_class c on c.oid = a.relid join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where a.relid::int8 <> l.leaf and a.relid::int8 = any($2::int8[])`
 
-/** Finds the tables that the settings mean and plans how each is read. Throws `config` for settings that mean nothing. */
+/**
+ * Finds the tables that the settings mean and plans how each is read, all as of one moment: between two statements tables are dropped and made
+ * anew. Throws `config` for settings that mean nothing. The connection must not have a transaction open.
+ */
 export async function readCatalogue(client: Client, request: CatalogueRequest): Promise<Catalogue> {
-  const patterns = request.tables.map(parseTablePattern)
+  await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY')
+  try {
+    return await catalogueOfNow(client, request)
+  } finally {
+    // Of a connection that is lost the error that says so is the other one.
+    await client.query('ROLLBACK').catch(() => {})
+  }
+}
+
+async function catalogueOfNow(client: Client, request: CatalogueRequest): Promise<Catalogue> {
   const { rows } = await client.query<Omit<RelationRow, 'oid'> & { oid: string }>(relationsSql, [request.publication])
   const relations = rows.map((row) => ({ ...row, oid: Number(row.oid) }))
-  const chosen = chooseTables(relations, patterns, request)
+  const { chosen, astray } = chooseTables(relations, request)
   const oids = chosen.map((relation) => relation.oid)
   const columns = await readColumns(client, oids)
   const indexes = await readIndexes(client, oids)
@@ -256,13 +278,15 @@ export async function readCatalogue(client: Client, request: CatalogueRequest): 
       leftOut.push({ id: String(relation.oid), sourceName: showName(relation.schema, relation.name), error })
     }
   }
+  const kept = withoutDoubleNames(plans, request)
+  leftOut.push(...kept.leftOut)
   const columnNames = new Set(
     chosen.flatMap(({ oid, schema, name }) =>
       (columns.get(oid) ?? []).map((column) => `${showName(schema, name)}.${quoteName(column.name)}`),
     ),
   )
   const unknownColumns = Object.keys(request.columns ?? {}).filter((name) => !columnNames.has(parseColumnName(name)))
-  return { plans: withoutDoubleNames(plans, request), leftOut, unknownColumns, codecOf, settingOf, learnTypes }
+  return { plans: kept.plans, leftOut, astray, unknownColumns, codecOf, settingOf, learnTypes }
 }
 
 function codecsFor(context: TypeContext): CodecOf {
@@ -274,21 +298,28 @@ function codecsFor(context: TypeContext): CodecOf {
 
 function chooseTables(
   relations: readonly RelationRow[],
-  patterns: readonly TablePattern[],
   request: CatalogueRequest,
-): RelationRow[] {
+): { readonly chosen: RelationRow[]; readonly astray: Astray[] } {
   const known = Array.from(request.known.values(), parseShownName)
+  const own = request.tables.map(parseTablePattern)
+  const patterns = [...own, ...(request.added ?? []).map(parseTablePattern)]
+  const astray: Astray[] = []
   for (const pattern of patterns) {
+    const wrong = (code: string, message: string, hint: string): void => {
+      const error = new FrazilError('config', code, message, { hint })
+      if (own.includes(pattern)) mistake(request, error)
+      else astray.push({ name: pattern.text, error })
+    }
     const found = relations.filter((relation) => pattern.matches(relation.schema, relation.name))
     if (found.length === 0 && pattern.exact && !known.some(({ schema, table }) => pattern.matches(schema, table))) {
       const message = `source ${request.source}: the database has no table ${pattern.text}`
-      mistake(request, new FrazilError('config', 'unknown-table', message, { hint: nearest(relations, pattern) }))
+      wrong('unknown-table', message, nearest(relations, pattern))
     }
     const odd = pattern.exact ? found.find((relation) => relation.kind !== 'r' && relation.kind !== 'p') : undefined
     if (odd) {
       const what = odd.kind === 'f' ? 'a foreign table' : odd.kind === 'v' ? 'a view' : 'a materialized view'
       const message = `source ${request.source}: ${showName(odd.schema, odd.name)} is ${what}, whose changes Postgres does not tell`
-      mistake(request, new FrazilError('config', 'not-a-table', message, { hint: 'name the tables behind it' }))
+      wrong('not-a-table', message, 'name the tables behind it')
     }
     const hidden = pattern.exact && !odd ? found.find(({ oid }) => !isPublished(request, oid)) : undefined
     if (hidden) {
@@ -299,10 +330,10 @@ function chooseTables(
         hidden.kind === 'p'
           ? `name its partitions; or: ALTER PUBLICATION ${quoteName(request.publication)} SET (publish_via_partition_root = true)`
           : `ALTER PUBLICATION ${quoteName(request.publication)} ADD TABLE ${sql}`
-      mistake(request, new FrazilError('config', 'not-in-publication', message, { hint }))
+      wrong('not-in-publication', message, hint)
     }
   }
-  return relations.filter((relation) => {
+  const chosen = relations.filter((relation) => {
     const id = String(relation.oid)
     if ((relation.kind !== 'r' && relation.kind !== 'p') || request.detached.has(id)) return false
     if (!isPublished(request, relation.oid)) return false
@@ -312,6 +343,7 @@ function chooseTables(
       (pattern) => (pattern.exact || !relation.leaf) && names.some(({ schema, table }) => pattern.matches(schema, table)),
     )
   })
+  return { chosen, astray }
 }
 
 function isPublished({ borrowed }: CatalogueRequest, oid: number): boolean {
@@ -478,18 +510,32 @@ function identityHint(sql: string, candidates: readonly CandidateRow[]): string 
   return `ALTER TABLE ${sql} ADD PRIMARY KEY (…); ${full}`
 }
 
-function withoutDoubleNames(plans: readonly TablePlan[], request: CatalogueRequest): TablePlan[] {
+/** The settings' own tables keep their names; of those that were added the ones that would have the name of another are left out. */
+function withoutDoubleNames(
+  plans: readonly TablePlan[],
+  request: CatalogueRequest,
+): { readonly plans: TablePlan[]; readonly leftOut: LeftOut[] } {
+  const own = request.tables.map(parseTablePattern)
+  const isOwn = ({ schema, table, source }: TablePlan): boolean => {
+    const before = parseShownName(request.known.get(source.id) ?? source.sourceName)
+    return own.some((pattern) => pattern.matches(schema, table) || pattern.matches(before.schema, before.table))
+  }
   const seen = new Map<string, TablePlan>()
-  return plans.filter((plan) => {
-    const name = `${plan.source.namespace}.${plan.source.name}`
+  const leftOut: LeftOut[] = []
+  const ordered = [...plans.filter(isOwn), ...plans.filter((plan) => !isOwn(plan))]
+  const kept = ordered.filter((plan) => {
+    const { id, sourceName, namespace, name: bare } = plan.source
+    const name = `${namespace}.${bare}`
     const other = seen.get(name)
     seen.set(name, other ?? plan)
     if (!other) return true
-    const message = `tables ${other.source.sourceName} and ${plan.source.sourceName} would both become ${name}`
+    const message = `tables ${other.source.sourceName} and ${sourceName} would both become ${name}`
     const hint = "give the source another 'into', for example '{source}.{schema}_{table}'"
-    mistake(request, new FrazilError('config', 'same-name-twice', message, { hint }))
+    if (isOwn(plan)) mistake(request, new FrazilError('config', 'same-name-twice', message, { hint }))
+    else leftOut.push({ id, sourceName, error: new FrazilError('unsupported', 'same-name-twice', message, { hint }) })
     return false
   })
+  return { plans: kept, leftOut }
 }
 
 async function readColumns(client: Client, oids: readonly number[]): Promise<Map<number, ColumnRow[]>> {

@@ -8,6 +8,7 @@ import { lsnToText, readLsn } from './lsn.ts'
 import type { Lsn } from './lsn.ts'
 import { corrupt, keyTuple, newTuple, oldTuple, tag, timeMs, unknownKind } from './messages.ts'
 import { refusal } from './refusals.ts'
+import { noOldRow, refusedColumn, refusedError } from './refused-rows.ts'
 import { readRelation } from './relation.ts'
 import type { SegmentWriter } from './segment-writer.ts'
 import { Sightings } from './sightings.ts'
@@ -16,7 +17,7 @@ import { StreamedTransactions } from './streamed-transactions.ts'
 import type { Relation } from './relation.ts'
 import { isAsKnown, settleShape } from './shape-change.ts'
 import type { ColumnRules, KnownTable } from './shape-change.ts'
-import { boundTable, makeShape, needsText, refusedColumn, refusedError, textNeeded } from './stream-table.ts'
+import { boundTable, dropShape, lowestFloor, makeShape, needsText, textNeeded } from './stream-table.ts'
 import type { Answer, BoundTable, ShapeOptions, StreamTable } from './stream-table.ts'
 import type { TableDescription } from './table-description.ts'
 import { sameKey, skipTuple } from './stream-tuple.ts'
@@ -93,7 +94,7 @@ export class ChangeDecoder implements FrameDecoder {
   admit(table: StreamTable): void {
     const oid = Number(table.table.id)
     const before = this.#tables.get(oid)
-    if (before) this.#dropShape(before)
+    if (before) dropShape(before)
     if (before) this.sightings.forget(before)
     this.#tables.set(oid, boundTable(table, this.#relations.get(oid) ?? null))
     this.#lastOid = -1
@@ -107,13 +108,23 @@ export class ChangeDecoder implements FrameDecoder {
     table.live = false
   }
 
+  /**
+   * Before the first connection: goes on at the lowest floor, since nothing that ends before is wanted. Nor may it be asked for: a transaction
+   * that was open while the slot was made may be one that the server cannot decode (docs/postgres-faults.md).
+   */
+  skipToFloors(): SourceEvent[] {
+    this.#progress(lowestFloor(this.#tables.values()))
+    this.received = Math.max(this.received, this.position)
+    return this.events()
+  }
+
   /** The changes of this table are not wanted any more. */
   forget(id: string): void {
     const table = this.#tables.get(Number(id))
     if (!table) return
     table.failed = true
     table.news = null
-    this.#dropShape(table)
+    dropShape(table)
   }
 
   /** Tables whose changes are or were wanted, as they were last. */
@@ -145,7 +156,7 @@ export class ChangeDecoder implements FrameDecoder {
       table.known = table.settled
       table.news = null
       table.answer = null
-      this.#dropShape(table)
+      dropShape(table)
     }
     this.#reshaped.clear()
     this.sightings.clear()
@@ -155,12 +166,7 @@ export class ChangeDecoder implements FrameDecoder {
 
   /** Gives up all segments. */
   release(): void {
-    for (const table of this.#tables.values()) this.#dropShape(table)
-  }
-
-  #dropShape(table: BoundTable): void {
-    table.shape?.writers.forEach((writer) => writer.release())
-    table.shape = null
+    for (const table of this.#tables.values()) dropShape(table)
   }
 
   releaseSealed(): void {
@@ -219,7 +225,7 @@ export class ChangeDecoder implements FrameDecoder {
         isAny = true
         table.known = known
         if (this.binary && needsText(table)) throw textNeeded(table)
-        this.#dropShape(table)
+        dropShape(table)
         table.news = relation
         table.answer = null
         this.#runs.push({ type: 'table', table: known.table })
@@ -391,7 +397,7 @@ export class ChangeDecoder implements FrameDecoder {
       // An UPDATE by which the row passes the filter of its publication; the values were never sent.
       if (!table.loose) throw corrupt('Insert', at, to)
       const column = rows.fields[rows.outcome.unchanged[0]].name
-      return this.#failWith(table, refusedError(table.known.table, column, refusal.unchanged))
+      return this.#fail(table, refusedError(table.known.table, column, refusal.unchanged))
     }
     this.#runs.add(table.id, table.loose && table.known.table.key.kind === 'columns' ? 'put' : 'insert', rows, null)
     return true
@@ -414,7 +420,7 @@ export class ChangeDecoder implements FrameDecoder {
     if (next < 0 || next >= to || bytes[next] !== newTuple) throw corrupt('Update', at, to)
     // A key may be sent although it did not change (when it is stored out of line).
     const keyed = oldKey >= 0 && keys !== null && (keyPlaces === null || !sameKey(bytes, oldKey, next + 1, keyPlaces))
-    if (keyPlaces === null && oldRow < 0) return this.#fail(table, 'corrupt', 'no-old-row', 'sent an UPDATE without the old row')
+    if (keyPlaces === null && oldRow < 0) return this.#fail(table, noOldRow(table.known.table, 'UPDATE'))
     if (keyed) {
       const end = keys.decode(bytes, oldKey, to, -1, -1)
       if (end < 0) return this.#refused(table, keys, end)
@@ -444,7 +450,7 @@ export class ChangeDecoder implements FrameDecoder {
     const kind = bytes[at + 5]
     if (kind !== keyTuple && kind !== oldTuple) throw corrupt('Delete', at, to)
     if (keys === null || (keyPlaces === null && kind === keyTuple)) {
-      return this.#fail(table, 'corrupt', 'no-old-row', 'sent a DELETE without the old row')
+      return this.#fail(table, noOldRow(table.known.table, 'DELETE'))
     }
     const end = keys.decode(bytes, at + 6, to, -1, -1)
     if (end < 0) return this.#refused(table, keys, end)
@@ -471,21 +477,15 @@ export class ChangeDecoder implements FrameDecoder {
   #refused(table: BoundTable, writer: SegmentWriter, code: number): boolean {
     if (code === refusal.wait) return false
     const { column } = refusedColumn(table.known.table, writer)
-    return this.#failWith(table, refusedError(table.known.table, column, code))
+    return this.#fail(table, refusedError(table.known.table, column, code))
   }
 
-  #fail(table: BoundTable, kind: 'corrupt' | 'unsupported', code: string, what: string, hint?: string): boolean {
-    const { table: source } = table.known
-    const name = `${source.namespace}.${source.name}`
-    return this.#failWith(table, new FrazilError(kind, code, `table ${source.sourceName} ${what}`, { table: name, hint }))
-  }
-
-  #failWith(table: BoundTable, error: FrazilError): boolean {
+  #fail(table: BoundTable, error: FrazilError): boolean {
     // It may never have happened: only whole transactions make a table fail, or change its shape.
     if (this.#streamed.inSegment) throw this.#wholeNeeded(this.#streamed.xid, error)
     table.failed = true
     table.news = null
-    this.#dropShape(table)
+    dropShape(table)
     this.#changed = true
     this.#runs.push({ type: 'failed', table: table.id, error })
     return true
@@ -582,7 +582,7 @@ export class ChangeDecoder implements FrameDecoder {
       return settleShape(table.known, relation, description, this.#options, isLatest)
     } catch (error) {
       if (!(error instanceof FrazilError) || error.kind !== 'unsupported') throw error
-      this.#failWith(table, error)
+      this.#fail(table, error)
       return null
     }
   }
@@ -590,7 +590,7 @@ export class ChangeDecoder implements FrameDecoder {
   #makeShape(table: BoundTable, relation: Relation, isNew: boolean): void {
     const signature = JSON.stringify(relation.columns.map((column) => column.name))
     if (!isNew && table.shape?.signature === signature) return
-    this.#dropShape(table)
+    dropShape(table)
     table.shape = makeShape(table, relation, signature, this.#options)
   }
 }

@@ -51,6 +51,7 @@ export async function checkTables(client: Client, request: CatalogueRequest): Pr
   for (const { sourceName, error } of catalogue.leftOut) {
     findings.push(findingOf(error, sourceName, isNamed(request.tables, sourceName) ? 'error' : 'warning'))
   }
+  for (const { error } of catalogue.astray) findings.push({ ...findingOf(error), level: 'warning' })
   for (const { sourceName, columns } of tables) {
     const left = columns.filter(({ iceberg }) => iceberg === null).map(({ name }) => `"${name}"`)
     if (left.length === 0) continue

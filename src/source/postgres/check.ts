@@ -36,7 +36,10 @@ export interface CheckOptions {
 }
 
 /** What is checked of a source's settings. */
-type CheckedConfig = Pick<PostgresConfig, 'name' | 'url' | 'tables' | 'into' | 'slot' | 'publication' | 'outOfRange' | 'columns'>
+type CheckedConfig = Pick<
+  PostgresConfig,
+  'name' | 'url' | 'tables' | 'added' | 'into' | 'slot' | 'publication' | 'outOfRange' | 'columns'
+>
 
 /**
  * Connects, asks everything that a start would ask, and more; says what a start would do, what is in its way and what will hurt

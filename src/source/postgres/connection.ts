@@ -41,11 +41,14 @@ export async function disconnect(client: Client): Promise<void> {
   clearTimeout(timer)
 }
 
-/** Nothing of a role's or database's settings may change what we read, or cut us off. */
+/** Nothing of a role's or database's settings may change what we read, keep us from writing what is ours, or cut us off. */
 const sessionSettings =
   "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET lock_timeout = '10s'; SET row_security = off; " +
+  "SET default_transaction_read_only = off; SET default_transaction_isolation = 'read committed'; SET quote_all_identifiers = off; " +
   "SET DateStyle = 'ISO, MDY'; SET IntervalStyle = 'postgres'; SET TimeZone = 'UTC'; SET extra_float_digits = 3; " +
-  "SET client_encoding = 'UTF8'; SET bytea_output = 'hex'; SET standard_conforming_strings = on; SET search_path = ''"
+  "SET client_encoding = 'UTF8'; SET bytea_output = 'hex'; SET standard_conforming_strings = on; SET search_path = ''; " +
+  // Limits that not every version knows.
+  "SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('idle_session_timeout', 'transaction_timeout')"
 
 /** Bytes as they come. `buffer` is used again after the call. */
 export interface RawHandlers {

@@ -49,7 +49,7 @@ export interface CopierOptions {
   readonly closing: AbortSignal
 }
 
-/** Attempts of one copy that began and did not end. */
+/** Snapshots in a row from which nothing could be copied. */
 const maxAttempts = 10
 
 /**
@@ -101,10 +101,14 @@ export class Copier {
         }
       } catch (error) {
         if (!(error instanceof FrazilError)) throw error
-        for (const table of left) if (this.#fresh.delete(table)) this.#options.decoder.forget(table)
-        yield [...left].map((table) => ({ type: 'failed', table, error, copying: true }))
+        yield this.#giveUp([...left], error)
       }
     }
+  }
+
+  #giveUp(tables: readonly string[], error: FrazilError): SourceEvent[] {
+    for (const table of tables) if (this.#fresh.delete(table)) this.#options.decoder.forget(table)
+    return tables.map((table) => ({ type: 'failed', table, error, copying: true }))
   }
 
   pause(): void {
@@ -166,7 +170,15 @@ export class Copier {
         if (copy) {
           // What was cut off begins again or goes on, in a new snapshot: its `table` event says so.
           left = copy.unfinished
-          if (++attempts >= maxAttempts) throw failure
+          if (++attempts >= maxAttempts) {
+            if (failure.code !== 'table-rewritten') throw failure
+            // Of all that were left each was, so often: it stops nothing else.
+            yield this.#giveUp(
+              left.map(({ source }) => source.id),
+              failure,
+            )
+            return
+          }
           retry = new Retry(parts, retryForMs)
         }
         if (!this.#closed) await retry.after(failure, closing)

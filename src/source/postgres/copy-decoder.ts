@@ -1,7 +1,7 @@
 import { Buffer } from 'node:buffer'
 import { FrazilError } from '../../base/index.ts'
 import type { SourceEvent, SourceTable } from '../../data/index.ts'
-import { refusedColumn, refusedError } from './stream-table.ts'
+import { refusedColumn, refusedError } from './refused-rows.ts'
 import { refusal } from './refusals.ts'
 import type { SegmentWriter } from './segment-writer.ts'
 

@@ -33,7 +33,7 @@ const snapshotUnknown = ['42704', '22023']
 
 /**
  * One connection that copies range after range in one snapshot. At the end of each range it says `copied`, or `copied-part`, with the
- * rows of the range and nothing else; a table that cannot be copied is `failed`, and the lane goes on with the next range.
+ * rows of the range and nothing else; a table that cannot be copied in this snapshot is `failed`, and the lane goes on with the next range.
  */
 export class CopyLane implements FrameDecoder {
   finished = false
@@ -159,7 +159,7 @@ export class CopyLane implements FrameDecoder {
     const plan = this.#range?.plan
     const code = errorCode(error)
     if (!plan) throw error
-    if (!this.#copying && code === rewrittenCode) throw rewritten(plan)
+    if (!this.#copying && code === rewrittenCode) return this.#fail(rewritten(plan))
     if (!/^(?:42|22|0A|XX)/.test(code)) throw error
     if (!this.#copying && (code === reshapedCode || code === '42703')) return this.#fail(reshaped(plan))
     const { namespace, name, sourceName } = plan.source

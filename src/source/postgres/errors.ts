@@ -83,7 +83,8 @@ export function postgresError(thrown: unknown, place: Place): FrazilError {
   }
   if (/^[0-9A-Z]{5}$/.test(code) && !code.startsWith('E')) {
     const transient = ['08', '40', '53', '57', '58', 'XX'].includes(code.slice(0, 2))
-    return make(transient ? 'unavailable' : 'config', 'postgres-error', `Postgres at ${where}: ${error.message} (${code})`)
+    const hint = code === 'XX000' && /could not map filen/.test(error.message) ? undecodable : undefined
+    return make(transient ? 'unavailable' : 'config', 'postgres-error', `Postgres at ${where}: ${error.message} (${code})`, hint)
   }
   if (/^ERR_(?:TLS|SSL|OSSL)|CERT|LEAF_SIGNATURE|^EPROTO$/.test(code)) {
     return make('config', 'tls', `TLS with Postgres at ${where} failed: ${error.message}`, tlsHint(code))
@@ -99,6 +100,9 @@ export function postgresError(thrown: unknown, place: Place): FrazilError {
   const [why, hint] = unreachable(code, error.message, place)
   return make('unavailable', 'unreachable', `Postgres at ${where} cannot be reached: ${why}`, hint)
 }
+
+const undecodable =
+  'the slot does not know the catalogue of that time, a fault of Postgres: if it lasts, run frazil drop for this source and start again: its tables are copied anew'
 
 /** pg_hba.conf has no line for us, or the password is wrong. */
 function loginHint(message: string, place: Place): string {

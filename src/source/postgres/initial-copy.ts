@@ -62,6 +62,8 @@ export class InitialCopy {
   readonly #waiting: CopyRange[]
   /** By the table's id; without those that are copied or have failed. */
   readonly #tables: Map<string, Progress>
+  /** Tables that this snapshot cannot read any more, and what says so. */
+  readonly #rewritten: { readonly plan: TablePlan; readonly error: FrazilError }[] = []
   readonly #lanes: CopyLane[] = []
 
   private constructor(copies: readonly PlannedCopy[], floor: Lsn) {
@@ -90,12 +92,13 @@ export class InitialCopy {
 
   /** Tables that are neither copied nor given up. */
   get unfinished(): readonly TablePlan[] {
-    return [...this.#tables.values()].map(({ plan }) => plan)
+    return [...this.#tables.values(), ...this.#rewritten].map(({ plan }) => plan)
   }
 
   /**
    * The rows; `copied-part` after all rows of a part, `copied` after all of a table, `failed` where a table cannot be copied, which ends it. Throws what ended a
-   * connection: the tables that are {@link unfinished} have to begin again, or go on.
+   * connection, and at the end that a table was truncated or rewritten meanwhile, which does not concern the others: the tables that are
+   * {@link unfinished} have to begin again, or go on.
    */
   async *flow(): AsyncGenerator<readonly SourceEvent[], void> {
     const lanes = new Confluence()
@@ -107,6 +110,7 @@ export class InitialCopy {
       const passed = events.flatMap((event) => this.#pass(event))
       if (passed.length > 0) yield passed
     }
+    for (const { error } of this.#rewritten) throw error
   }
 
   pause(): void {
@@ -143,7 +147,9 @@ export class InitialCopy {
     if (!progress) return []
     if (event.type === 'failed') {
       this.#tables.delete(table)
-      return [event]
+      if (event.error.code !== 'table-rewritten') return [event]
+      this.#rewritten.push({ plan: progress.plan, error: event.error })
+      return []
     }
     if (event.type === 'copy') {
       progress.rows += event.to - event.from

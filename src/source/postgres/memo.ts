@@ -1,6 +1,8 @@
 import { FrazilError } from '../../base/index.ts'
 import { lsnToText, parseLsn } from './lsn.ts'
 import type { Lsn } from './lsn.ts'
+import type { Names } from './ownership.ts'
+import type { ServerFacts } from './preflight.ts'
 
 /** What the lake remembers of the server beside the position. */
 export interface Memo {
@@ -16,6 +18,15 @@ export interface Memo {
 }
 
 const version = 1
+
+/** Of a start, before anything is known of publications. */
+export function newMemo(
+  { slot, publication, lakeId }: Names,
+  { systemId, timeline }: Pick<ServerFacts, 'systemId' | 'timeline'>,
+  start: Lsn,
+): Memo {
+  return { systemId, timeline, slot, publication, lakeId, start, published: null }
+}
 
 export function writeMemo(memo: Memo): string {
   return JSON.stringify({ version, ...memo, start: lsnToText(memo.start) })

@@ -1,7 +1,7 @@
 import type { Client } from 'pg'
 import { FrazilError } from '../../base/index.ts'
 import type { TablePlan } from './catalogue.ts'
-import { errorCode } from './errors.ts'
+import { errorCode, isRefusal } from './errors.ts'
 import { quoteName, quoteText } from './identifiers.ts'
 import type { Lsn } from './lsn.ts'
 import { lsnToText, parseLsn } from './lsn.ts'
@@ -152,13 +152,8 @@ export async function arrangePublication(
       )
     }
     if (dropped.length > 0) {
-      const { rows } = await client.query<{ schema: string; table: string }>(
-        `select n.nspname as schema, c.relname as table from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-         where c.oid::int8 = any($1::int8[])`,
-        [dropped],
-      )
-      const list = rows.map((row) => `ONLY ${quoteName(row.schema)}.${quoteName(row.table)}`)
-      if (list.length > 0) statements.push(`ALTER PUBLICATION ${name} DROP TABLE ${list.join(', ')}`)
+      const list = await tableList(client, dropped)
+      if (list !== '') statements.push(`ALTER PUBLICATION ${name} DROP TABLE ${list}`)
     }
     if (added.length > 0) statements.push(`ALTER PUBLICATION ${name} ADD TABLE ${added.map(published).join(', ')}`)
   }
@@ -211,6 +206,24 @@ export async function publish(client: Client, names: Names, plans: readonly Tabl
   return gone
 }
 
+/** Takes a table out of our publication, if it is in it. */
+export async function unpublish(client: Client, names: Names, id: string): Promise<void> {
+  const publication = await readPublication(client, names.publication)
+  if (publication === null || isBorrowed(names, publication) || publication.everything) return
+  const list = publication.tables.includes(Number(id)) ? await tableList(client, [Number(id)]) : ''
+  if (list !== '') await client.query(`ALTER PUBLICATION ${quoteName(names.publication)} DROP TABLE ${list}`)
+}
+
+/** Tables as SQL lists them, without their inheritance children; empty when none of them exists. */
+async function tableList(client: Client, oids: readonly number[]): Promise<string> {
+  const { rows } = await client.query<{ schema: string; table: string }>(
+    `select n.nspname as schema, c.relname as table from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+     where c.oid::int8 = any($1::int8[])`,
+    [oids],
+  )
+  return rows.map(({ schema, table }) => `ONLY ${quoteName(schema)}.${quoteName(table)}`).join(', ')
+}
+
 /** Without its inheritance children, which are tables of their own. */
 function published(plan: TablePlan): string {
   return `ONLY ${quoteName(plan.schema)}.${quoteName(plan.table)}`
@@ -252,6 +265,22 @@ export async function createSlot(replication: Client, control: Client, request: 
     if (errorCode(error) !== '55P03') throw error
     throw await blocked(control, error)
   }
+}
+
+/**
+ * Commits a change of the catalogue that changes nothing, for a slot that was just made. The server's first picture of the catalogue may lack
+ * what was committed while it waited for older transactions, and is used until somebody changes the catalogue
+ * (docs/postgres-faults.md). What is decoded behind this has a true one.
+ */
+export async function touchCatalogue(client: Client, names: Names, borrowed: boolean): Promise<void> {
+  if (borrowed) {
+    // Nothing there is ours. Who may not make one does without: it takes a TRUNCATE or an ALTER in the wrong moment to be wrong.
+    await client.query('CREATE TEMP TABLE frazil_beside_slot () ON COMMIT DROP').catch((error: unknown) => {
+      if (!isRefusal(error)) throw error
+    })
+    return
+  }
+  await client.query(`COMMENT ON PUBLICATION ${quoteName(names.publication)} IS ${quoteText(lakeMark(names.lakeId))}`)
 }
 
 /** Processes that are named as being waited for, the oldest transactions first. */

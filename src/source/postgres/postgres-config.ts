@@ -10,6 +10,8 @@ export interface PostgresConfig extends ValueSettings {
   readonly url: string
   /** SQL identifiers, or globs over bare names; see `parseTablePattern`. */
   readonly tables: readonly string[]
+  /** Names of tables that were added while the source ran, see `ServerSource.include`. Those that are not there any more are only told of. */
+  readonly added?: readonly string[]
   /** Marks what we make at the server as this lake's. */
   readonly lakeId: string
   /** Template of `namespace.table`; default `{source}.{table}`, outside `public` `{source}.{schema}_{table}`. */

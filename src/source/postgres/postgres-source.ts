@@ -1,18 +1,19 @@
 import type { Client } from 'pg'
 import { FrazilError, asError, assert } from '../../base/index.ts'
-import type { Position, SourceEvent } from '../../data/index.ts'
+import type { Position, SourceEvent, SourceTable } from '../../data/index.ts'
 import type { EventListener } from '../../observe/index.ts'
-import type { Source, SourceLag, SourceParts, SourceState, TableName } from '../source.ts'
+import type { ServerSource, SourceLag, SourceParts, SourceState, TableName } from '../source.ts'
 import { Backlog, farBehindBytes, mayReadBySql } from './backlog.ts'
-import { publishedSignature, readBorrowed } from './borrowed-publication.ts'
+import { readBorrowed, withPublished } from './borrowed-publication.ts'
 import { readCatalogue } from './catalogue.ts'
 import type { Catalogue, TablePlan } from './catalogue.ts'
 import { ChangeDecoder } from './change-decoder.ts'
 import type { StreamTable } from './stream-table.ts'
 import { askedAgain, compareTables, interruptedCopies, notPublished } from './compared-tables.ts'
 import { Confluence } from './confluence.ts'
-import { RawConnection, connectControl, disconnect, placeOf } from './connection.ts'
+import { placeOf } from './connection.ts'
 import type { Endpoint } from './connection.ts'
+import { ControlConnection } from './control-connection.ts'
 import { Copier } from './copier.ts'
 import { partPages } from './copy-parts.ts'
 import type { PartialCopy } from './copy-parts.ts'
@@ -23,9 +24,9 @@ import type { TableDescription } from './table-description.ts'
 import { typesOf } from './shape-memo.ts'
 import { lsnToText, parseLsn } from './lsn.ts'
 import type { Lsn } from './lsn.ts'
-import { readMemo, writeMemo } from './memo.ts'
+import { newMemo, readMemo, writeMemo } from './memo.ts'
 import type { Memo } from './memo.ts'
-import { arrangePublication, checkSlot, isBorrowed, publicationGone, createSlot, refuseForeign } from './ownership.ts'
+import { arrangePublication, checkSlot, isBorrowed, publicationGone, refuseForeign, unpublish } from './ownership.ts'
 import type { Names } from './ownership.ts'
 import { endpointOf, namesOf } from './postgres-config.ts'
 import type { PostgresConfig } from './postgres-config.ts'
@@ -34,6 +35,8 @@ import type { ServerFacts, SlotFacts } from './preflight.ts'
 import { readHead } from './log-head.ts'
 import { ReplicationStream } from './replication-stream.ts'
 import { ReplacedValues } from './replaced-values.ts'
+import { makeSlot } from './permanent-slot.ts'
+import type { PermanentSlotRequest } from './permanent-slot.ts'
 import { Retry } from './retry.ts'
 import { TableFinder, catalogueSettings } from './table-finder.ts'
 import { RetiredSegments } from './segment-writer.ts'
@@ -53,7 +56,7 @@ const defaultCopyConnections = 4
 const reopenings: ReadonlySet<string> = new Set(['text-needed', 'whole-needed', 'streaming-again'])
 
 /** A Postgres database's changes by logical replication, after a copy of what is there (`Source`). */
-export function createPostgresSource(config: PostgresConfig, parts: PostgresParts): Source {
+export function createPostgresSource(config: PostgresConfig, parts: PostgresParts): ServerSource {
   return new PostgresSource(config, parts)
 }
 
@@ -75,12 +78,13 @@ interface Plan {
   readonly byStream: boolean
 }
 
-class PostgresSource implements Source {
+class PostgresSource implements ServerSource {
   readonly name: string
   readonly #config: PostgresConfig
   readonly #parts: PostgresParts
   readonly #names: Names
   readonly #endpoint: Endpoint
+  readonly #control: ControlConnection
   readonly #retired = new RetiredSegments()
   readonly #closing = new AbortController()
   readonly #replaced: ReplacedValues
@@ -88,8 +92,6 @@ class PostgresSource implements Source {
   #opened = false
   #closed = false
   #memo: Memo | null = null
-  #controlClient: Client | null = null
-  #lastAnswer: Promise<unknown> = Promise.resolve()
   #decoder: ChangeDecoder | null = null
   #stream: ReplicationStream | null = null
   #backlog: Backlog | null = null
@@ -106,11 +108,12 @@ class PostgresSource implements Source {
     this.#names = namesOf(config)
     this.#replaced = new ReplacedValues(config.name, parts.observe)
     this.#endpoint = endpointOf(config)
+    this.#control = new ControlConnection(this.#endpoint)
     this.#watch = new SlotWatch({
       source: this.name,
       slot: this.#names.slot,
       clock: parts.clock,
-      ask: (question) => this.#asking(question),
+      ask: (question) => this.#control.ask(question),
       onHead: (head) => this.#stream?.reach(head),
       onWarning: (message, hint) => this.#notice('warn', message, hint),
     })
@@ -130,7 +133,7 @@ class PostgresSource implements Source {
       this.#closing.abort()
       this.#decoder?.release()
       this.#retired.releaseAll()
-      await this.#dropControl()
+      await this.#control.close()
     }
   }
 
@@ -147,7 +150,7 @@ class PostgresSource implements Source {
   }
 
   async head(): Promise<Position> {
-    const head = await this.#asking(readHead)
+    const head = await this.#control.ask(readHead)
     this.#reach(head)
     return lsnToText(head)
   }
@@ -176,8 +179,30 @@ class PostgresSource implements Source {
   }
 
   async recopy(table: TableName): Promise<void> {
-    if (!this.#copier || !this.#finder) throw new FrazilError('unavailable', 'starting', `source ${this.name} has not started`)
-    this.#copier.request([await this.#finder.find(table, this.#decoder?.known ?? [])])
+    await this.#tables().again(table, this.#decoder?.known ?? [])
+  }
+
+  async examine(name: string): Promise<SourceTable> {
+    return this.#tables().examine(name)
+  }
+
+  async include(name: string): Promise<void> {
+    await this.#tables().include(name)
+  }
+
+  isNamed(name: string): boolean {
+    return this.#tables().isNamed(name)
+  }
+
+  async exclude(name: string, id: string): Promise<void> {
+    this.#tables().exclude(name, id)
+    this.#decoder?.forget(id)
+    await this.#control.ask((client) => unpublish(client, this.#names, id))
+  }
+
+  #tables(): TableFinder {
+    if (this.#finder) return this.#finder
+    throw new FrazilError('unavailable', 'starting', `source ${this.name} has not started`)
   }
 
   reach(position: Position): void {
@@ -202,14 +227,13 @@ class PostgresSource implements Source {
     this.stop()
     this.#closed = true
     await this.#stream?.close()
-    await this.#dropControl()
+    await this.#control.close()
   }
 
   async *#run(state: SourceState | null): AsyncGenerator<readonly SourceEvent[], void> {
     const plan = await this.#retrying(() => this.#prepare(state))
     if (plan === null) return
     void this.#watch.run(this.#closing.signal)
-    if (plan.failed.length > 0) yield plan.failed
     const decoder = new ChangeDecoder(plan.start, {
       tables: plan.known,
       binary: ![...plan.known, ...plan.toCopy].some(({ columns }) => columns.some(({ codec }) => codec.textOnly)),
@@ -224,7 +248,7 @@ class PostgresSource implements Source {
           await plan.catalogue.learnTypes(client, types)
           return describeTable(client, { oid, types, transaction, known })
         }
-        return whenVisible(() => this.#asking(ask), this.#parts.clock, this.#closing.signal)
+        return whenVisible(() => this.#control.ask(ask), this.#parts.clock, this.#closing.signal)
       },
     })
     this.#decoder = decoder
@@ -235,26 +259,34 @@ class PostgresSource implements Source {
     const look = {
       everyMs: this.#config.newTablesEveryMs,
       clock: this.#parts.clock,
-      asking: <T>(ask: (client: Client) => Promise<T>) => this.#asking(ask),
+      asking: <T>(ask: (client: Client) => Promise<T>) => this.#control.ask(ask),
     }
     const finder = new TableFinder({
       ...look,
       names: this.#names,
       version: plan.facts.version,
       settings: catalogueSettings(this.#config, this.#names, this.#replaced),
+      known: plan,
       closing: this.#closing.signal,
+      take: (plans, borrowed) => {
+        if (this.#memo) this.#memo = withPublished(this.#memo, plans, borrowed)
+        copier.request(plans)
+      },
       notice: (message, hint) => this.#notice('warn', message, hint),
     })
     this.#finder = finder
     const shapes = new ShapeWatch({ ...look, decoder, catalogue: plan.catalogue, reach: (at) => this.#stream?.reach(at, true) })
     void shapes.run(this.#closing.signal)
+    if (plan.failed.length > 0) yield plan.failed
     // With nothing to keep fresh the changes wait best where they are: at the server.
     if (plan.known.length === 0) yield* copier.all()
+    const skipped = decoder.skipToFloors()
+    if (skipped.length > 0) yield skipped
     const lanes = new Confluence()
     lanes.add(this.#follow(plan, decoder))
     lanes.add(copier.run())
     if (this.#config.tables.some((table) => !parseTablePattern(table).exact)) {
-      lanes.add(finder.watch(plan, (plans) => copier.request(plans)))
+      lanes.add(finder.watch())
     }
     yield* lanes.flow()
   }
@@ -263,7 +295,7 @@ class PostgresSource implements Source {
 
   /** Checks the server, makes publication and slot where they are missing, and compares what the lake has with what is there. */
   async #prepare(state: SourceState | null): Promise<Plan> {
-    const control = await this.#control()
+    const control = await this.#control.client()
     const names = this.#names
     let memo = state?.memo ? readMemo(state.memo) : null
     const slotKnown = memo?.slot === names.slot
@@ -295,6 +327,7 @@ class PostgresSource implements Source {
     for (const column of catalogue.unknownColumns) {
       this.#notice('warn', `source ${this.name}: no table that is read has the column ${column} of its columns`)
     }
+    for (const { error } of catalogue.astray) this.#notice('warn', error.message, error.hint)
     const tables = compareTables(catalogue, state, this.name)
     for (const event of tables.failed) {
       if (event.type === 'failed') this.#notice('warn', event.error.message, event.error.hint)
@@ -305,16 +338,9 @@ class PostgresSource implements Source {
     const toCopy = [...tables.toCopy, ...askedAgain(known, state)]
     const published = [...known.map(({ plan }) => plan), ...tables.toCopy]
     if (!borrowed) await arrangePublication(control, names, published, publication)
-    const start = position ?? (await this.#makeSlot(control, slot !== null, facts))
-    this.#memo = {
-      systemId: facts.systemId,
-      timeline: facts.timeline,
-      slot: names.slot,
-      publication: names.publication,
-      lakeId: names.lakeId,
-      start: memo?.start ?? start,
-      published: borrowed && Object.fromEntries(published.map(({ oid }) => [oid, publishedSignature(borrowed, oid)])),
-    }
+    const start =
+      position ?? (await this.#makeSlot(control, { exists: slot !== null, version: facts.version, borrowed: borrowed !== null }))
+    this.#memo = withPublished(newMemo(names, facts, memo?.start ?? start), published, borrowed)
     return {
       facts,
       catalogue,
@@ -336,19 +362,9 @@ class PostgresSource implements Source {
     }
   }
 
-  /** The permanent slot. One that exists although the lake knows of no position is left from a start that did not come far. */
-  async #makeSlot(control: Client, exists: boolean, facts: ServerFacts): Promise<Lsn> {
-    const replication = await RawConnection.open(this.#endpoint, 'replication')
-    try {
-      if (exists) await control.query('select pg_catalog.pg_drop_replication_slot($1)', [this.#names.slot])
-      const waitMs = this.#config.slotWaitMs ?? 10_000
-      const { version } = facts
-      const failover = this.#config.failover ?? true
-      const request = { name: this.#names.slot, kind: 'permanent', version, waitMs, failover } as const
-      return (await createSlot(replication.client, control, request)).consistentPoint
-    } finally {
-      await replication.close()
-    }
+  #makeSlot(control: Client, slot: Pick<PermanentSlotRequest, 'exists' | 'version' | 'borrowed'>): Promise<Lsn> {
+    const { slotWaitMs, failover } = this.#config
+    return makeSlot(this.#endpoint, control, { names: this.#names, slotWaitMs, failover, ...slot })
   }
 
   // ---- copies -------------------------------------------------------------------------------------------------------------
@@ -368,8 +384,8 @@ class PostgresSource implements Source {
       parts: this.#parts,
       decoder,
       replaced: this.#replaced,
-      asking: (ask) => this.#asking(ask),
-      control: () => this.#control(),
+      asking: (ask) => this.#control.ask(ask),
+      control: () => this.#control.client(),
       unavailable: (error) => this.#unavailable(error),
       reach: (floor) => this.#reach(floor),
       closing: this.#closing.signal,
@@ -433,7 +449,7 @@ class PostgresSource implements Source {
         void this.#stream?.close()
         this.#stream = null
         // What ended the stream may have silenced this connection too.
-        await this.#dropControl()
+        await this.#control.drop()
         again = true
         const events = decoder.reconnect()
         this.#retired.handOut()
@@ -462,7 +478,7 @@ class PostgresSource implements Source {
         maxFrameBytes: this.#maxFrameBytes,
         roundBytes: this.#config.backlogRoundBytes,
         advance: async (position) => {
-          await this.#asking((client) =>
+          await this.#control.ask((client) =>
             client.query('select pg_catalog.pg_replication_slot_advance($1, $2)', [slot, lsnToText(position)]),
           )
         },
@@ -497,7 +513,7 @@ class PostgresSource implements Source {
 
   /** After a lost connection: is this still the server, the slot and the publication that we were reading? */
   async #checkAgain(position: Lsn): Promise<{ head: Lsn; byStream: boolean }> {
-    const control = await this.#control()
+    const control = await this.#control.client()
     const [slot, publication] = [
       await readSlot(control, this.#names.slot),
       await readPublication(control, this.#names.publication),
@@ -527,40 +543,6 @@ class PostgresSource implements Source {
     return this.#config.maxFrameBytes ?? (1 << 30) + (64 << 20)
   }
 
-  async #control(): Promise<Client> {
-    if (this.#controlClient === null) {
-      const client = await connectControl(this.#endpoint)
-      client.once('end', () => {
-        if (this.#controlClient === client) this.#controlClient = null
-      })
-      this.#controlClient = client
-    }
-    return this.#controlClient
-  }
-
-  async #dropControl(): Promise<void> {
-    const client = this.#controlClient
-    this.#controlClient = null
-    if (client) await disconnect(client)
-  }
-
-  /** Asks the server something, one question at a time; once more on a new connection if the old one has gone. */
-  #asking<T>(ask: (client: Client) => Promise<T>): Promise<T> {
-    const answer = this.#lastAnswer.then(async () => {
-      for (let attempt = 0; ; attempt++) {
-        try {
-          return await ask(await this.#control())
-        } catch (error) {
-          await this.#dropControl()
-          const failure = postgresError(error, placeOf(this.#config.url))
-          if (attempt > 0 || failure.kind !== 'unavailable') throw failure
-        }
-      }
-    })
-    this.#lastAnswer = answer.catch(() => {})
-    return answer
-  }
-
   /**
    * Repeats what fails because the server is busy with something else. A server that is not there at all is soon told: as a rule
    * the address is wrong. Null when the source was closed meanwhile.
@@ -572,7 +554,7 @@ class PostgresSource implements Source {
       try {
         return await attempt()
       } catch (error) {
-        await this.#dropControl()
+        await this.#control.drop()
         if (this.#closing.signal.aborted) return null
         const failure = this.#unavailable(error)
         if (failure.code === 'unreachable' && this.#parts.clock.monotonic() - started > firstContactMs) throw failure

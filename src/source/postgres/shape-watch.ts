@@ -79,7 +79,7 @@ export class ShapeWatch {
           client,
           relation.columns.map(({ typeOid }) => typeOid),
         )
-        return { relation, description, at: await readHead(client) }
+        return { known: table, relation, description, at: await readHead(client) }
       })
       if (!sighting) continue
       decoder.sightings.add(id, sighting)

@@ -6,6 +6,8 @@ import type { TableDescription } from './table-description.ts'
 
 /** What the catalogue says of a table of which the stream may never say it: it holds from `at` on, unless the stream tells of the table. */
 export interface Sighting {
+  /** As the table was known when the catalogue was asked: that is what `description` was compared with. */
+  readonly known: KnownTable
   readonly relation: Relation
   readonly description: TableDescription
   readonly at: Lsn
@@ -68,8 +70,8 @@ export class Sightings {
     for (const [table, sighting] of this.#waiting) {
       if (sighting.at > position) continue
       this.#waiting.delete(table)
-      // A copy that began since knows better.
-      if (!table.failed && table.floor <= sighting.at) yield [table, sighting]
+      // A copy that began since knows better, and so does the stream that has told of the same change meanwhile.
+      if (!table.failed && table.floor <= sighting.at && table.known === sighting.known) yield [table, sighting]
     }
   }
 }

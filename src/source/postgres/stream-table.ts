@@ -4,7 +4,6 @@ import type { SourceParts } from '../source.ts'
 import { tupleDecoder } from './decoder.ts'
 import type { TupleDecoder, WireColumn } from './decoder.ts'
 import type { Lsn } from './lsn.ts'
-import { refusal, refusalHint, refusalText } from './refusals.ts'
 import type { Relation } from './relation.ts'
 import type { KnownTable } from './shape-change.ts'
 import type { TableDescription } from './table-description.ts'
@@ -58,6 +57,19 @@ export function boundTable({ table, columns, memo, floor, loose = false }: Strea
     news,
     answer: null,
   }
+}
+
+/** Gives up what its rows are decoded with, until the stream tells of it again. */
+export function dropShape(table: BoundTable): void {
+  table.shape?.writers.forEach((writer) => writer.release())
+  table.shape = null
+}
+
+/** Where changes begin to count; 0 without any table. */
+export function lowestFloor(tables: Iterable<BoundTable>): Lsn {
+  const floors = [...tables].filter(({ failed }) => !failed).map(({ floor }) => floor)
+  const lowest = Math.min(...floors)
+  return Number.isFinite(lowest) ? lowest : 0
 }
 
 /** What the catalogue says about {@link BoundTable.news}, once it has. */
@@ -118,23 +130,6 @@ export function makeShape(table: BoundTable, relation: Relation, signature: stri
     keyPlaces: keyColumns ? keyColumns.map((place) => places.indexOf(place)) : null,
     width: relation.columns.length,
   }
-}
-
-/** The field that a refused value belongs to. */
-export function refusedColumn(table: SourceTable, writer: SegmentWriter): { column: string } {
-  const { target } = writer.outcome
-  return { column: target < 0 ? '' : (writer.fields[target]?.name ?? table.fields[target]?.name ?? '') }
-}
-
-export function refusedError(table: SourceTable, column: string, code: number): FrazilError {
-  const corruptBytes = code === refusal.malformed || code === refusal.asBinary
-  return new FrazilError(
-    corruptBytes ? 'corrupt' : 'unsupported',
-    // A composite type has changed, of which nothing else tells.
-    code === refusal.unchanged ? 'unchanged-value' : code === refusal.otherShape ? 'schema-changed' : 'value-refused',
-    `table ${table.sourceName}: ${column === '' ? 'a row' : `column "${column}"`} ${refusalText(code)}`,
-    { table: `${table.namespace}.${table.name}`, hint: refusalHint(code, table.sourceName, column) },
-  )
 }
 
 /** Whether a table has a type of which only the text is read. */

@@ -4,9 +4,12 @@ import type { Clock } from '../../base/index.ts'
 import type { SourceEvent, SourceTable } from '../../data/index.ts'
 import type { TableName } from '../source.ts'
 import { readBorrowed } from './borrowed-publication.ts'
+import type { BorrowedPublication } from './borrowed-publication.ts'
 import { readCatalogue } from './catalogue.ts'
 import type { Catalogue, CatalogueRequest, TablePlan } from './catalogue.ts'
 import { underName } from './compared-tables.ts'
+import { parseShownName, parseTablePattern } from './identifiers.ts'
+import type { TablePattern } from './identifiers.ts'
 import { isBorrowed } from './ownership.ts'
 import type { Names } from './ownership.ts'
 import type { PostgresConfig } from './postgres-config.ts'
@@ -21,6 +24,7 @@ export function catalogueSettings(config: PostgresConfig, names: Names, replaced
   return {
     source: config.name,
     tables: config.tables,
+    added: config.added,
     into: config.into ?? null,
     publication: names.publication,
     outOfRange: config.outOfRange,
@@ -31,37 +35,61 @@ export function catalogueSettings(config: PostgresConfig, names: Names, replaced
 
 const defaultEveryMs = 10_000
 
+/** The server's tables as they are now. */
+interface Look {
+  readonly catalogue: Catalogue
+  readonly borrowed: BorrowedPublication | null
+}
+
 export interface TableFinderOptions {
   readonly names: Names
   readonly version: number
   readonly settings: CatalogueSettings
+  /** What the source has begun with. */
+  readonly known: {
+    readonly known: readonly StreamTable[]
+    readonly catalogue: Pick<Catalogue, 'plans' | 'leftOut'>
+    readonly detached: readonly string[]
+  }
   /** How often to look for new tables. Default 10 seconds. */
   readonly everyMs?: number
   readonly clock: Clock
   readonly closing: AbortSignal
   readonly asking: <T>(ask: (client: Client) => Promise<T>) => Promise<T>
+  /** Has tables copied, and read from then on. */
+  readonly take: (plans: readonly TablePlan[], borrowed: BorrowedPublication | null) => void
   readonly notice: (message: string, hint?: string) => void
 }
 
-/** Finds tables of the settings at the server while the source runs. */
+/** Finds tables at the server while the source runs: those of the settings, and those that somebody asks for by name. */
 export class TableFinder {
   readonly #options: TableFinderOptions
+  #added: readonly string[]
+  /** Ids of tables that are read, are to be copied, or were detached. */
+  readonly #taken: Set<string>
+  /** Ids of tables that are left out, which was said. */
+  readonly #told: Set<string>
 
   constructor(options: TableFinderOptions) {
     this.#options = options
+    const { known, catalogue, detached } = options.known
+    this.#added = options.settings.added ?? []
+    this.#taken = new Set([...detached, ...known.map(({ table }) => table.id), ...catalogue.plans.map(({ source }) => source.id)])
+    this.#told = new Set(catalogue.leftOut.map(({ id }) => id))
   }
 
   /**
-   * The plan for a table by its Iceberg name, also for one that was detached; or, when nothing has that name by now, for the one of the
+   * Has a table copied again by its Iceberg name, also one that was detached; or, when nothing has that name by now, the one of the
    * `known` that had it. Throws `request`, or what is wrong with it.
    */
-  async find({ namespace, name }: TableName, known: readonly SourceTable[]): Promise<TablePlan> {
-    const { plans, leftOut } = await this.#read(known)
+  async again({ namespace, name }: TableName, known: readonly SourceTable[]): Promise<void> {
+    const { catalogue, borrowed } = await this.#look(known, this.#added)
+    const { plans, leftOut } = catalogue
     const plan = plans.find(({ source }) => source.namespace === namespace && source.name === name)
-    if (plan) return plan
     const renamed = known.find((table) => table.namespace === namespace && table.name === name)
     const now = renamed && plans.find(({ source }) => source.id === renamed.id)
-    if (now) return underName(now, renamed)
+    if (plan) return this.#options.take([plan], borrowed)
+    if (now) return this.#options.take([underName(now, renamed)], borrowed)
     const refused = leftOut.find(({ error }) => error.table === `${namespace}.${name}`)
     if (refused) throw refused.error
     const { source } = this.#options.settings
@@ -70,47 +98,119 @@ export class TableFinder {
     })
   }
 
+  /** The table of this name, as it would be read. Throws `request`: `unknown-table`, `table-refused`. */
+  async examine(text: string): Promise<SourceTable> {
+    return (await this.#named(text)).plan.source
+  }
+
+  /** The same table is read from now on; one that is already goes on. */
+  async include(text: string): Promise<void> {
+    const { plan, borrowed } = await this.#named(text)
+    if (!this.#added.includes(text)) this.#added = [...this.#added, text]
+    const { id } = plan.source
+    if (this.#taken.has(id)) return
+    this.#taken.add(id)
+    this.#options.take([plan], borrowed)
+  }
+
+  /** Whether the settings name the table themselves. */
+  isNamed(text: string): boolean {
+    const { schema, table } = parseShownName(text)
+    return this.#options.settings.tables.map(parseTablePattern).some((pattern) => pattern.matches(schema, table))
+  }
+
+  /** The table is not read any more, and may be included again. */
+  exclude(text: string, id: string): void {
+    this.#added = this.#added.filter((name) => name !== text)
+    this.#taken.delete(id)
+  }
+
+  async #named(text: string): Promise<{ readonly plan: TablePlan; readonly borrowed: BorrowedPublication | null }> {
+    const pattern = namePattern(text)
+    const { catalogue, borrowed } = await this.#look([], [...this.#added, text])
+    const { plans, leftOut, astray } = catalogue
+    const isMeant = ({ sourceName }: { readonly sourceName: string }): boolean => {
+      const { schema, table } = parseShownName(sourceName)
+      return pattern.matches(schema, table)
+    }
+    const plan = plans.find(({ source }) => isMeant(source))
+    const refused = leftOut.find(isMeant)?.error ?? astray.find(({ name }) => name === text)?.error
+    if (!plan) {
+      if (refused) throw asRequest(refused)
+      throw new FrazilError('request', 'unknown-table', `source ${this.#options.settings.source} has no table ${text}`)
+    }
+    // Its rows would come under the name of the root, and those of a partition that is read by itself no more.
+    const divided =
+      plan.partitioned && leftOut.find(({ id, error }) => error.code === 'partition-of-mirrored' && this.#taken.has(id))
+    if (divided) throw asRequest(divided.error)
+    return { plan, borrowed }
+  }
+
   /** Tells of tables that were made since and match a pattern, until the source is closed. */
-  async *watch(
-    known: { readonly known: readonly StreamTable[]; readonly catalogue: Catalogue; readonly detached: readonly string[] },
-    found: (plans: readonly TablePlan[]) => void,
-  ): AsyncGenerator<readonly SourceEvent[], void> {
-    const { clock, closing, everyMs = defaultEveryMs, notice } = this.#options
-    const seen = new Set(known.detached)
-    for (const { table } of known.known) seen.add(table.id)
-    for (const { source } of known.catalogue.plans) seen.add(source.id)
-    for (const { id } of known.catalogue.leftOut) seen.add(id)
+  async *watch(): AsyncGenerator<readonly SourceEvent[], void> {
+    const { clock, closing, everyMs = defaultEveryMs, notice, take } = this.#options
     for (;;) {
       await clock.sleep(everyMs, closing)
       if (closing.aborted) return
-      let now: Catalogue
+      const added = this.#added
+      let now: Look
       try {
-        now = await this.#read([])
+        now = await this.#look([], added)
       } catch (error) {
         // The stream notices a server that has gone; a table named in the settings may be gone as well.
         if (error instanceof FrazilError) continue
         throw error
       }
-      for (const { id, error } of now.leftOut) if (!seen.has(id)) notice(error.message, error.hint)
-      found(now.plans.filter(({ source }) => !seen.has(source.id)))
-      for (const { id } of [...now.leftOut, ...now.plans.map(({ source }) => source)]) seen.add(id)
+      // A table that was excluded meanwhile would be taken for a new one. The next look knows.
+      if (added !== this.#added) continue
+      const isNew = (id: string): boolean => !this.#taken.has(id) && !this.#told.has(id)
+      const { leftOut, plans } = now.catalogue
+      for (const { id, error } of leftOut) if (isNew(id)) notice(error.message, error.hint)
+      const found = plans.filter(({ source }) => isNew(source.id))
+      for (const { id } of leftOut) this.#told.add(id)
+      for (const { source } of found) this.#taken.add(source.id)
+      take(found, now.borrowed)
       yield []
     }
   }
 
   /** Tables as they are at the server now, also those that were detached. */
-  #read(known: readonly SourceTable[]): Promise<Catalogue> {
+  #look(known: readonly SourceTable[], added: readonly string[]): Promise<Look> {
     const { asking, names, version, settings } = this.#options
     return asking(async (client) => {
       const isOther = isBorrowed(names, await readPublication(client, names.publication))
       const borrowed = isOther ? await readBorrowed(client, names.publication, version) : null
-      return readCatalogue(client, {
+      const catalogue = await readCatalogue(client, {
         ...settings,
+        added,
         borrowed,
         detached: new Set(),
         known: new Map(known.map(({ id, sourceName }) => [id, sourceName])),
         knownTypes: [],
       })
+      return { catalogue, borrowed }
     })
   }
+}
+
+/** Throws `request` `table-refused` for what is not the name of one table. */
+function namePattern(text: string): TablePattern {
+  const wrong = (cause?: unknown): FrazilError =>
+    new FrazilError('request', 'table-refused', 'this is not the name of one table', {
+      hint: 'write public.orders or public."Odd Name"',
+      cause,
+    })
+  try {
+    const pattern = parseTablePattern(text)
+    if (pattern.exact) return pattern
+  } catch (error) {
+    throw wrong(error)
+  }
+  throw wrong()
+}
+
+/** What is wrong with a table, said to whoever asked for it. */
+function asRequest(error: FrazilError): FrazilError {
+  const { code, message, hint } = error
+  return new FrazilError('request', code === 'unknown-table' ? code : 'table-refused', message, { hint, cause: error })
 }

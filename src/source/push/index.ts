@@ -1,2 +1,6 @@
-export { Spool } from './spool.ts'
-export type { RowOperation, SpoolRecord } from './record.ts'
+export { addRows, letGo } from './rows.ts'
+export type { Rows } from './rows.ts'
+export type { SpoolRecord } from './record.ts'
+export type { Spool } from './spool.ts'
+export { SpooledSource } from './spooled-source.ts'
+export type { RequestRows } from './spooled-source.ts'

@@ -19,7 +19,7 @@ export interface SpoolRecord {
   readonly rows: number
   /** What the client called the request, or ''. */
   readonly key: string
-  /** With a key: CRC-32 of the body as it came, to know a repeated request from another one with the same key. Else 0. */
+  /** With a key, or a producer in the head: CRC-32 of the body as it came, to know a repeated request from another one. Else 0. */
   readonly digest: number
   /** What its source has to know to read the body, as text; absent: nothing. */
   readonly head?: string

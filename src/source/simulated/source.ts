@@ -1,6 +1,7 @@
 import { FrazilError, assert } from '../../base/index.ts'
 import type { Random } from '../../base/index.ts'
 import type { Change, Position, SourceEvent, SourceTable, StreamedPart, Value } from '../../data/index.ts'
+import { checkNumber, reachedNumber } from '../numbered-positions.ts'
 import type { Source, SourceParts, SourceState, TableName } from '../source.ts'
 import { Ahead } from './ahead.ts'
 import type { Piece } from './ahead.ts'
@@ -257,12 +258,11 @@ export class SimulatedSource implements Source {
   }
 
   reached(a: Position, b: Position): boolean {
-    return Number(a) >= Number(b)
+    return reachedNumber(a, b)
   }
 
   checkPosition(text: string): Position {
-    if (/^\d{1,15}$/.test(text)) return text
-    throw new FrazilError('request', 'bad-position', 'a position of a simulated source is a whole number')
+    return checkNumber(text, this.name)
   }
 
   async head(): Promise<Position> {

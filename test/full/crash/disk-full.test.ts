@@ -11,7 +11,7 @@ const namespace = ['unshare', '--user', '--map-root-user', '--mount', '--']
 const allowed = spawnSync(namespace[0], [...namespace.slice(1), 'mount', '-t', 'tmpfs', 'tmpfs', '/mnt']).status === 0
 const skip = allowed ? false : 'user namespaces with mounts are not allowed here'
 
-test('a full disk pauses commits; when there is room again nothing is missing', { skip, timeout: 180_000 }, async () => {
+test('a full disk pauses commits; when there is room again nothing is missing', { skip, timeout: 400_000 }, async () => {
   const server = await startPostgres()
   const mirror = await Mirror.create({ url: server.url, seed: 31, writers: 1 })
   try {

@@ -13,7 +13,7 @@ const skip = allowed ? false : 'user namespaces with mounts are not allowed here
 
 test(
   'a full disk of the spool: 507 and nothing stored, what was stored stays, and with room it goes on',
-  { skip, timeout: 180_000 },
+  { skip, timeout: 400_000 },
   async () => {
     const folder = await mkdtemp(join(tmpdir(), 'frazil-spool-full-'))
     const local = join(folder, 'local')

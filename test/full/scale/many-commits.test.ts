@@ -4,7 +4,7 @@ import { manyCommits } from '../../support/load/many-commits.ts'
 import type { Look } from '../../support/load/many-commits.ts'
 
 /** A longer run prints its figures: FRAZIL_COMMITS=100000. */
-const commits = Number(process.env['FRAZIL_COMMITS'] ?? 10_000)
+const commits = Number(process.env['FRAZIL_COMMITS'] ?? 5000)
 
 it(`a table of 300,000 rows under random updates stays small in ${commits} commits, and does not grow`, async () => {
   const looks: Look[] = []

@@ -39,6 +39,17 @@ catalogConformance('sqlite, tables of form V0', async () => {
   return { catalog: await SqliteCatalog.open(path), again: await SqliteCatalog.open(path) }
 })
 
+it('says that it is closed to whoever asks behind that', async () => {
+  const catalog = await SqliteCatalog.open(fresh())
+  await catalog.close()
+  await catalog.close()
+  const closed = { kind: 'unavailable', code: 'closed' }
+  await assert.rejects(catalog.load(orders), closed)
+  await assert.rejects(catalog.states(''), closed)
+  await assert.rejects(catalog.commit({ tables: [{ ...orders, base: null, next: 'm1' }], states: [] }), closed)
+  await assert.rejects(catalog.createNamespace('shop'), closed)
+})
+
 it('writes the rows that other engines expect', async () => {
   const path = fresh()
   const catalog = await SqliteCatalog.open(path)

@@ -5,7 +5,8 @@ import { SlabPool } from '../../../src/base/index.ts'
 import { readRow } from '../../../src/data/index.ts'
 import type { Field, SourceTable, Type, Value } from '../../../src/data/index.ts'
 import { decodeBatch } from '../../../src/source/http/batch.ts'
-import { Lane, letGo } from '../../../src/source/http/lane.ts'
+import { Lane } from '../../../src/source/http/lane.ts'
+import { letGo } from '../../../src/source/push/index.ts'
 import type { PushRequest, SourceParts } from '../../../src/source/index.ts'
 
 const pool = new SlabPool({ budget: 8 << 20, slabBytes: 1 << 20 })
@@ -43,8 +44,16 @@ interface Decoded {
   readonly body: string
 }
 
-function decode(table: SourceTable, lane: Lane, form: PushRequest['form'], body: Buffer): Decoded {
-  const request: PushRequest = { table: { ingest: 't' }, operation: 'insert', form, body, partial: true, key: null }
+function decode(table: SourceTable, lane: Lane, form: PushRequest['form'], body: Buffer, ends?: Uint32Array): Decoded {
+  const request: PushRequest = {
+    table: { ingest: 't' },
+    operation: 'insert',
+    form,
+    body,
+    partial: true,
+    key: null,
+    ...(ends ? { ends } : {}),
+  }
   const batch = decodeBatch(request, table.fields, lane, pool.budget)
   const rows = batch.rows.flatMap(({ segment, from, to }) =>
     Array.from({ length: to - from }, (_, i) => readRow(segment, from + i)),
@@ -158,6 +167,34 @@ function agrees(columns: readonly (readonly [string, Type])[]): void {
   alone.release()
 }
 
+/** Rows of requests that go together are what each of them is alone; a row may lie on several lines. */
+function goTogether(columns: readonly (readonly [string, Type])[]): void {
+  const table = tableOf(columns)
+  const together = new Lane(table.fields, [], false, parts)
+  const alone = new Lane(table.fields, [], false, parts)
+  const names = columns.map(([name]) => name)
+  const row = line(names).filter((text) => /\}\s*$/.test(text) && !text.endsWith('{"id":1}'))
+  fc.assert(
+    fc.property(fc.array(fc.oneof(row, fc.constantFrom('[]', 'null', '{}', '7')), { minLength: 1, maxLength: 12 }), (found) => {
+      const texts = found.map((text) => Buffer.from(`${text.toWellFormed()}\n`))
+      let at = 0
+      const ends = Uint32Array.from(texts, ({ length }) => (at += length))
+      const got = decode(table, together, 'rows', Buffer.concat(texts), ends)
+      const wanted: Decoded = { rows: [], refusals: [], body: '' }
+      for (const [i, text] of texts.entries()) {
+        const { rows, refusals } = decode(table, alone, 'row', text)
+        wanted.rows.push(...rows)
+        for (const [, ...refusal] of refusals) wanted.refusals.push([i + 1, ...refusal])
+      }
+      assert.deepEqual(got.rows, wanted.rows)
+      assert.deepEqual(got.refusals, wanted.refusals)
+    }),
+    { numRuns: 400 },
+  )
+  together.release()
+  alone.release()
+}
+
 suite('lines of rows', () => {
   test('decoded together they are what each of them is alone', () => {
     agrees(types)
@@ -165,6 +202,11 @@ suite('lines of rows', () => {
 
   test('the same with values that have parts', () => {
     agrees([...types.slice(0, 3), ['list', list]])
+  })
+
+  test('rows of several requests are what each of them is alone', () => {
+    goTogether(types)
+    goTogether([...types.slice(0, 3), ['list', list]])
   })
 
   test('many rows, over the ends of segments and heaps', () => {

@@ -193,9 +193,9 @@ test('a consumer that does not ask: memory stays bounded; one transaction larger
     )
   await using next = goesOn(lake, { name: 'wide', tables: ['wide'] })
   let goOn = (): void => {}
-  await next.until(() => next.commits > 0)
   const stall = new Promise<void>((resolve) => (goOn = resolve))
-  next.stalled = () => stall
+  next.stalled = () => (next.commits > 0 ? stall : null)
+  await next.until(() => next.commits > 0)
   await client.query('select pg_sleep(0.5)')
   assert.ok(next.commits < 11, 'it waits')
   next.stalled = () => null

@@ -75,7 +75,7 @@ export class MapLake {
     const tables = [...this.tables.values()].filter((table) => table.failed === null && table.copied !== null)
     return {
       position: this.position,
-      memo: this.source.memo(),
+      memo: this.source.memo(this.position),
       tables: tables.map((table) => ({ table: table.source, floor: table.copied?.floor ?? '0/0' })),
       detached: [],
     }
@@ -101,9 +101,9 @@ export class MapLake {
     for (const waiter of waiters) waiter()
   }
 
-  /** Resolves when `condition` holds after some event; rejects when the source has ended or after 20 seconds. */
+  /** Resolves when `condition` holds after some event; rejects when the source has ended or after 100 seconds. */
   async until(condition: () => boolean | Promise<boolean>, what = 'condition'): Promise<void> {
-    const deadline = Date.now() + 20_000
+    const deadline = Date.now() + 100_000
     while (!(await condition())) {
       if (this.error) throw this.error
       if (Date.now() > deadline) throw new Error(`waited too long for: ${what}; log: ${this.log.join(' ')}`)

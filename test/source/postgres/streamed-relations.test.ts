@@ -3,6 +3,8 @@ import { test } from 'node:test'
 import { SlabPool, systemClock } from '../../../src/base/index.ts'
 import type { SourceEvent } from '../../../src/data/index.ts'
 import { ChangeDecoder } from '../../../src/source/postgres/change-decoder.ts'
+import type { KnownTable } from '../../../src/source/postgres/shape-change.ts'
+import type { TableDescription } from '../../../src/source/postgres/table-description.ts'
 import { RetiredSegments } from '../../../src/source/postgres/segment-writer.ts'
 import { describedAs } from './described.ts'
 import { codecs } from '../../../src/source/postgres/types/scalars.ts'
@@ -24,6 +26,11 @@ const streamCommit = (end: number): Buffer => message('c', int32(xid), Buffer.fr
 
 /** A table of the columns `id` and, from some day on, `v`. */
 function relation(columns: number, ...segment: Buffer[]): Buffer {
+  return typedRelation([23, 23].slice(0, columns), ...segment)
+}
+
+function typedRelation(types: readonly number[], ...segment: Buffer[]): Buffer {
+  const columns = types.length
   const names = ['id', 'v'].slice(0, columns)
   return message(
     'R',
@@ -32,7 +39,7 @@ function relation(columns: number, ...segment: Buffer[]): Buffer {
     Buffer.from('public\0t\0d'),
     int16(columns),
     ...names.map((name, i) =>
-      Buffer.concat([Buffer.from([i === 0 ? 1 : 0]), Buffer.from(`${name}\0`), int32(23), int32(0xffffffff)]),
+      Buffer.concat([Buffer.from([i === 0 ? 1 : 0]), Buffer.from(`${name}\0`), int32(types[i]), int32(0xffffffff)]),
     ),
   )
 }
@@ -42,7 +49,7 @@ function insert(id: number, columns: number, ...segment: Buffer[]): Buffer {
   return message('I', ...segment, int32(oid), Buffer.from('N'), int16(columns), ...Array<Buffer>(columns).fill(value))
 }
 
-function decoderOf(floor: number): { decoder: ChangeDecoder; asked: () => number } {
+function decoderOf(floor: number, described?: TableDescription): { decoder: ChangeDecoder; asked: () => number } {
   const columns = ['id', 'v'].map((name, i) => ({
     id: i + 1,
     name,
@@ -84,10 +91,15 @@ function decoderOf(floor: number): { decoder: ChangeDecoder; asked: () => number
     leavesBehind: () => false,
     describe: async () => {
       asked++
-      return describedAs(columns)
+      return described ?? describedAs(columns)
     },
   })
   return { decoder, asked: () => asked }
+}
+
+/** The table as it is known when the catalogue is asked about it. */
+function asked({ sightings, position }: ChangeDecoder): KnownTable {
+  return sightings.watched(position).get(String(oid)) ?? assert.fail('it is asked about')
 }
 
 async function feed(decoder: ChangeDecoder, bodies: readonly Buffer[]): Promise<SourceEvent[]> {
@@ -124,15 +136,14 @@ test('what the catalogue says of a table holds behind all that was in the log, u
   const third = { id: 3, name: 'w', typeOid: 23, modifier: -1 }
   const columns = ['id', 'v'].map((name, i) => ({ id: i + 1, name, typeOid: 23, modifier: -1 }))
   const description = describedAs([...columns, third])
-  const sighted = (at: number): void => {
+  const sighted = (known: KnownTable, at: number): void => {
     const seen = [...columns, third].map((column, i) => ({ ...column, key: i === 0 }))
-    decoder.sightings.add(String(oid), { description, at, relation: { oid, identity: 'd', columns: seen } })
+    decoder.sightings.add(String(oid), { known, description, at, relation: { oid, identity: 'd', columns: seen } })
   }
   const types = async (bodies: readonly Buffer[]): Promise<string[]> => (await feed(decoder, bodies)).map(({ type }) => type)
   const keepalive = (end: number): Buffer => Buffer.concat([Buffer.from('k'), lsn(end), Buffer.alloc(8), Buffer.from([0])])
   await types([begin(10), relation(2), insert(1, 2), commit(10)])
-  assert.equal(decoder.sightings.watched(decoder.position).size, 1)
-  sighted(100)
+  sighted(asked(decoder), 100)
   assert.equal(decoder.sightings.watched(decoder.position).size, 0)
   // Rows of the old shape that are still under way.
   assert.deepEqual(await types([begin(50), insert(2, 2), commit(50), keepalive(99)]), ['insert', 'commit', 'progress'])
@@ -146,17 +157,33 @@ test('what the catalogue says of a table holds behind all that was in the log, u
   assert.deepEqual(await types([keepalive(101)]), ['progress'])
   // The stream tells of it: what was said of it before is nothing any more.
   decoder.reconnect()
-  assert.equal(decoder.sightings.watched(decoder.position).size, 1)
-  sighted(200)
+  sighted(asked(decoder), 200)
   await types([begin(150), relation(2), commit(150)])
   assert.deepEqual(await types([keepalive(300)]), ['progress'])
   // It tells of it while the catalogue is asked: the answer may be of before.
-  assert.equal(decoder.sightings.watched(decoder.position).size, 1)
+  const known = asked(decoder)
   await types([begin(302), relation(2), insert(3, 2), commit(302)])
-  sighted(305)
+  sighted(known, 305)
   assert.deepEqual(await types([keepalive(309)]), ['progress'])
-  assert.equal(decoder.sightings.watched(decoder.position).size, 1)
-  sighted(310)
+  sighted(asked(decoder), 310)
   decoder.reconnect()
   assert.deepEqual(await types([keepalive(400)]), ['progress'])
+})
+
+test('an answer about a table as it was known before the stream told of the same change is nothing any more', async () => {
+  const columns = [23, 20].map((typeOid, i) => ({ id: i + 1, name: ['id', 'v'][i], typeOid, modifier: -1 }))
+  // Another type explains that its rows were written anew, once.
+  const description = { ...describedAs(columns), storage: '2', rewritten: true }
+  const { decoder } = decoderOf(0, description)
+  const types = async (bodies: readonly Buffer[]): Promise<string[]> => (await feed(decoder, bodies)).map(({ type }) => type)
+  const keepalive = (end: number): Buffer => Buffer.concat([Buffer.from('k'), lsn(end), Buffer.alloc(8), Buffer.from([0])])
+  await types([begin(10), typedRelation([23, 20])])
+  // Asked between the message and the first change that needs it.
+  const known = asked(decoder)
+  assert.deepEqual(await types([insert(1, 2), commit(10)]), ['table', 'insert', 'commit'])
+  assert.notEqual(asked(decoder), known)
+  const seen = columns.map((column, i) => ({ ...column, key: i === 0 }))
+  decoder.sightings.add(String(oid), { known, description, at: 20, relation: { oid, identity: 'd', columns: seen } })
+  assert.deepEqual(await types([keepalive(30)]), ['progress'])
+  assert.notEqual(asked(decoder), known)
 })

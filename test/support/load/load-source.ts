@@ -73,7 +73,6 @@ export class LoadSource implements Source {
   readonly #queue: Waiting[] = []
   #position = 0
   #wake: () => void = () => undefined
-  readonly #ended = Promise.withResolvers<void>()
   #closed = false
 
   constructor(textBytes: number, parts: SourceParts) {
@@ -109,8 +108,7 @@ export class LoadSource implements Source {
           else yield* this.#transaction(next.task.changes)
           next.done(String(this.#position))
         } else {
-          const woken = new Promise<void>((resolve) => (this.#wake = resolve))
-          if (this.#queue.length === 0) await Promise.race([woken, this.#ended.promise])
+          await this.#woken()
         }
       }
     } finally {
@@ -146,6 +144,7 @@ export class LoadSource implements Source {
     }
     this.#position++
     yield [{ type: 'commit', position: String(this.#position), timeMs: this.#parts.clock.now() }]
+    this.#taken()
   }
 
   /** All of these rows, segment by segment; waits for memory where there is none. */
@@ -155,8 +154,16 @@ export class LoadSource implements Source {
       if (rows) {
         at += rows.to - rows.from
         yield rows
-      } else await Promise.race([this.#parts.pool.freed(), this.#ended.promise])
+      } else await this.#woken(this.#parts.pool.freed())
     }
+  }
+
+  /** Resolves with `event`, or when there is something to do, or nothing any more. */
+  #woken(event?: Promise<void>): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = resolve
+      void event?.then(resolve)
+    })
   }
 
   #taken(): void {
@@ -216,7 +223,7 @@ export class LoadSource implements Source {
 
   stop(): void {
     this.#closed = true
-    this.#ended.resolve()
+    this.#wake()
   }
 
   async close(): Promise<void> {

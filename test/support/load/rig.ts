@@ -14,7 +14,7 @@ import { openDuckDb } from '../../../src/query/index.ts'
 import type { SqlEngine } from '../../../src/query/index.ts'
 import { LocalStore } from '../../../src/storage/index.ts'
 import type { ObjectStore } from '../../../src/storage/index.ts'
-import { CompactionThread, Compactions, FilePool, FileWorkers } from '../../../src/table/index.ts'
+import { CompactionThread, Compactions, FilePool, FileWorkers, Uploader } from '../../../src/table/index.ts'
 import { LoadSource } from './load-source.ts'
 
 export interface RigOptions {
@@ -81,7 +81,7 @@ export class Rig {
     const written: Written = { flushed: 0, rewritten: 0, objects: 0, objectBytes: 0 }
     const workers = new FileWorkers(1)
     const thread = new CompactionThread()
-    const compactions = new Rewrites(thread.connect())
+    const compactions = new Rewrites(thread.connect().port)
     let source: LoadSource | null = null
     const pipelineOptions: PipelineOptions = {
       name: 'load',
@@ -102,6 +102,8 @@ export class Rig {
       },
       onError: 'stop',
       tables: {},
+      uploads: [],
+      withAdded: false,
     }
     let failure: Error | null = null
     const pipeline = await Pipeline.start(pipelineOptions, {
@@ -111,6 +113,7 @@ export class Rig {
       catalog: fencedCatalog(catalog, lease.fence),
       files: new FilePool(workers.connect()),
       compactions,
+      uploader: new Uploader(),
       openSource: (parts) => (source = new LoadSource(textBytes, parts)),
       listener: {
         event: (event) => {

@@ -22,8 +22,12 @@ const methods = {
 export class GrpcClient implements Disposable {
   readonly #session: ClientHttp2Session
 
-  constructor(address: string) {
-    this.#session = connect(`http://${address}`, { maxSessionMemory: 256 })
+  /** @param ca trusted for TLS; null: there is none */
+  constructor(address: string, ca: string | null = null) {
+    this.#session =
+      ca === null
+        ? connect(`http://${address}`, { maxSessionMemory: 256 })
+        : connect(`https://${address}`, { maxSessionMemory: 256, ca })
     this.#session.on('error', () => undefined)
   }
 

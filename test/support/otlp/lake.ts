@@ -33,6 +33,12 @@ export class OtlpLake implements AsyncDisposable {
     return new OtlpLake(folder, ...(await start(folder, source, config)))
   }
 
+  /** The value of a metric with these labels; 0 before there is any. */
+  async metric(name: string, labels: string): Promise<number> {
+    const line = (await this.#engine.engine.metrics()).split('\n').find((text) => text.startsWith(`${name}{${labels}} `))
+    return Number(line?.split(' ').at(-1) ?? 0)
+  }
+
   get engine(): Frazil {
     return this.#engine
   }

@@ -1,7 +1,17 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
-import type { IncomingHttpHeaders } from 'node:http'
 import { FrazilError } from '../base/index.ts'
-import type { Right, TokenConfig } from '../engine/index.ts'
+
+/** What a token may do with a table: `read` its rows and its state; `write` rows, make it, drop it, ask for work on it. */
+export type Right = 'read' | 'write'
+
+/** What a token may do. Plain data: it travels to other threads, which need not know the token. Several may be of one token. */
+export interface TokenRule {
+  /** {@link tokenHash} of the token. */
+  readonly hash: Uint8Array
+  /** `*`, or globs over namespace and table, divided by the first dot: `shop.*`. */
+  readonly tables: readonly string[]
+  readonly may: readonly Right[]
+}
 
 interface Grant {
   readonly tables: readonly TablePattern[]
@@ -52,7 +62,7 @@ export class Caller {
   }
 }
 
-export function forbidden(right: Right, table: string): FrazilError {
+function forbidden(right: Right, table: string): FrazilError {
   return new FrazilError('request', 'forbidden', `this token may not ${right} ${table}`, {
     hint: `The configuration has to let it: auth.tokens[].tables and may: [${right}].`,
   })
@@ -61,22 +71,19 @@ export function forbidden(right: Right, table: string): FrazilError {
 const everybody = new Caller(null)
 const nobody = new Caller([])
 
-/** Decides by the headers whether a request is dealt with at all, and for whom. Throws `request`: 401, 403. */
-export type Admit = (headers: IncomingHttpHeaders, isOpen?: boolean) => Caller
-
-/** The tokens of a configuration. */
+/** The tokens that a server knows. */
 export class Access {
-  readonly #tokens: { readonly hash: Buffer; readonly caller: Caller }[] = []
+  readonly #tokens: { readonly hash: Uint8Array; readonly caller: Caller }[] = []
 
-  constructor(tokens: readonly TokenConfig[]) {
-    const grants = new Map<string, Grant[]>()
-    for (const { token, tables, may } of tokens) {
-      const grant = { tables: tables.map(tablePattern), may: new Set(may) }
-      const known = grants.get(token.reveal())
-      if (known) known.push(grant)
-      else grants.set(token.reveal(), [grant])
+  constructor(rules: readonly TokenRule[]) {
+    const grants = new Map<string, { readonly hash: Uint8Array; readonly own: Grant[] }>()
+    for (const { hash, tables, may } of rules) {
+      const name = Buffer.from(hash).toString('hex')
+      const known = grants.get(name) ?? { hash, own: [] }
+      grants.set(name, known)
+      known.own.push({ tables: tables.map(tablePattern), may: new Set(may) })
     }
-    for (const [token, own] of grants) this.#tokens.push({ hash: hashOf(token), caller: new Caller(own) })
+    for (const { hash, own } of grants.values()) this.#tokens.push({ hash, caller: new Caller(own) })
   }
 
   /** Whether requests need a token. */
@@ -97,7 +104,7 @@ export class Access {
     }
     const [, token] = /^Bearer +([^ ]+) *$/i.exec(authorization) ?? []
     // Hashes are of one length and say nothing of the token; all are compared, so that the time does not tell which one it is.
-    const hash = hashOf(token ?? '')
+    const hash = tokenHash(token ?? '')
     let found: Caller | null = null
     for (const known of this.#tokens) if (timingSafeEqual(known.hash, hash)) found = known.caller
     if (found) return found
@@ -105,7 +112,8 @@ export class Access {
   }
 }
 
-function hashOf(token: string): Buffer {
+/** SHA-256 of a token: what is kept of it to know it again. */
+export function tokenHash(token: string): Uint8Array {
   return createHash('sha256').update(token).digest()
 }
 

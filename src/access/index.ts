@@ -1,0 +1,5 @@
+export { Access, tokenHash } from './access.ts'
+export type { Caller, Right, TokenRule } from './access.ts'
+export { KeyPairFiles, checkKeyPair, oldestTls } from './key-pair.ts'
+export type { KeyPair, Tell, TlsConfig } from './key-pair.ts'
+export { checkListenHost, isLoopback } from './loopback.ts'
