@@ -54,6 +54,13 @@ def open_catalog(name, path):
         spark.conf.set(f"spark.sql.catalog.{name}{key}", value)
 
 
+def sentence(error):
+    """What went wrong, down to its first cause: Spark wraps the one that matters ("internal error") several times."""
+    lines = str(error).split('\n')
+    said = [line for line in lines if not line.lstrip().startswith(('at ', '... '))]
+    return '\n'.join(said)[:4000]
+
+
 scratch = tempfile.TemporaryDirectory()
 open_catalog("scratch", os.path.join(scratch.name, "catalog.db"))
 spark.sql("CREATE NAMESPACE scratch.db")
@@ -80,5 +87,5 @@ for number, line in enumerate(sys.stdin):
         rows = spark.sql(sql).collect()
         print(encode({"rows": [row.asDict(recursive=True) for row in rows]}), flush=True)
     except Exception as error:
-        print(encode({"error": str(error).split('\n\tat ')[0][:2000]}), flush=True)
+        print(encode({"error": sentence(error)}), flush=True)
 spark.stop()
