@@ -474,7 +474,7 @@ export class Mirror {
     const mirrored = this.#tables.get(id)
     if (!mirrored || mirrored.health === 'detached') return
     const { source, table } = mirrored
-    const reason = error.hint ? `${error.message} ${error.hint}` : error.message
+    const reason = error.hint ? `${error.message}; ${error.hint}` : error.message
     this.#detached.set(id, { id, namespace: source.namespace, name: source.name, position: mirrored.committed, reason })
     this.#open.forget(id)
     mirrored.joined = false

@@ -52,7 +52,10 @@ export function settleShape(
   }
   if (description === null) {
     // Dropped at the source by now, and perhaps made anew: rows from before are read as long as they look as they did.
-    return looksAsBefore(known, relation) ? known : cannot('was changed and then dropped at the source')
+    if (isAsKnown(known, relation)) return known
+    return (
+      (looksAsBefore(known, relation) && withOtherKey(known, relation)) || cannot('was changed and then dropped at the source')
+    )
   }
   const ids = matchColumns(
     { columns: known.columns, highest: known.memo.highest, ignored: known.memo.ignored },
@@ -162,6 +165,23 @@ export function isAsKnown(known: KnownTable, relation: Relation): boolean {
   return relation.columns.every((column, i) => column.key === key.columns.includes(i))
 }
 
+/** The table with the key that a message tells of and the catalogue does not any more; null when rows cannot be told apart by it. */
+function withOtherKey({ table, columns, memo }: KnownTable, relation: Relation): KnownTable | null {
+  const key = keyOf(
+    { table, columns, memo },
+    relation,
+    { primaryKey: null },
+    columns.map(({ id }) => id),
+    columns,
+  )
+  const incomplete = table.incomplete ?? []
+  if (!key || incomplete.some((place) => key.kind === 'row' || (key.kind === 'columns' && key.columns.includes(place))))
+    return null
+  const required = new Set(key.kind === 'columns' ? key.columns : [])
+  const fields = table.fields.map((field, i) => ({ ...field, required: required.has(i) }))
+  return { table: { ...table, fields, key }, columns, memo }
+}
+
 function looksAsBefore({ columns }: KnownTable, relation: Relation): boolean {
   return (
     relation.columns.length === columns.length &&
@@ -248,7 +268,7 @@ function defaultOf(codec: Codec, bytes: Buffer): string | null {
 function keyOf(
   { table, columns: before }: KnownTable,
   relation: Relation,
-  { primaryKey }: TableDescription,
+  { primaryKey }: Pick<TableDescription, 'primaryKey'>,
   ids: readonly number[],
   columns: readonly PlannedColumn[],
 ): TableKey | null {
