@@ -18,6 +18,11 @@ const arrowType = 'application/vnd.apache.arrow.stream'
 const avroTypes = ['avro/binary', 'application/avro', 'application/vnd.apache.avro+binary']
 const lineTypes = ['application/x-ndjson', 'application/ndjson', 'application/jsonl', 'application/x-jsonlines']
 
+/** Whether a body of this type, as its header says it, has an object on each line. */
+export function isLinesType(type: string | undefined): boolean {
+  return type !== undefined && lineTypes.includes(type)
+}
+
 /** Parameters of the URL, or of the envelope of a single row. */
 interface Wishes {
   readonly operation: PushRequest['operation']

@@ -5,18 +5,20 @@ import type { Caller } from '../access/index.ts'
 import type { Engine, PushReceipt, RowToStore } from '../engine/index.ts'
 import type { Log } from '../observe/index.ts'
 import { errorAnswer } from './answer-errors.ts'
+import { maxIngestBytes } from './ingest-body.ts'
 import type { Bodies } from './ingest-body.ts'
 import { Incoming } from './incoming.ts'
-import { ingest, plainRow, rowAnswer } from './ingest-route.ts'
+import { ingest, isLinesType, plainRow, rowAnswer } from './ingest-route.ts'
 import type { IngestRequest, PlainRow } from './ingest-route.ts'
 import type { HttpLimits } from './limits.ts'
 import { endIfStalled } from './listener.ts'
 import type { Admit } from './request-guard.ts'
 
-/** Larger bodies have more than one row in them, or take their time anyway. */
-const longestBody = 64 << 10
+/** Larger ones are arrays as a rule, and take their time anyway. */
+const longestJson = 64 << 10
 
 const route = '/ingest/'
+const plainType = 'application/json'
 
 export interface SingleRowsParts {
   readonly admit: Admit
@@ -31,8 +33,9 @@ interface StoreParts extends SingleRowsParts {
 }
 
 /**
- * Takes the plain requests for rows, `POST /ingest/{name}` with a small JSON body, before the router does: what a router, its hooks, its
- * streams and promises cost is more than a row. Everything that is not plain goes on to the router; checks, rows and answers are the same.
+ * Takes the plain requests for rows, `POST /ingest/{name}` with a small JSON body or with lines, before the router does: what a router,
+ * its hooks, its streams and promises cost is more than a row, and as much as a hundred rows in lines. Everything that is not plain goes
+ * on to the router; checks, rows and answers are the same.
  */
 export function takeSingleRows(app: FastifyInstance, parts: SingleRowsParts): void {
   const { server } = app
@@ -50,12 +53,14 @@ export function takeSingleRows(app: FastifyInstance, parts: SingleRowsParts): vo
   })
 }
 
-/** The name that a plain request sends a row to; null for any other request. */
+/** The name that a plain request sends rows to; null for any other request. */
 function plainName({ method, url = '', headers }: IncomingMessage): string | null {
-  if (method !== 'POST' || !url.startsWith(route) || headers['content-type'] !== 'application/json') return null
+  if (method !== 'POST' || !url.startsWith(route)) return null
+  const type = headers['content-type']
+  const longest = type === plainType ? longestJson : isLinesType(type) ? maxIngestBytes : 0
   if (headers['transfer-encoding'] !== undefined || headers.expect !== undefined) return null
   const length = Number(headers['content-length'])
-  if (!(length > 0 && length <= longestBody)) return null
+  if (!(length > 0 && length <= longest)) return null
   const name = url.slice(route.length)
   return /^[\w.-]+$/.test(name) ? name : null
 }
@@ -80,7 +85,7 @@ function receive(request: IncomingMessage, response: ServerResponse, name: strin
 function store(response: ServerResponse, request: IngestRequest, parts: StoreParts): void {
   try {
     const engine = parts.engine()
-    const row = plainRow(request)
+    const row = request.headers['content-type'] === plainType ? plainRow(request) : null
     if (row) engine.pushRow({ ingest: request.name }, row.operation, new SingleRow(response, request, row, parts))
     else void answer(engine, response, request, parts)
   } catch (error) {

@@ -61,7 +61,29 @@ const corpus: readonly (readonly [what: string, body: string | Buffer, headers?:
   ['a host that is none', good, ['Host: a b']],
 ]
 
-suite('requests for single rows have two roads and one answer', { timeout: 300_000 }, () => {
+const row = '{"id":1,"note":"a","at":"2026-09-21T12:00:00Z","n":1.5}'
+
+/** The same for lines. */
+const linesCorpus: typeof corpus = [
+  ['rows', `${row}\n${row}\n`],
+  ['rows of other forms', `\ufeff{"note":"\\u00e9" , "id":2}\r\n\n {"id":3}`],
+  ['a body of many parts', `${row}\n`.repeat(20_000)],
+  ['a bad row among good ones', `${row}\n{"id":"x"}\n${row}`],
+  ['a line that is no JSON', `${row}\nhello`],
+  ['an envelope', good],
+  ['an array', '[{"id":6},{"id":7}]'],
+  ['no row', '\n'],
+  ['no such table', row, [], 'none'],
+  ['not UTF-8', Buffer.of(0x22, 0xff, 0x22)],
+  ['packed', gzipSync(`${row}\n${row}`), ['Content-Encoding: gzip']],
+  ['packed, damaged', gzipSync(row).subarray(0, 20), ['Content-Encoding: gzip']],
+  ['a key that is too long', row, [`Idempotency-Key: ${'k'.repeat(300)}`]],
+  ['a producer without a number', row, ['Producer-Id: one']],
+  ['a web page', row, ['Origin: http://example.org']],
+  ['another host', row, ['Host: example.org']],
+]
+
+suite('requests for rows have two roads and one answer', { timeout: 300_000 }, () => {
   let folder: string
   let engine: Engine
   let server: HttpServer
@@ -127,13 +149,21 @@ suite('requests for single rows have two roads and one answer', { timeout: 300_0
   // A parameter of the type is enough for the router to have it.
   const routed = 'application/json; charset=utf-8'
 
-  for (const [what, body, headers = [], table = 'plain'] of corpus) {
-    test(what, async () => {
-      const [first, second] = [await ask(plain, body, headers, table), await ask(routed, body, headers, table)]
-      // As many digits.
-      assert.equal(first.replace(/^content-length: .*\r\n/im, ''), second.replace(/^content-length: .*\r\n/im, ''))
-      assert(statusOf(first) >= 200 && statusOf(first) < 500, first)
-    })
+  for (const [form, type, cases] of [
+    ['a row: ', plain, corpus],
+    ['lines: ', 'application/x-ndjson', linesCorpus],
+  ] as const) {
+    for (const [what, body, headers = [], table = 'plain'] of cases) {
+      test(`${form}${what}`, async () => {
+        const [first, second] = [
+          await ask(type, body, headers, table),
+          await ask(`${type}; charset=utf-8`, body, headers, table),
+        ]
+        // As many digits.
+        assert.equal(first.replace(/^content-length: .*\r\n/im, ''), second.replace(/^content-length: .*\r\n/im, ''))
+        assert(statusOf(first) >= 200 && statusOf(first) < 500, first)
+      })
+    }
   }
 
   test('a key, and what was stored with it already', async () => {
