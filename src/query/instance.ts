@@ -42,23 +42,21 @@ export class Instance {
       allow_community_extensions: 'false',
     }
     for (const [name, value] of Object.entries(options)) duckdb.set_config(config, name, value)
-    const database = await duckdb.open(':memory:', config)
-    const control = await duckdb.connect(database)
-    const instance = new Instance(database, control, settings.threads)
-    const set = [
-      `SET GLOBAL TimeZone = 'UTC'`,
-      // Data files never change: their footers are read once, and what is cached of them stays right.
-      'SET GLOBAL parquet_metadata_cache = true',
-      `SET GLOBAL validate_external_file_cache = 'NO_VALIDATION'`,
-    ]
-    // Statements are checked before they run; this is the second wall. Nothing of it can be changed afterwards.
-    const folders = [...settings.directories, ...(settings.tempDirectory === null ? [] : [settings.tempDirectory])]
-    if (settings.directories.length > 0) {
-      set.push(`SET allowed_directories = [${folders.map(quoteText).join(', ')}]`, 'SET enable_external_access = false')
+    return Instance.setUp(await duckdb.open(':memory:', config), settings)
+  }
+
+  /** Makes what a DuckDB is to be of one that was just opened, or closes it. */
+  static async setUp(database: Database, settings: InstanceSettings): Promise<Instance> {
+    let instance: Instance | null = null
+    try {
+      instance = new Instance(database, await duckdb.connect(database), settings.threads)
+      for (const statement of statements(settings)) await duckdb.query(instance.#control, statement)
+      return instance
+    } catch (error) {
+      if (instance) instance.close()
+      else duckdb.close_sync(database)
+      throw error
     }
-    set.push(`SET allowed_configs = ['threads']`, 'SET lock_configuration = true')
-    for (const statement of set) await duckdb.query(control, statement)
-    return instance
   }
 
   /** A session of a member, for one query; to be given back by {@link rest}. */
@@ -98,4 +96,21 @@ export class Instance {
     duckdb.disconnect_sync(this.#control)
     duckdb.close_sync(this.#database)
   }
+}
+
+/** What is set once there is a DuckDB. */
+function statements(settings: InstanceSettings): string[] {
+  const set = [
+    `SET GLOBAL TimeZone = 'UTC'`,
+    // Data files never change: their footers are read once, and what is cached of them stays right.
+    'SET GLOBAL parquet_metadata_cache = true',
+    `SET GLOBAL validate_external_file_cache = 'NO_VALIDATION'`,
+  ]
+  // Statements are checked before they run; this is the second wall. Nothing of it can be changed afterwards.
+  const folders = [...settings.directories, ...(settings.tempDirectory === null ? [] : [settings.tempDirectory])]
+  if (settings.directories.length > 0) {
+    set.push(`SET allowed_directories = [${folders.map(quoteText).join(', ')}]`, 'SET enable_external_access = false')
+  }
+  set.push(`SET allowed_configs = ['threads']`, 'SET lock_configuration = true')
+  return set
 }
