@@ -7,6 +7,8 @@ import type { Committer } from './committer.ts'
 import type { AddedTable, TableToAdd } from './contract.ts'
 import type { Mirror } from './mirror.ts'
 import { fullName } from './mirrored-table.ts'
+import type { MirroredTable } from './mirrored-table.ts'
+import type { DetachedTable } from './state-record.ts'
 
 /** Tables that may be added to a source. */
 const mostAdded = 1000
@@ -49,6 +51,13 @@ export async function sourcesWithAdded(
   return states
     .map(({ key, value }) => ({ source: key.slice(recordKey('').length), tables: parse(value).length }))
     .filter(({ tables }) => tables > 0)
+}
+
+/** The source to which a table (`namespace.table` in the lake) was added, whether anything of it has come into the lake or not; or null. */
+export async function sourceOfAdded(catalog: Catalog, full: string): Promise<string | null> {
+  const prefix = recordKey('')
+  const found = (await catalog.states(prefix)).find(({ value }) => parse(value).some(({ as }) => as === full))
+  return found === undefined ? null : found.key.slice(prefix.length)
 }
 
 async function readRecord(catalog: Catalog, source: string): Promise<AddedRecord> {
@@ -120,8 +129,9 @@ export class TableAdditions {
   }
 
   /**
-   * Takes a table that was added out of the lake, with its rows, and has the source read it no more. Rejects with `request` `not-pushed` when
-   * it was not added, `conflict` `table-configured`, and `unavailable` while it is copied.
+   * Takes a table that was added out of the lake, with its rows, and has the source read it no more; also one that was gone at the source
+   * before it came. Rejects with `request` `not-pushed` when it was not added, `conflict` `table-configured`, and `unavailable` while it is
+   * copied.
    */
   async drop(namespace: string, name: string): Promise<void> {
     const source = this.#serverSource()
@@ -150,7 +160,7 @@ export class TableAdditions {
   /** Whether it is read already, or copied. Throws `conflict` for what is in its way. */
   async #isHere(table: SourceTable): Promise<boolean> {
     const { mirror, catalog } = this.#parts
-    this.#checkHealth(table)
+    this.#checkHealth(({ id }) => id === table.id)
     for (const { source: other } of mirror.tables) {
       if (other.id === table.id && fullName(other) === fullName(table)) return true
       if (other.id === table.id) {
@@ -167,11 +177,12 @@ export class TableAdditions {
     return false
   }
 
-  #checkHealth({ id, namespace, name }: SourceTable): void {
-    const detached = this.#parts.mirror.detached.find((entry) => entry.id === id)
+  #checkHealth(isMeant: (table: DetachedTable) => boolean): void {
+    const detached = this.#parts.mirror.detached.find(isMeant)
     if (!detached) return
-    throw new FrazilError('conflict', 'table-detached', `the table ${fullName(detached)} cannot go on: ${detached.reason}`, {
-      hint: `POST /tables/{name}/resync, or frazil resync ${fullName({ namespace, name })}, has it copied again.`,
+    const full = fullName(detached)
+    throw new FrazilError('conflict', 'table-detached', `the table ${full} cannot go on: ${detached.reason}`, {
+      hint: `POST /tables/{name}/resync, or frazil resync ${full}, has it copied again.`,
     })
   }
 
@@ -215,24 +226,35 @@ export class TableAdditions {
       const message = `the configuration names ${entry.table} among the tables of the source ${source.name}`
       throw new FrazilError('conflict', 'table-configured', message, { hint: 'Take it out of them first.' })
     }
+    const change = changeOf(
+      source.name,
+      version,
+      tables.filter((other) => other !== entry),
+    )
+    const find = (): MirroredTable | undefined => [...mirror.tables].find((table) => fullName(table.source) === full)
+    // One that the lake has, and that cannot be read, is among them alone.
+    if (!find()) this.#checkHealth((table) => fullName(table) === full)
+    const neverCame = !find() && (await isNoTable(source, entry.table))
     let gone = Promise.resolve()
     await committer.exclusively(async () => {
-      const mirrored = [...mirror.tables].find((table) => fullName(table.source) === full)
+      const mirrored = find()
+      if (!mirrored && neverCame) {
+        await catalog.commit({ tables: [], states: [change] })
+        gone = source.exclude(entry.table, [])
+        return
+      }
       if (!mirrored || mirrored.health === 'copying' || mirror.arrivals.get(mirrored.source.id)) {
         throw new FrazilError('unavailable', 'table-not-ready', `the table ${full} is still being copied`, { table: full })
       }
-      const { id } = mirrored.source
-      const change = changeOf(
-        source.name,
-        version,
-        tables.filter((other) => other !== entry),
-      )
-      await committer.removeTable(id, mirrored.iceberg, [change])
+      // Also those that came to nothing because of this one, such as a table that was made anew at the source.
+      const ids = new Set([mirrored.source.id])
+      for (const other of mirror.detached) if (fullName(other) === full) ids.add(other.id)
+      await committer.removeTable(ids, mirrored.iceberg, [change])
       // No `await` between here and the end: the next source commit may begin in any gap.
       for (let applying = this.#parts.applying(); applying; applying = this.#parts.applying()) await applying
-      gone = source.exclude(entry.table, id)
+      gone = source.exclude(entry.table, [...ids])
       mirror.arrivals.again.delete(full)
-      mirror.remove(id)
+      for (const id of ids) mirror.remove(id)
     })
     // What the server still sends of it nobody reads, and the next start has it send no more.
     await gone.catch(() => undefined)
@@ -241,11 +263,22 @@ export class TableAdditions {
   async #whenReadable(table: SourceTable, deadline: number): Promise<AddedTable> {
     const { mirror, clock, ending } = this.#parts
     for (;;) {
-      this.#checkHealth(table)
+      this.#checkHealth(({ id }) => id === table.id)
       if (mirror.live.some(({ source }) => source.id === table.id)) return { state: 'streaming' }
       if (clock.monotonic() >= deadline) return { state: 'copying' }
       await clock.sleep(lookMs, ending)
       if (ending.aborted) throw new FrazilError('unavailable', 'closed', 'the engine is closing')
     }
+  }
+}
+
+/** Whether the source has nothing to copy under a name. */
+async function isNoTable(source: ServerSource, name: string): Promise<boolean> {
+  try {
+    await source.examine(name)
+    return false
+  } catch (error) {
+    if (error instanceof FrazilError && error.kind === 'request') return true
+    throw error
   }
 }

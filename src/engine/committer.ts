@@ -415,15 +415,15 @@ export class Committer {
    * the readers' grace.
    */
   async removeTable(
-    id: string,
+    ids: ReadonlySet<string>,
     { namespace, name, location, metadataLocation }: IcebergTable,
     others: readonly StateChange[] = [],
   ): Promise<void> {
     const { store, catalog, reaper } = this.#parts
-    const without = <T extends { readonly id: string }>(tables: readonly T[]): T[] => tables.filter((table) => table.id !== id)
+    const without = <T extends { readonly id: string }>(tables: readonly T[]): T[] => tables.filter((table) => !ids.has(table.id))
     const record = {
       ...this.record,
-      tables: this.record.tables.filter(({ table }) => table.id !== id),
+      tables: this.record.tables.filter(({ table }) => !ids.has(table.id)),
       detached: without(this.record.detached),
     }
     const tables = metadataLocation === null ? [] : [{ namespace, name, base: metadataLocation, next: null }]

@@ -24,6 +24,7 @@ import type {
   UploadReceipt,
   UploadRequest,
 } from './contract.ts'
+import { sourceOfAdded } from './added-tables.ts'
 import { pipelineAt, tellOfLeftTables } from './from-postgres.ts'
 import { catalogPath, lakeIdentity, makeFolder } from './lake.ts'
 import { acquireLease, lossOf } from './lease.ts'
@@ -361,8 +362,20 @@ class RunningEngine implements Engine {
   }
 
   async dropTable(database: string, table: string): Promise<void> {
-    await (await this.#owners.of(database, table)).desk.drop(database, table)
+    await (await this.#ownerOfRemembered(database, table)).desk.drop(database, table)
     this.#owners.changed()
+  }
+
+  /** The pipeline of a table; or that to which it was added, though it was gone at the source before it came into the lake. */
+  async #ownerOfRemembered(database: string, table: string): Promise<PipelineHandle> {
+    try {
+      return await this.#owners.of(database, table)
+    } catch (error) {
+      const source = this.#catalog && (await sourceOfAdded(this.#catalog, `${database}.${table}`))
+      const pipeline = source === null ? undefined : this.#pipelines.get(source)
+      if (pipeline) return pipeline
+      throw error
+    }
   }
 
   async push(request: PushRequest, durability: Durability, create?: TableFromRows): Promise<PushAnswer> {

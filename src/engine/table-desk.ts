@@ -120,7 +120,7 @@ export class TableDesk implements TableDeskHandle {
     const source = pushed(this.#parts.source)
     await committer.exclusively(async () => {
       const { source: table, iceberg } = mirror.find(namespace, name)
-      await committer.removeTable(table.id, iceberg)
+      await committer.removeTable(new Set([table.id]), iceberg)
       // No `await` between here and the end: the next source commit may begin in any gap.
       for (let applying = this.#parts.applying(); applying; applying = this.#parts.applying()) await applying
       source.removeTable(table.id)

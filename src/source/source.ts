@@ -134,10 +134,10 @@ export interface ServerSource extends Source {
   /** Whether the settings name this table themselves. */
   isNamed(name: string): boolean
   /**
-   * Reads a table no more that was {@link include}d and is `id` in the lake: at once it gives out nothing of it. Resolves when the server does
-   * not send it any more either.
+   * Reads a table no more that was {@link include}d and has, or had, the `ids` in the lake: at once it gives out nothing of it. Resolves when the
+   * server does not send it any more either.
    */
-  exclude(name: string, id: string): Promise<void>
+  exclude(name: string, ids: readonly string[]): Promise<void>
 }
 
 /** Rows that a program sends. Plain data: it may travel to another thread. */

@@ -228,6 +228,10 @@ suite('tables added from Postgres', { timeout: 240_000 }, () => {
     await restart()
     const tables = (await engine?.status())?.tables.map(({ table }) => table)
     assert.deepEqual(tables?.toSorted(), ['base', 'low', 'sales_orders'])
+    assert.deepEqual(await drop('sales_orders'), { status: 200, body: {} })
+    assert.deepEqual((await add('sales_orders')).status, 200)
+    await client.query('INSERT INTO sales_orders VALUES (1, 2)')
+    assert.equal(await compare('sales_orders'), 1)
   })
 
   test('only databases of sources that are open to it; what the address says of users is nowhere afterwards', async () => {
@@ -390,6 +394,46 @@ suite('tables added from Postgres', { timeout: 240_000 }, () => {
       notices.join('\n'),
     )
     await compare('two')
+  })
+
+  test('what was gone, or refused, before it came into the lake can be dropped', async () => {
+    await begin('CREATE TABLE gone (id int PRIMARY KEY, n int); CREATE TABLE refused (id int PRIMARY KEY, n int)')
+    await until(async () => (await healthOf('base')) === 'streaming')
+    for (const [name, end] of [
+      ['gone', 'DROP TABLE gone'],
+      ['refused', 'ALTER TABLE refused DROP CONSTRAINT refused_pkey'],
+    ]) {
+      // The copy waits for this transaction, and the process ends before.
+      const blocker = new Client({ connectionString: postgres.url })
+      await blocker.connect()
+      await blocker.query('BEGIN; SELECT pg_current_xact_id()')
+      const lost = add(name)
+      await until(async () => (await healthOf(name)) === 'copying')
+      const closing = engine?.close()
+      assert.deepEqual((await lost).body['code'], 'closed')
+      await blocker.query('COMMIT')
+      await blocker.end()
+      await closing
+      await client.query(end)
+      await restart()
+    }
+    for (const sentence of ['has no table public.gone', 'public.refused has no usable key']) {
+      assert(
+        notices.some((notice) => notice.includes(sentence)),
+        notices.join('\n'),
+      )
+    }
+    for (const name of ['gone', 'refused']) {
+      assert.equal(await healthOf(name), undefined)
+      assert.deepEqual(await drop(name), { status: 200, body: {} })
+      const again = await drop(name)
+      assert.deepEqual([again.status, again.body['code']], [404, 'unknown-table'])
+    }
+    await restart()
+    assert.deepEqual(notices, [])
+    await client.query('ALTER TABLE refused ADD PRIMARY KEY (id); INSERT INTO refused VALUES (1, 2)')
+    assert.equal((await add('refused')).status, 200)
+    assert.equal(await compare('refused'), 1)
   })
 
   test('a source that is not open to it any more, or gone, is told of: its tables are not read', async () => {

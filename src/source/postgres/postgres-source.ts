@@ -194,10 +194,10 @@ class PostgresSource implements ServerSource {
     return this.#tables().isNamed(name)
   }
 
-  async exclude(name: string, id: string): Promise<void> {
-    this.#tables().exclude(name, id)
-    this.#decoder?.forget(id)
-    await this.#control.ask((client) => unpublish(client, this.#names, id))
+  async exclude(name: string, ids: readonly string[]): Promise<void> {
+    this.#tables().exclude(name, ids)
+    for (const id of ids) this.#decoder?.forget(id)
+    for (const id of ids) await this.#control.ask((client) => unpublish(client, this.#names, id))
   }
 
   #tables(): TableFinder {

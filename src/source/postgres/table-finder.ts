@@ -120,9 +120,9 @@ export class TableFinder {
   }
 
   /** The table is not read any more, and may be included again. */
-  exclude(text: string, id: string): void {
+  exclude(text: string, ids: readonly string[]): void {
     this.#added = this.#added.filter((name) => name !== text)
-    this.#taken.delete(id)
+    for (const id of ids) this.#taken.delete(id)
   }
 
   async #named(text: string): Promise<{ readonly plan: TablePlan; readonly borrowed: BorrowedPublication | null }> {

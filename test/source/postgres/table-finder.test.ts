@@ -59,7 +59,7 @@ test('a table that is excluded while the server is looked at does not come back'
   const first = watch.next()
   await clock.advance(10_000)
   await looked
-  finder.exclude('public.asked_for', id)
+  finder.exclude('public.asked_for', [id])
   opened.resolve()
   while (taken.length === 0) {
     await clock.advance(10_000)
