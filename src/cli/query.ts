@@ -31,16 +31,24 @@ export function addQueryCommand(program: Command): void {
     .option('-w, --wait', 'first wait for everything that has happened at the sources until now')
     .action(async (sql: string | undefined, options: QueryOptions) => {
       const config = readSettingsOrDefaults(options.config)
+      const statement = sql ?? (process.stdin.isTTY ? null : await text(process.stdin))
+      if (statement?.trim() === '') throw nothingAsked(sql === undefined)
       const lake = await accessLake(config)
       try {
-        const print = (statement: string): Promise<void> => answer(lake, statement, options)
-        if (sql !== undefined) await print(sql)
-        else if (process.stdin.isTTY) await runPrompt({ lake, history: config.local, answer: print })
-        else await print(await text(process.stdin))
+        const print = (one: string): Promise<void> => answer(lake, one, options)
+        if (statement !== null) await print(statement)
+        else await runPrompt({ lake, history: config.local, answer: print })
       } finally {
         await lake.close()
       }
     })
+}
+
+function nothingAsked(isPiped: boolean): FrazilError {
+  const message = isPiped ? 'no statement was given, and standard input is empty' : 'the statement is empty'
+  return new FrazilError('request', 'one-statement', message, {
+    hint: 'frazil query "select …", or echo "select …" | frazil query; on a terminal frazil query alone is a prompt.',
+  })
 }
 
 async function answer(lake: LakeAccess, sql: string, options: QueryOptions): Promise<void> {

@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import { requestResync } from '../engine/index.ts'
 import { callDaemon, findDaemon } from './daemon.ts'
-import { readSettings } from './settings.ts'
+import { readSettingsOrDefaults } from './settings.ts'
 
 export function addResyncCommand(program: Command): void {
   program
@@ -10,7 +10,7 @@ export function addResyncCommand(program: Command): void {
     .argument('<table>', 'namespace.table, or the name of a source')
     .option('-c, --config <file>', 'configuration file (default: ./frazil.yaml)')
     .action(async (target: string, options: { config?: string }) => {
-      const { config } = readSettings(options.config)
+      const config = readSettingsOrDefaults(options.config)
       const daemon = await findDaemon(config)
       if (!daemon) {
         const tables = await requestResync(config, target)

@@ -46,6 +46,8 @@ export function readStatement(parsed: Json, sql: string, explain: boolean): Stat
   if (!isObject(parsed)) throw new FrazilError('request', 'sql', 'the statement cannot be parsed')
   if (parsed.error === true) throw refusal(parsed, sql)
   const { statements } = parsed
+  if (Array.isArray(statements) && statements.length === 0)
+    throw new FrazilError('request', 'one-statement', 'there is no statement')
   if (!Array.isArray(statements) || statements.length !== 1) {
     throw new FrazilError('request', 'one-statement', 'a query is exactly one statement', {
       hint: 'send each statement on its own',

@@ -60,6 +60,8 @@ suite('the command line', () => {
     // These go on with the defaults, as run does.
     const optimized = await frazil(['optimize'], { cwd: folder })
     assert.deepEqual([optimized.code, /no daemon runs/.test(optimized.err)], [4, true], optimized.err)
+    const again = await frazil(['resync', 'shop.orders'], { cwd: folder })
+    assert.deepEqual([again.code, /^frazil: there is no lake in .*lake\n/.test(again.err)], [3, true], again.err)
     const named = await frazil(['run', 'nowhere.yaml'], { cwd: folder })
     assert.equal(named.code, 3)
     assert.match(named.err, /cannot read the configuration file .*nowhere\.yaml/)
@@ -102,6 +104,18 @@ suite('the command line', () => {
     const { code, err } = await frazil(['query', '-c', file, 'select 1'])
     assert.equal(code, 3)
     assert.match(err, /^frazil: there is no lake in /)
+  })
+
+  test('no statement: exit 1 and how to give one, before anything is opened', async () => {
+    const hint = '  frazil query "select …", or echo "select …" | frazil query; on a terminal frazil query alone is a prompt.\n'
+    for (const [args, input, sentence] of [
+      [[], '', 'no statement was given, and standard input is empty'],
+      [[], ' \n', 'no statement was given, and standard input is empty'],
+      [[' '], '', 'the statement is empty'],
+    ] as const) {
+      const { code, err } = await frazil(['query', ...args], { cwd: folder, input })
+      assert.deepEqual([code, err], [1, `frazil: ${sentence}\n${hint}`])
+    }
   })
 
   test('a Node that is too old is told so before anything else', async () => {

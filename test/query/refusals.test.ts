@@ -23,7 +23,7 @@ describe('statements that are refused', () => {
 
   const secret = join(lake.folder, 'secret.csv')
   const cases: readonly (readonly [sql: string, code: string, message?: RegExp])[] = [
-    ['', 'one-statement'],
+    ['', 'one-statement', /^there is no statement$/],
     ['-- nothing', 'one-statement'],
     ['SELECT 1; SELECT 2', 'one-statement'],
     ['SELECT 1; DROP TABLE orders', 'read-only'],
