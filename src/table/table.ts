@@ -33,6 +33,14 @@ const sliceRows = 16384
 /** Key runs that may be built at one time: the workers serve one file each. */
 const parallelRebuilds = 4
 
+/** A key run that goes with the next lake commit, unless its key comes again until then. */
+interface StrayRun {
+  readonly file: ColdFile
+  readonly path: string
+  /** Of its key, see {@link Table.tag}. */
+  readonly tag: string | null
+}
+
 /**
  * The live state of one table: hot ranges, data files, and the deletes of both. It has one owner, does no I/O but reading key
  * runs, and knows neither where changes come from nor how commits are made.
@@ -53,8 +61,8 @@ export class Table {
   /** Oldest first. */
   #files: ColdFile[] = []
   readonly #lookupOrder = new LookupOrder()
-  /** Key runs by a key that the table does not have any more. */
-  readonly #strayRuns: string[] = []
+  /** Key runs by a key that the table does not have any more, or of files that are gone. */
+  #strayRuns: StrayRun[] = []
   /** What readers see while a long source commit is applied. */
   #held: HeldRows | null = null
   /** The last source commit that changed something here, and the last one that the lake has. */
@@ -242,7 +250,7 @@ export class Table {
     this.#keySpec = keySpecOf(shape.fields, source.key)
     this.#ranges[0].release()
     this.#ranges = [new HotRange(this.keySpec, this.pool)]
-    if (this.tag !== tag) yield this.#rebuildRuns(work)
+    if (this.tag !== tag) yield this.#rebuildRuns(work, tag)
   }
 
   /** What its key runs are named by; null without a key. */
@@ -250,15 +258,17 @@ export class Table {
     return this.keySpec && keyTag(this.keySpec, this.fields)
   }
 
-  async #rebuildRuns(work: TableWork): Promise<void> {
+  async #rebuildRuns(work: TableWork, formerTag: string | null): Promise<void> {
     const files = this.#files.filter((file) => file.removedAt === 0)
+    // A key that the table had a moment ago: its runs are going to be written where they were.
+    this.#strayRuns = this.#strayRuns.filter(({ file, tag }) => tag !== this.tag || !files.includes(file))
     let next = 0
     const lane = async (): Promise<void> => {
       while (next < files.length) {
         const file = files[next++]
         if (file.run) {
           file.run.close()
-          this.#strayRuns.push(file.run.path)
+          this.#strayRuns.push({ file, path: file.run.path, tag: formerTag })
         }
         file.run = null
         try {
@@ -515,7 +525,7 @@ export class Table {
   settled(plan: TableCommit): string[] {
     const gone = new Set([...plan.removed, ...plan.abandoned])
     const added = new Set(plan.added.map(({ path }) => path))
-    const runs = this.#strayRuns.splice(0)
+    const runs = this.#strayRuns.splice(0).map(({ path }) => path)
     this.#files = this.#files.filter((file) => {
       if (gone.has(file.file.path)) {
         if (file.run) {
@@ -562,7 +572,8 @@ export class Table {
     ]
     if (isAdded && this.deletable) yield work.stage(commit)
     yield* carryOver(this.#files, this.#keySpec, change, commit)
-    for (const { run } of this.#takeOut(({ file }) => change.gone.has(file.path))) if (run) this.#strayRuns.push(run.path)
+    for (const file of this.#takeOut((one) => change.gone.has(one.file.path)))
+      if (file.run) this.#strayRuns.push({ file, path: file.run.path, tag: this.tag })
     this.#changedAt = commit
   }
 

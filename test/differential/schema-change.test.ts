@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { readdirSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -210,6 +211,32 @@ test('rows of another key, of a table that is gone when they are read, are found
     assert.deepEqual(left, expected)
     await one.engine.flush()
     assert.deepEqual((await one.read('id, other')).rows, expected)
+  } finally {
+    await one.end()
+    await rm(folder, { recursive: true, force: true })
+  }
+})
+
+test('a key that goes and comes again between two lake commits finds its rows', { timeout: 180_000 }, async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'frazil-schema-'))
+  const one = new SchemaCase({ url: server.url, client }, 'fickle', folder, { every: '1h' })
+  const key = (columns: string): string =>
+    `ALTER TABLE T DROP CONSTRAINT fickle_key, ADD CONSTRAINT fickle_key PRIMARY KEY (${columns})`
+  try {
+    await one.run('CREATE TABLE T (id text CONSTRAINT fickle_key PRIMARY KEY, other bigint NOT NULL UNIQUE)')
+    await one.run('INSERT INTO T SELECT g, g * 7 FROM generate_series(1, 100) g')
+    await one.start()
+    await one.engine.flush()
+    await one.run(`${key('other')}; INSERT INTO T VALUES ('101', 1)`)
+    await one.read()
+    await one.run(`${key('id')}; INSERT INTO T VALUES ('102', 2)`)
+    await one.read()
+    await one.engine.flush()
+    const [{ dataFiles }] = (await one.engine.status()).tables
+    const runs = readdirSync(join(folder, 'local', 'runs'), { recursive: true }).filter((name) => String(name).endsWith('.run'))
+    assert.equal(runs.length, dataFiles, 'each data file has its key run')
+    await one.run('UPDATE T SET other = -other WHERE other % 2 = 0')
+    await one.everywhere()
   } finally {
     await one.end()
     await rm(folder, { recursive: true, force: true })
