@@ -16,6 +16,8 @@ export interface EmbeddedPostgresOptions {
   binDir?: string
   /** Where the cluster lives. An existing one is used again and kept; default: a temporary folder, removed at the end. */
   dataDir?: string
+  /** Data of a stopped server, to copy instead of making a cluster: faster, but the same system identifier. Not with a password. */
+  template?: string
   /** Port on 127.0.0.1; default: a free one. */
   port?: number
   /** Password of `postgres`, checked by SCRAM; default: connections from this machine need none. */
@@ -65,7 +67,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions = {
   const temporary = options.dataDir === undefined ? await mkdtemp(join(tmpdir(), 'frazil-postgres-')) : null
   const dataDir = options.dataDir ?? join(temporary ?? '', 'data')
   try {
-    await initialise(binDir, dataDir, user, options.password)
+    await initialise(binDir, dataDir, user, options)
     let last: unknown
     for (let attempt = 0; attempt < portAttempts; attempt++) {
       const port = options.port ?? (await freePort())
@@ -115,7 +117,8 @@ async function ordinaryUser(): Promise<OrdinaryUser> {
   }
 }
 
-async function initialise(binDir: string, dataDir: string, user: OrdinaryUser, password: string | undefined): Promise<void> {
+async function initialise(binDir: string, dataDir: string, user: OrdinaryUser, options: EmbeddedPostgresOptions): Promise<void> {
+  const { password, template } = options
   await mkdir(dataDir, { recursive: true, mode: 0o700 })
   await chmod(dataDir, 0o700)
   if (await exists(join(dataDir, 'PG_VERSION'))) return
@@ -127,6 +130,7 @@ async function initialise(binDir: string, dataDir: string, user: OrdinaryUser, p
     await chmod(dirname(dataDir), 0o755)
     if (password !== undefined) await chown(passwordFile, user.uid, user.uid)
   }
+  if (template !== undefined && (await copied(template, dataDir, user))) return
   const args = ['-D', dataDir, '-U', 'postgres', '-E', 'UTF8', '--locale=C', '--no-sync', '--no-instructions', ...auth]
   const command = [...user.prefix, join(binDir, 'initdb'), ...args]
   try {
@@ -138,6 +142,17 @@ async function initialise(binDir: string, dataDir: string, user: OrdinaryUser, p
   }
   const hosts = `host replication all 127.0.0.1/32 ${password === undefined ? 'trust' : 'scram-sha-256'}\n`
   await appendFile(join(dataDir, 'pg_hba.conf'), hosts)
+}
+
+/** By that user, whose files they have to be. False, and nothing is there: that user may not read the template. */
+async function copied(template: string, dataDir: string, user: OrdinaryUser): Promise<boolean> {
+  const command = [...user.prefix, 'cp', '-R', `${template}/.`, dataDir]
+  try {
+    await run(command[0], command.slice(1), { uid: user.uid, gid: user.uid })
+    return true
+  } catch {
+    return false
+  }
 }
 
 interface ServerParts {
