@@ -155,10 +155,7 @@ suite('requests for rows have two roads and one answer', { timeout: 300_000 }, (
   ] as const) {
     for (const [what, body, headers = [], table = 'plain'] of cases) {
       test(`${form}${what}`, async () => {
-        const [first, second] = [
-          await ask(type, body, headers, table),
-          await ask(`${type}; charset=utf-8`, body, headers, table),
-        ]
+        const [first, second] = [await ask(type, body, headers, table), await ask(`${type}; charset=utf-8`, body, headers, table)]
         // As many digits.
         assert.equal(first.replace(/^content-length: .*\r\n/im, ''), second.replace(/^content-length: .*\r\n/im, ''))
         assert(statusOf(first) >= 200 && statusOf(first) < 500, first)
