@@ -111,9 +111,7 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
   'idempotency-key-reused': ['Another request was stored with this `Idempotency-Key`.', 'A new request needs a new key.'],
   'ingest-name-taken': ['Rows that are sent to this name go to another table.', 'Give the table another name in the path.'],
   'namespace-taken': ['The database of a new table belongs to a source.', 'Make it in another database.'],
-  'not-pushed': [
-    'Programs cannot send rows to a table that is mirrored from a server, nor drop one that the configuration names.',
-  ],
+  'not-pushed': ['Programs cannot send rows to a table that is mirrored from a server, nor drop one that no program has added.'],
   'nothing-to-copy': ['Rows that programs have sent have no source to be copied from again.'],
   overloaded: ['More rows come than can be taken now; nothing of the request was stored.', 'Send it again after `Retry-After`.'],
   'partition-of-mirrored': [
@@ -244,8 +242,8 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
   'table-closed': ['A table has stopped, and takes no rows.', '`frazil tables` says why.'],
   'table-exists': ['A table exists already.'],
   'table-configured': [
-    'A table that is to be dropped is one that the configuration names.',
-    'Take it out of `tables` of its source first.',
+    'A table that is to be dropped is one that the configuration means; the message says by which name or pattern.',
+    'Take it out of `tables` of its source, and start frazil again.',
   ],
   'table-detached': ['A table that is to be added was detached; the message says why.', '`frazil resync`, then add it again.'],
   'table-refused': [

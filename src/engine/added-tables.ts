@@ -217,21 +217,26 @@ export class TableAdditions {
   async #drop(source: ServerSource, full: string): Promise<void> {
     const { catalog, committer, mirror } = this.#parts
     const { tables, version } = await readRecord(catalog, source.name)
+    const find = (): MirroredTable | undefined => [...mirror.tables].find((table) => fullName(table.source) === full)
     const entry = tables.find(({ as }) => as === full)
-    if (!entry) {
-      const message = `the table ${full} belongs to the source ${source.name}, and was not added by a program`
-      throw new FrazilError('request', 'not-pushed', message, { hint: 'Take it out of tables of the source.' })
+    // What has the name may be another table than the one that was added. Of one that was detached only the name in the lake is known.
+    const known = find()
+    const names = [entry?.table ?? [], known && known.health !== 'detached' ? known.source.sourceName : []].flat()
+    for (const name of new Set(names)) {
+      const pattern = await source.namedBy(name)
+      if (pattern !== null) throw configured(source, name, pattern)
     }
-    if (source.isNamed(entry.table)) {
-      const message = `the configuration names ${entry.table} among the tables of the source ${source.name}`
-      throw new FrazilError('conflict', 'table-configured', message, { hint: 'Take it out of them first.' })
+    if (!entry) {
+      const message = `the table ${full} of the source ${source.name} was not added by a program`
+      throw new FrazilError('request', 'not-pushed', message, {
+        hint: 'What the configuration had mirrored stays in the lake, also when it names it no more.',
+      })
     }
     const change = changeOf(
       source.name,
       version,
       tables.filter((other) => other !== entry),
     )
-    const find = (): MirroredTable | undefined => [...mirror.tables].find((table) => fullName(table.source) === full)
     // One that the lake has, and that cannot be read, is among them alone.
     if (!find()) this.#checkHealth((table) => fullName(table) === full)
     const neverCame = !find() && (await isNoTable(source, entry.table))
@@ -281,4 +286,13 @@ async function isNoTable(source: ServerSource, name: string): Promise<boolean> {
     if (error instanceof FrazilError && error.kind === 'request') return true
     throw error
   }
+}
+
+function configured({ name: source }: ServerSource, table: string, pattern: string): FrazilError {
+  const by = pattern === table ? '' : `: ${pattern}, which matches it`
+  const message = `the table ${table} is among tables of the source ${source} in the configuration${by}`
+  const what = by === '' ? 'Take it out of them' : `Write the names of the tables that are meant in the place of ${pattern}`
+  return new FrazilError('conflict', 'table-configured', message, {
+    hint: `${what}, and start frazil again; then it can be dropped.`,
+  })
 }

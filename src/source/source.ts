@@ -131,8 +131,11 @@ export interface ServerSource extends Source {
    * or was detached, stays as it is. Rejects as {@link examine} does. It is asked for again at every start.
    */
   include(name: string): Promise<void>
-  /** Whether the settings name this table themselves. */
-  isNamed(name: string): boolean
+  /**
+   * The name or pattern in the settings by which this table of the server is read, whether it was {@link include}d or not; null when there is
+   * none. Patterns mean only what is there, and no partitions.
+   */
+  namedBy(name: string): Promise<string | null>
   /**
    * Reads a table no more that was {@link include}d and has, or had, the `ids` in the lake: at once it gives out nothing of it. Resolves when the
    * server does not send it any more either.

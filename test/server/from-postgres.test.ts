@@ -289,7 +289,9 @@ suite('tables added from Postgres', { timeout: 240_000 }, () => {
     await compare('one')
 
     const named = await drop('base')
-    assert.deepEqual([named.status, named.body['code']], [400, 'not-pushed'])
+    assert.deepEqual([named.status, named.body['code']], [409, 'table-configured'])
+    assert.equal(named.body['message'], 'the table public.base is among tables of the source shop in the configuration')
+    assert.match(String(named.body['hint']), /^Take it out of them, and start frazil again/)
     await restart({}, ['public.base', 'public.two'])
     const both = await drop('two')
     assert.deepEqual([both.status, both.body['code']], [409, 'table-configured'])
@@ -394,6 +396,33 @@ suite('tables added from Postgres', { timeout: 240_000 }, () => {
       notices.join('\n'),
     )
     await compare('two')
+  })
+
+  test('what a pattern of the configuration means cannot be dropped; partitions, and what is gone, it does not mean', async () => {
+    await begin(`CREATE TABLE one (id int PRIMARY KEY, n int); CREATE TABLE gone (id int PRIMARY KEY);
+      CREATE TABLE parts (id int PRIMARY KEY, n int) PARTITION BY RANGE (id);
+      CREATE TABLE only_low PARTITION OF parts FOR VALUES FROM (0) TO (10)`)
+    for (const name of ['one', 'only_low']) assert.equal((await add(name)).status, 200)
+    const tables = ['public.base', 'public.gone', 'public.on*']
+    await restart({ sources: { shop: { type: 'postgres', url: postgres.url, tables, 'find-tables': '1s' } } })
+    // What is missing of the configuration is in the way of nothing below.
+    await client.query('DROP TABLE gone')
+    const one = await drop('one')
+    assert.deepEqual([one.status, one.body['code']], [409, 'table-configured'])
+    const message = 'the table public.one is among tables of the source shop in the configuration: public.on*, which matches it'
+    assert.equal(one.body['message'], message)
+    assert.match(String(one.body['hint']), /^Write the names of the tables that are meant in the place of public\.on\*/)
+    assert.deepEqual(await drop('only_low'), { status: 200, body: {} })
+    assert.equal((await add('only_low')).status, 200)
+    await client.query('CREATE TABLE only_this (id int PRIMARY KEY, n int)')
+    await until(async () => (await healthOf('only_this')) === 'streaming')
+    await client.query('DROP TABLE one')
+    assert.deepEqual(await drop('one'), { status: 200, body: {} })
+    await restart()
+    assert.equal(await healthOf('only_low'), 'streaming')
+    // Not added, and not named any more.
+    const left = await drop('only_this')
+    assert.deepEqual([left.status, left.body['code']], [400, 'not-pushed'])
   })
 
   test('what was gone, or refused, before it came into the lake can be dropped', async () => {

@@ -190,8 +190,8 @@ class PostgresSource implements ServerSource {
     await this.#tables().include(name)
   }
 
-  isNamed(name: string): boolean {
-    return this.#tables().isNamed(name)
+  async namedBy(name: string): Promise<string | null> {
+    return this.#tables().namedBy(name)
   }
 
   async exclude(name: string, ids: readonly string[]): Promise<void> {

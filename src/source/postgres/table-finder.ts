@@ -113,10 +113,15 @@ export class TableFinder {
     this.#options.take([plan], borrowed)
   }
 
-  /** Whether the settings name the table themselves. */
-  isNamed(text: string): boolean {
+  /** The name or pattern in the settings by which the table is read without being asked for; null: none. */
+  async namedBy(text: string): Promise<string | null> {
     const { schema, table } = parseShownName(text)
-    return this.#options.settings.tables.map(parseTablePattern).some((pattern) => pattern.matches(schema, table))
+    const matching = this.#options.settings.tables.map(parseTablePattern).filter((pattern) => pattern.matches(schema, table))
+    const named = matching.find(({ exact }) => exact)
+    if (named || matching.length === 0) return named?.text ?? null
+    const { plans, leftOut } = (await this.#look([], [])).catalogue
+    const isMeant = ({ sourceName }: { readonly sourceName: string }): boolean => sourceName === text
+    return plans.some(({ source }) => isMeant(source)) || leftOut.some(isMeant) ? matching[0].text : null
   }
 
   /** The table is not read any more, and may be included again. */
@@ -157,7 +162,7 @@ export class TableFinder {
       try {
         now = await this.#look([], added)
       } catch (error) {
-        // The stream notices a server that has gone; a table named in the settings may be gone as well.
+        // The stream notices a server that has gone.
         if (error instanceof FrazilError) continue
         throw error
       }
@@ -180,6 +185,7 @@ export class TableFinder {
     return asking(async (client) => {
       const isOther = isBorrowed(names, await readPublication(client, names.publication))
       const borrowed = isOther ? await readBorrowed(client, names.publication, version) : null
+      const mistakes: FrazilError[] = []
       const catalogue = await readCatalogue(client, {
         ...settings,
         added,
@@ -187,7 +193,11 @@ export class TableFinder {
         detached: new Set(),
         known: new Map(known.map(({ id, sourceName }) => [id, sourceName])),
         knownTypes: [],
+        mistakes,
       })
+      // A table that the settings name and that is gone by now is in nobody's way: the next start tells of it.
+      const twice = mistakes.find(({ code }) => code === 'same-name-twice')
+      if (twice) throw twice
       return { catalogue, borrowed }
     })
   }
