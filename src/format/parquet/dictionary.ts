@@ -97,6 +97,7 @@ export class WordDictionary extends HashedDictionary {
     let mask = slots.length - 1
     let entries = this.values.words
     const base = headroom >> 2
+    if (first === 0 && count > sample && doRise(words, base, stride)) return false
     // Neighbours are often equal: they are not looked up again.
     let lowBefore = 0
     let highBefore = 0
@@ -142,6 +143,21 @@ export class WordDictionary extends HashedDictionary {
     }
     return true
   }
+}
+
+/** Whether each value of the sample is larger than the one before, as numbers and times of events are: all of them are distinct then. */
+function doRise(words: Int32Array, base: number, stride: 1 | 2): boolean {
+  const end = base + sample * stride
+  for (let at = base + stride; at < end; at += stride) {
+    const before = at - stride
+    if (stride === 1) {
+      if (words[at] <= words[before]) return false
+    } else {
+      const high = words[at + 1] - words[before + 1]
+      if (high < 0 || (high === 0 && words[at] >>> 0 <= words[before] >>> 0)) return false
+    }
+  }
+  return true
 }
 
 /** Byte arrays behind their lengths (`width` 0), or of `width` bytes each. */

@@ -165,16 +165,16 @@ function variable({ bytes, view, end }: Staging, count: number): Extrema {
   at = minEnd
   // Values often share their first bytes: what all so far have in common is looked at once, not for both bounds.
   let shared = length
-  // What comes behind that in min and in max, −1 where they end: most values lie between.
-  const byteAt = (from: number, to: number, k: number): number => (from + k < to ? bytes[from + k] : -1)
-  let minByte = -1
-  let maxByte = -1
+  // What comes behind that in min and in max: most values lie between.
+  let minWord = wordAt(bytes, view, minEnd, minEnd)
+  let maxWord = minWord
   for (let i = 1; i < count; i++) {
     length = view.getInt32(at, true)
     const start = at + 4
     at = start + length
     let k = 0
     const limit = length < shared ? length : shared
+    while (k + 4 <= limit && view.getInt32(start + k, true) === view.getInt32(min + k, true)) k += 4
     while (k < limit && bytes[start + k] === bytes[min + k]) k++
     if (k < shared) {
       // Differs within what min and max have in common: beyond one of them.
@@ -186,24 +186,35 @@ function variable({ bytes, view, end }: Staging, count: number): Extrema {
         maxEnd = at
       }
       shared = k
-      minByte = byteAt(min, minEnd, shared)
-      maxByte = byteAt(max, maxEnd, shared)
+      minWord = wordAt(bytes, view, min + shared, minEnd)
+      maxWord = wordAt(bytes, view, max + shared, maxEnd)
       continue
     }
-    const byte = k < length ? bytes[start + k] : -1
-    if (byte > minByte && byte < maxByte) continue
+    const word = wordAt(bytes, view, start + k, at)
+    if (word > minWord && word < maxWord) continue
     if (compareBytes(bytes, start + k, at, bytes, min + k, minEnd) < 0) {
       min = start
       minEnd = at
-      minByte = byte
+      minWord = word
     } else if (compareBytes(bytes, start + k, at, bytes, max + k, maxEnd) > 0) {
       max = start
       maxEnd = at
-      maxByte = byte
+      maxWord = word
     }
   }
   if (at !== end) throw new Error('values fill the page')
   return { min: bytes.subarray(min, minEnd), max: bytes.subarray(max, maxEnd), nans: 0 }
+}
+
+/**
+ * The first four bytes of [from, to), zeros behind its end, as a number: where those of two values differ, the values have the same order. The
+ * sign is flipped, so that bytes compare as unsigned ones.
+ */
+function wordAt(bytes: Uint8Array, view: DataView, from: number, to: number): number {
+  if (to - from >= 4) return view.getInt32(from) ^ 0x8000_0000
+  let word = 0
+  for (let k = 0; k < 4; k++) word = (word << 8) | (from + k < to ? bytes[from + k] : 0)
+  return word ^ 0x8000_0000
 }
 
 /** Unsigned, a prefix first: for UTF-8 that is the order of code points. */

@@ -13,7 +13,10 @@ export interface Selection {
 /** Writes 1 or 0 for each selected row into `into` from `at`: has it a value? Returns how many have. */
 export function gatherPresence(valid: Uint8Array, { rows, from, to }: Selection, into: Uint8Array, at: number): number {
   let present = 0
-  if (rows === null) {
+  if (rows === null && areAllSet(valid, from, to)) {
+    present = to - from
+    into.fill(1, at, at + present)
+  } else if (rows === null) {
     for (let row = from; row < to; row++) {
       const bit = (valid[row >> 3] >> (row & 7)) & 1
       into[at++] = bit
@@ -28,6 +31,17 @@ export function gatherPresence(valid: Uint8Array, { rows, from, to }: Selection,
     }
   }
   return present
+}
+
+/** Whether the bits [from, to) are all set. */
+function areAllSet(bits: Uint8Array, from: number, to: number): boolean {
+  while (from < to && (from & 7) !== 0) {
+    if ((bits[from >> 3] & (1 << (from & 7))) === 0) return false
+    from++
+  }
+  for (; from + 8 <= to; from += 8) if (bits[from >> 3] !== 0xff) return false
+  for (; from < to; from++) if ((bits[from >> 3] & (1 << (from & 7))) === 0) return false
+  return true
 }
 
 /**
