@@ -2,6 +2,11 @@ import type pg from 'pg'
 import { Workload, connect, isConnectionLost, runTransaction } from './workload.ts'
 import type { WorkloadOptions } from './workload.ts'
 
+export interface BackgroundLoadOptions extends WorkloadOptions {
+  /** After each transaction. Without, there is the more load the slower what it is for becomes. */
+  readonly pauseMs?: number
+}
+
 /** A statement that waits for longer waits for something that never comes. */
 const answerWithinMs = 60_000
 
@@ -10,12 +15,14 @@ export class BackgroundLoad {
   transactions = 0
   readonly #url: string
   readonly #workload: Workload
+  readonly #pauseMs: number
   #client: pg.Client | null = null
   #stopping = false
   #done: Promise<void> = Promise.resolve()
 
-  constructor(url: string, options: WorkloadOptions) {
+  constructor(url: string, options: BackgroundLoadOptions) {
     this.#url = url
+    this.#pauseMs = options.pauseMs ?? 0
     this.#workload = new Workload(options)
   }
 
@@ -32,12 +39,13 @@ export class BackgroundLoad {
         this.#client ??= await connect(this.#url, answerWithinMs)
         await runTransaction(this.#client, this.#workload.next())
         this.transactions++
+        if (this.#pauseMs > 0) await pause(this.#pauseMs)
       } catch (error) {
         if (!isConnectionLost(error)) throw error
         // Whether the last one was committed does not matter: what Postgres has is what counts.
         await this.#client?.end().catch(() => {})
         this.#client = null
-        await new Promise((resolve) => setTimeout(resolve, 50))
+        await pause(50)
       }
     }
   }
@@ -56,4 +64,8 @@ export class BackgroundLoad {
     await this.stop().catch(() => {})
     await this.#client?.end().catch(() => {})
   }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
 }

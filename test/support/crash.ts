@@ -47,6 +47,8 @@ export class Mirror {
           writer: writer + 1,
           mostRows: 2000,
           mostTableRows: 5000,
+          // Always something under way, and time for everything else on a machine of two cores.
+          pauseMs: 20,
         }),
     )
   }
