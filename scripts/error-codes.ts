@@ -112,7 +112,9 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
   'ingest-name-taken': ['Rows that are sent to this name go to another table.', 'Give the table another name in the path.'],
   'namespace-taken': ['The database of a new table belongs to a source.', 'Make it in another database.'],
   'not-pushed': ['Programs cannot send rows to a table that is mirrored from a server, nor drop one that no program has added.'],
-  'nothing-to-copy': ['Rows that programs have sent have no source to be copied from again.'],
+  'nothing-to-copy': [
+    'Rows that programs have sent have no source to be copied from again, and their table was not detached: there is nothing to do.',
+  ],
   overloaded: ['More rows come than can be taken now; nothing of the request was stored.', 'Send it again after `Retry-After`.'],
   'partition-of-mirrored': [
     'A partition is named beside its partitioned table, which has its rows already.',
@@ -245,7 +247,10 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
     'A table that is to be dropped is one that the configuration means; the message says by which name or pattern.',
     'Take it out of `tables` of its source, and start frazil again.',
   ],
-  'table-detached': ['A table that is to be added was detached; the message says why.', '`frazil resync`, then add it again.'],
+  'table-detached': [
+    'A table was detached: it takes no rows and cannot be added; or what is wrong with it keeps it from going on. `GET /tables` says why.',
+    'Mend it, then `frazil resync`.',
+  ],
   'table-refused': [
     'A table that is to be added from Postgres cannot be mirrored, or not under the name that was asked for.',
     'The message says why, and what to do at the server.',

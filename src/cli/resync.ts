@@ -21,8 +21,10 @@ export function addResyncCommand(program: Command): void {
       const names = dot > 0 ? [target] : await tablesOf(daemon, target)
       for (const name of names) {
         const [database, table] = [name.slice(0, name.indexOf('.')), name.slice(name.indexOf('.') + 1)]
-        await callDaemon(daemon, `/tables/${encodeURIComponent(table)}/resync`, { database, table })
-        process.stdout.write(`${name} is being copied again: frazil tables shows how far it is\n`)
+        const answer = await callDaemon(daemon, `/tables/${encodeURIComponent(table)}/resync`, { database, table })
+        const { state } = (await answer.json()) as { state: string }
+        const what = state === 'copying' ? 'is being copied again: frazil tables shows how far it is' : 'takes rows again'
+        process.stdout.write(`${name} ${what}\n`)
       }
     })
 }

@@ -297,8 +297,11 @@ export class Committer {
     const dirty = live.filter(({ table }) => table.dirty)
     // Before the first table is in the lake, its position is that of the copies which could go on.
     if (this.record.position === null && dirty.length + fresh.length === 0 && mirror.arrivals.canResume) return
+    const known = new Set(this.record.detached.map(({ id }) => id))
     const same =
-      mirror.detached.length === this.record.detached.length && mirror.arrivals.again.size === (this.record.again ?? []).length
+      mirror.detached.length === known.size &&
+      mirror.detached.every(({ id }) => known.has(id)) &&
+      mirror.arrivals.again.size === (this.record.again ?? []).length
     const overdue = new Set(live.filter(({ iceberg }) => iceberg.metadataLocation !== null && iceberg.isOverdue(this.#retention)))
     if (dirty.length === 0 && fresh.length === 0 && overdue.size === 0 && same) {
       const recent = !demanded && clock.monotonic() - this.#lastCommitAt < idlePositionMs

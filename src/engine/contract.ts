@@ -198,9 +198,10 @@ export interface Engine {
   keyColumns(database: string, table: string): Promise<readonly string[]>
   /**
    * Copies a table again, beside its rows, which stay readable until all are swapped in one commit: a healthy one goes on to be
-   * mirrored meanwhile, a detached one is healthy again afterwards. Resolves when the copy has begun or waits for its turn.
+   * mirrored meanwhile, a detached one is healthy again afterwards. Resolves when the copy has begun or waits for its turn. A detached table
+   * that programs send rows to takes them again, as the lake has it now (`streaming`); rejects with `conflict` where it cannot.
    */
-  resync(database: string, table: string): Promise<void>
+  resync(database: string, table: string): Promise<'copying' | 'streaming'>
   /**
    * Rewrites a table's data files that have deleted rows, and merges its small ones. Resolves after the commit; without writes meanwhile
    * the table has no deletion vector then.

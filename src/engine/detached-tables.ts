@@ -1,3 +1,4 @@
+import { FrazilError } from '../base/index.ts'
 import type { Clock, Random } from '../base/index.ts'
 import type { SourceTable } from '../data/index.ts'
 import type { Catalog } from '../iceberg/catalog/index.ts'
@@ -6,7 +7,7 @@ import type { IcebergTable } from '../iceberg/index.ts'
 import { locationSegment } from '../storage/index.ts'
 import type { MirroredTable } from './mirrored-table.ts'
 import { unlessTableFault } from './policy.ts'
-import { recoverTable } from './recovery.ts'
+import { checkNotRolledBack, recoverTable } from './recovery.ts'
 import type { RecoveryParts } from './recovery.ts'
 import type { DetachedTable } from './state-record.ts'
 
@@ -30,10 +31,10 @@ export async function loadNamed(
  * rows. Null when its name is another table's, when the lake does not have it any more, or when what the lake has cannot be read.
  */
 export async function openDetached(parts: DetachedTableParts, entry: DetachedTable): Promise<MirroredTable | null> {
-  const { id, namespace, name, position, reason } = entry
+  const { id, namespace, name, position, reason, pushed } = entry
   const common = { health: 'detached', reason, floor: null, committed: position } as const
   const source = (fields: SourceTable['fields']): SourceTable => {
-    return { id, sourceName: name, namespace, name, fields, key: { kind: 'none' } }
+    return { id, sourceName: pushed?.ingest ?? name, namespace, name, fields, key: { kind: 'none' } }
   }
   if (position === null) {
     if (await parts.catalog.load(entry)) return null
@@ -48,6 +49,45 @@ export async function openDetached(parts: DetachedTableParts, entry: DetachedTab
   }
   await open().catch(unlessTableFault)
   return opened
+}
+
+/**
+ * A table that programs sent rows to, as it can go on: with the rows and the columns that the lake has of it now. Null when the lake has none of
+ * this name. Throws what is wrong with it.
+ */
+export async function reopenPushed(
+  parts: DetachedTableParts,
+  source: string,
+  entry: DetachedTable,
+): Promise<MirroredTable | null> {
+  const { id, namespace, name, pushed } = entry
+  const iceberg = await loadNamed(parts, entry)
+  if (!iceberg) return null
+  checkNotRolledBack(source, iceberg)
+  const { fields, identifierFieldIds } = iceberg.schema
+  const columns = identifierFieldIds.map((column) => fields.findIndex((field) => field.id === column))
+  if (columns.includes(-1)) {
+    throw new FrazilError('unsupported', 'foreign-schema', `the key of ${namespace}.${name} is not one of columns by now`)
+  }
+  const table: SourceTable = {
+    id,
+    sourceName: pushed?.ingest ?? name,
+    namespace,
+    name,
+    fields,
+    key: columns.length === 0 ? { kind: 'none' } : { kind: 'columns', columns },
+    ...(pushed?.memo === undefined ? {} : { memo: pushed.memo }),
+  }
+  return {
+    source: table,
+    iceberg,
+    table: await recoverTable(parts, table, iceberg),
+    health: 'streaming',
+    reason: null,
+    floor: null,
+    joined: true,
+    committed: entry.position,
+  }
 }
 
 /** What stands for a table that the lake never had: nothing is ever written to it. */

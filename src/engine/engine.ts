@@ -322,8 +322,10 @@ class RunningEngine implements Engine {
     return (await this.#owners.of(database, table)).keyColumns(database, table)
   }
 
-  async resync(database: string, table: string): Promise<void> {
-    await (await this.#owners.of(database, table)).resync(database, table)
+  async resync(database: string, table: string): Promise<'copying' | 'streaming'> {
+    const owner = await this.#owners.of(database, table)
+    await owner.resync(database, table)
+    return owner.name === pushSource ? 'streaming' : 'copying'
   }
 
   async optimize(database: string, table: string): Promise<void> {

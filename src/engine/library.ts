@@ -155,7 +155,9 @@ export async function open(config: ConfigInput, options: OpenOptions = {}): Prom
           const { fields, row } = await engine.lookup(table.namespace, table.name, key)
           return row && Object.fromEntries(fields.map((field, i) => [field.name, row[i]]))
         },
-        resync: () => engine.resync(table.namespace, table.name),
+        resync: async () => {
+          await engine.resync(table.namespace, table.name)
+        },
         optimize: () => engine.optimize(name.slice(0, dot), name.slice(dot + 1)),
       }
     },

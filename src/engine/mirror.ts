@@ -23,13 +23,13 @@ import type {
 import { Arrivals } from './arrivals.ts'
 import type { ArrivingTable, Reached } from './arriving-table.ts'
 import type { TableStatus } from './contract.ts'
-import { loadNamed, openDetached } from './detached-tables.ts'
+import { loadNamed, openDetached, reopenPushed } from './detached-tables.ts'
 import { fullName, isLive, shapeOf, statusOf } from './mirrored-table.ts'
 import type { MirroredTable } from './mirrored-table.ts'
 import { OpenTransactions } from './open-transactions.ts'
 import { isTableFault, refuseGoneFile } from './policy.ts'
 import { checkNotRolledBack, openRun, rebuildRun, recoverTable, runPathOf } from './recovery.ts'
-import type { DetachedTable, SourceRecord } from './state-record.ts'
+import type { DetachedTable, PushedName, SourceRecord } from './state-record.ts'
 import { laidOutAs, withSettings } from './table-settings.ts'
 import type { TableSettings } from './table-settings.ts'
 import type { Hands, Sick } from './table-work.ts'
@@ -470,12 +470,13 @@ export class Mirror {
    * Ends a table with a reason, at once: it takes no changes and no commit has it any more. Rows that are in no lake commit are
    * given up. {@link reopen} has to follow.
    */
-  condemn(id: string, error: FrazilError): void {
+  condemn(id: string, error: FrazilError, pushed: PushedName | null = null): void {
     const mirrored = this.#tables.get(id)
     if (!mirrored || mirrored.health === 'detached') return
     const { source, table } = mirrored
     const reason = error.hint ? `${error.message}; ${error.hint}` : error.message
-    this.#detached.set(id, { id, namespace: source.namespace, name: source.name, position: mirrored.committed, reason })
+    const entry = { id, namespace: source.namespace, name: source.name, position: mirrored.committed, reason }
+    this.#detached.set(id, pushed ? { ...entry, pushed } : entry)
     this.#open.forget(id)
     mirrored.joined = false
     mirrored.table = null
@@ -491,6 +492,23 @@ export class Mirror {
     const latest = { ...entry, position: mirrored.committed }
     this.#detached.set(id, latest)
     await this.#openDetached(latest)
+  }
+
+  /**
+   * Has a detached table that programs sent rows to go on, with the rows that the lake has of it now. Null when the lake has none. Throws what
+   * is wrong with it, and leaves it as it was then. Not while a lake commit is under way.
+   */
+  async attach(entry: DetachedTable, applying: () => Promise<void> | null): Promise<SourceTable | null> {
+    const { tables, source } = this.#parts
+    const opened = await reopenPushed(this.#parts, source, entry)
+    if (!opened) return null
+    // No `await` between here and the end: the next source commit may begin in any gap.
+    for (let busy = applying(); busy; busy = applying()) await busy
+    opened.iceberg = withSettings(tables, opened.iceberg, opened.iceberg.schema.fields)
+    this.remove(entry.id)
+    this.#tables.set(opened.source.id, opened)
+    this.#setHealth(opened, 'streaming', null)
+    return opened.source
   }
 
   /** Throws what keeps a table's rows from being read: then nothing can take their place either. */

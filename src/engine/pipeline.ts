@@ -158,7 +158,7 @@ export class Pipeline implements PipelineHandle {
     const shared = { ...common, committer: this.#committer }
     this.#compactor = new Compactor({ source: options.name, warehouse, local, ...options.compaction }, shared)
     const uploads = new Uploads({ ...shared, warehouse, local, folders: options.uploads, alone })
-    this.desk = new TableDesk({ ...shared, uploads, source: this.#source, ending: this.#ending.signal })
+    this.desk = new TableDesk({ ...shared, uploads, source: this.#source, visible: this.#visible, ending: this.#ending.signal })
     this.#room = new Room({
       source: options.name,
       memory: options.memory,
@@ -415,7 +415,7 @@ export class Pipeline implements PipelineHandle {
     const asked = !copying && this.#mirror.arrivals.again.has(fullName(source))
     const helps = asked || this.#schemaPolicy.outgrew(source, error) || (copying && error.kind === 'unavailable')
     if (!this.#recopies.want(id, source, helps) && this.#options.onError === 'stop') throw error
-    this.#mirror.condemn(id, error)
+    this.#mirror.condemn(id, error, this.desk.pushedName(source))
     this.desk.closed(id)
   }
 
@@ -494,12 +494,12 @@ export class Pipeline implements PipelineHandle {
 
   async resync(namespace: string, name: string): Promise<void> {
     this.#check()
-    const table = { namespace, name }
-    const known = [...this.#mirror.tables].find(({ source }) => fullName(source) === fullName(table))
-    if (!known) throw new FrazilError('request', 'unknown-table', `there is no table ${fullName(table)}`)
+    if (this.desk.takesRows) return this.desk.attach(namespace, name)
+    const known = [...this.#mirror.tables].find(({ source }) => source.namespace === namespace && source.name === name)
+    if (!known) throw new FrazilError('request', 'unknown-table', `there is no table ${namespace}.${name}`)
     await this.#committer.exclusively(() => this.#mirror.reopen(known.source.id))
     await this.#mirror.checkReadable(known.source.id)
-    await this.#recopies.ask(known.source.id, table)
+    await this.#recopies.ask(known.source.id, { namespace, name })
   }
 
   async optimize(namespace: string, name: string): Promise<void> {

@@ -5,6 +5,7 @@ import type { Config } from './config.ts'
 import { catalogPath } from './lake.ts'
 import { acquireLease, fencedCatalog } from './lease.ts'
 import { fullName } from './mirrored-table.ts'
+import { pushSource } from './sources.ts'
 import { changeRecord, readRecord } from './state-record.ts'
 import type { DetachedTable, SourceRecord } from './state-record.ts'
 
@@ -34,6 +35,12 @@ export async function requestResync(config: Config, target: string): Promise<str
         const { states } = await changeRecord(catalog, stored, next)
         await fencedCatalog(catalog, lease.fence).commit({ tables: [], states })
         return source === target ? tables : [target]
+      }
+      const pushed = await readRecord(catalog, pushSource)
+      if (pushed && namesOf(pushed.record).includes(target)) {
+        throw new FrazilError('unavailable', 'no-daemon', `programs send the rows of ${target}: there is nothing to copy`, {
+          hint: 'If it was detached: start frazil run, then frazil resync again has it take rows again.',
+        })
       }
       const near = nearest(target, known)
       throw new FrazilError('request', 'unknown-table', `the lake has no table and no source ${target}`, {

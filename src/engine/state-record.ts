@@ -34,6 +34,13 @@ export interface DetachedTable {
   /** The last position that its rows contain; null when it never had any. */
   readonly position: Position | null
   readonly reason: string
+  /** Of one that programs sent rows to, so that it can go on: the name by which they did, and what its source remembered of it. */
+  readonly pushed?: PushedName
+}
+
+export interface PushedName {
+  readonly ingest: string
+  readonly memo?: string | undefined
 }
 
 /** Where the catalog has the state record of a source. */

@@ -3,6 +3,7 @@ import type { Clock, Random } from '../base/index.ts'
 import type { Field, SourceTable } from '../data/index.ts'
 import { isPromotion, sameType } from '../data/index.ts'
 import type { Catalog } from '../iceberg/catalog/index.ts'
+import type { EngineEvent } from '../observe/index.ts'
 import { isEvolving, tableMemo } from '../source/index.ts'
 import type { PushReceipt, PushRequest, PushSource, Source } from '../source/index.ts'
 import { TableAdditions } from './added-tables.ts'
@@ -11,7 +12,10 @@ import type { AddedTable, NewTable, TableDescription, TableToAdd, UploadReceipt,
 import type { Mirror } from './mirror.ts'
 import { fullName } from './mirrored-table.ts'
 import type { TableDeskHandle } from './pipeline-contract.ts'
+import { isTableFault } from './policy.ts'
+import type { PushedName } from './state-record.ts'
 import type { Uploads } from './uploads.ts'
+import type { Visibility } from './visibility.ts'
 
 export interface TableDeskParts {
   readonly source: Source
@@ -21,11 +25,16 @@ export interface TableDeskParts {
   readonly clock: Clock
   readonly random: Random
   readonly uploads: Uploads
+  readonly visible: Visibility
   /** Aborted when the pipeline ends. */
   readonly ending: AbortSignal
   /** Set while a source commit is half applied. */
   readonly applying: () => Promise<void> | null
+  readonly emit: (event: EngineEvent) => void
 }
+
+/** How long a table that is to go on waits for the requests that came before. */
+const longestAttachMs = 30_000
 
 /** What programs ask of a pipeline's tables beyond reading them: what they look like, new ones, rows for them, their end. */
 export class TableDesk implements TableDeskHandle {
@@ -33,6 +42,8 @@ export class TableDesk implements TableDeskHandle {
   readonly #additions: TableAdditions
   /** Names of tables that are being made. */
   readonly #making = new Set<string>()
+  /** Tables that go on, and that the lake does not remember as such yet. */
+  readonly #attaching = new Map<string, SourceTable>()
 
   constructor(parts: TableDeskParts) {
     this.#parts = parts
@@ -101,6 +112,63 @@ export class TableDesk implements TableDeskHandle {
     return this.#additions.add(table)
   }
 
+  /** Whether its tables are those that programs send rows to. */
+  get takesRows(): boolean {
+    return 'push' in this.#parts.source
+  }
+
+  /** What has to be remembered of a table that is detached. */
+  pushedName({ sourceName, memo }: SourceTable): PushedName | null {
+    return this.takesRows ? { ingest: sourceName, memo } : null
+  }
+
+  /**
+   * Has a detached table take rows again, as the lake has it now; resolves when the lake remembers that. Rejects with `request` when there is
+   * nothing to do, `conflict` for what is still wrong with it.
+   */
+  async attach(namespace: string, name: string): Promise<void> {
+    const { mirror, committer, visible, applying, emit } = this.#parts
+    const source = pushed(this.#parts.source)
+    const full = fullName({ namespace, name })
+    const entry = mirror.detached.find((table) => fullName(table) === full)
+    if (entry) {
+      // It may be on its way to be.
+      await committer.exclusively(() => mirror.reopen(entry.id))
+      this.left(entry.id)
+      await source.saveLeft()
+      // What was sent to it has positions, too: later ones will be those of the table that goes on.
+      await visible.wait(await source.head(), longestAttachMs)
+      await committer.exclusively(async () => {
+        const table = await mirror.attach(entry, applying).catch((error: unknown) => {
+          throw isTableFault(error) || isRolledBack(error) ? stillSick(full, error) : error
+        })
+        if (!table) {
+          throw new FrazilError('request', 'unknown-table', `the lake has nothing of the table ${full}`, {
+            hint: 'POST /tables/{name} makes it again.',
+          })
+        }
+        this.#attaching.set(full, table)
+      })
+    }
+    const table = this.#attaching.get(full)
+    // Throws when there is none.
+    if (!table) mirror.find(namespace, name)
+    if (!table) return source.recopy({ namespace, name })
+    // Before a row is taken: after a crash nobody would know whose it is.
+    await committer.flush()
+    this.#attaching.delete(full)
+    const folder = await source.attachTable(table)
+    const message = `the table ${full} takes rows again`
+    if (folder === null) emit({ type: 'notice', level: 'info', message, hint: null })
+    else
+      emit({
+        type: 'notice',
+        level: 'warn',
+        message: `${message}; some that were accepted before are in ${folder}`,
+        hint: 'Send these files to it.',
+      })
+  }
+
   /** A table was detached: no rows are taken for it any more. */
   closed(id: string): void {
     this.#parts.source.closeTable?.(id)
@@ -132,6 +200,18 @@ export class TableDesk implements TableDeskHandle {
 function pushed(source: Source): PushSource {
   if ('push' in source) return source as PushSource
   throw new FrazilError('request', 'not-pushed', `the rows of ${source.name} come from its own server; programs cannot send any`)
+}
+
+function isRolledBack(error: unknown): error is FrazilError {
+  return error instanceof FrazilError && error.code === 'rolled-back'
+}
+
+function stillSick(table: string, error: FrazilError): FrazilError {
+  return new FrazilError('conflict', 'table-detached', `the table ${table} cannot go on: ${error.message}`, {
+    table,
+    hint: 'Mend it with the program that changed it, then ask again.',
+    cause: error,
+  })
 }
 
 function exists(name: string): FrazilError {

@@ -32,8 +32,7 @@ export function tableRoutes(app: FastifyInstance, engine: () => Engine): void {
   app.post('/tables/:name/resync', async (request) => {
     const { database, table } = checkBody(resyncBody, request.body)
     request.caller.demand('write', database, table)
-    await engine().resync(database, table)
-    return { database, table, state: 'copying' }
+    return { database, table, state: await engine().resync(database, table) }
   })
 
   app.post('/tables/:name/optimize', async (request) => {

@@ -12,11 +12,18 @@ export interface SourceState {
   /** Ids of tables that were detached: not read any more. */
   readonly detached: readonly string[]
   /** Detached tables with what the lake has of each. */
-  readonly left?: readonly (TableName & { readonly id: string; readonly position: Position | null })[]
+  readonly left?: readonly LeftTable[]
   /** Iceberg names of tables to be copied again, healthy or detached; see {@link Source.recopy}. */
   readonly again?: readonly TableName[]
   /** Copies that were interrupted and can go on, see `CopyStart`. */
   readonly copies?: readonly InterruptedCopy[]
+}
+
+/** A detached table, with what the lake has of it; `pushed`: the name by which programs sent rows to it. */
+export interface LeftTable extends TableName {
+  readonly id: string
+  readonly position: Position | null
+  readonly pushed?: { readonly ingest: string }
 }
 
 /** A copy in parts that was interrupted: what its `table` event said, and the parts that are complete. */
@@ -206,4 +213,8 @@ export interface PushSource extends Source {
   closeTable(id: string): void
   /** What the lake has of a closed table; null: nothing. */
   leaveTable(id: string, committed: Position | null): void
+  /** Resolves when rows of closed tables that the lake does not have are in files. */
+  saveLeft(): Promise<void>
+  /** A closed table takes rows again, as it is now. Resolves with the folder of such files of it, if there is one. */
+  attachTable(table: SourceTable): Promise<string | null>
 }

@@ -85,7 +85,7 @@ test(
         '6-7.delete.ndjson': '{"id":2}\n{"id":3}\n',
       }
       assert.deepEqual(await left(), expected)
-      await assert.rejects(push(engine, 'sick', 'insert', '[{"id":9}]'), { code: 'unknown-table' })
+      await assert.rejects(push(engine, 'sick', 'insert', '[{"id":9}]'), { code: 'table-detached' })
       await push(engine, 'well', 'insert', '[{"id":6}]')
       await engine.close()
 

@@ -98,9 +98,10 @@ export class FakeEngine implements Engine {
     throw new FrazilError('request', 'unknown-table', `there is no table ${database}.${table}`)
   }
 
-  async resync(database: string, table: string): Promise<void> {
+  async resync(database: string, table: string): Promise<'copying'> {
     await this.keyColumns(database, table)
     this.resyncs.push(`${database}.${table}`)
+    return 'copying'
   }
 
   async optimize(database: string, table: string): Promise<void> {

@@ -74,7 +74,7 @@ export const createAnswer = z.strictObject({ ...named, lsn: z.int() })
 export const fromPostgresAnswer = z.strictObject({ ...named, lsn: z.int(), state: z.enum(['streaming', 'copying']) })
 export const dropAnswer = z.strictObject({})
 export const snapshotAnswer = z.strictObject({ ...named, positions })
-export const resyncAnswer = z.strictObject({ ...named, state: z.literal('copying') })
+export const resyncAnswer = z.strictObject({ ...named, state: z.enum(['copying', 'streaming']) })
 export const optimizeAnswer = z.strictObject(named)
 
 export const schemaAnswer = z.strictObject({

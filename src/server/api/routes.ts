@@ -184,7 +184,7 @@ export const documentedRoutes: readonly DocumentedRoute[] = [
     method: 'post',
     path: '/tables/{name}/resync',
     id: 'resync',
-    summary: 'Has a table copied again from its source.',
+    summary: 'Has a table copied again from its source; one for rows of programs that was detached takes them again.',
     body: { [json]: 'resyncBody' },
     answers: { 200: { [json]: 'resyncAnswer' } },
     errors: work,

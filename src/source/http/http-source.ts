@@ -3,7 +3,7 @@ import { FrazilError, assert } from '../../base/index.ts'
 import type { Change, Position, SourceEvent, SourceTable } from '../../data/index.ts'
 import { SpooledSource, letGo } from '../push/index.ts'
 import type { RequestRows, Rows, Spool, SpoolRecord } from '../push/index.ts'
-import type { Producer, PushReceipt, PushRequest, PushSource, SourceParts, SourceState } from '../source.ts'
+import type { Producer, PushReceipt, PushRequest, PushSource, SourceParts, SourceState, TableName } from '../source.ts'
 import { decodeBatch, grownFields, hasColumns } from './batch.ts'
 import type { Batch } from './batch.ts'
 import { KnownKeys } from './known-keys.ts'
@@ -34,6 +34,8 @@ export class HttpSource extends SpooledSource<Batched> implements PushSource {
   readonly #producers = new KnownProducers()
   readonly #tables = new Map<string, PushedTable>()
   readonly #left: LeftRows
+  /** Tables that were closed: whoever sends rows to one is told so. */
+  readonly #closed = new Map<string, TableName & { readonly ingest: string }>()
   /** Requests under way, by table and key: a repeated one waits for the first. */
   readonly #underWay = new Map<string, { readonly digest: number; readonly receipt: Promise<PushReceipt> }>()
   /** The last request under way of each producer: they are stored one after the other. */
@@ -56,15 +58,18 @@ export class HttpSource extends SpooledSource<Batched> implements PushSource {
       pushed.skipsOpen = true
       this.#tables.set(table.id, pushed)
     }
-    for (const { position, ...table } of state?.left ?? []) this.#left.add(table, Number(position ?? 0))
+    for (const { id, namespace, name, position, pushed } of state?.left ?? []) {
+      this.#left.add({ id, namespace, name }, Number(position ?? 0))
+      this.#closed.set(id, { namespace, name, ingest: pushed?.ingest ?? name })
+    }
     await this.#keys.load()
-    this.#producers.load(state?.memo ?? null, (id) => this.#tables.has(id))
+    this.#producers.load(state?.memo ?? null, (id) => this.#isKnown(id))
   }
 
   protected override found(record: SpoolRecord): void {
     if (record.key !== '') this.#keys.add(record)
     // Not those of a table that was dropped.
-    if (this.#tables.has(record.table)) this.#producers.add(record)
+    if (this.#isKnown(record.table)) this.#producers.add(record)
   }
 
   protected override async *replay(
@@ -267,6 +272,13 @@ export class HttpSource extends SpooledSource<Batched> implements PushSource {
       const { sourceName, namespace, name } = known.table
       if ('ingest' in wanted ? sourceName === wanted.ingest : namespace === wanted.namespace && name === wanted.name) return known
     }
+    for (const { namespace, name, ingest } of this.#closed.values()) {
+      if ('ingest' in wanted ? ingest !== wanted.ingest : namespace !== wanted.namespace || name !== wanted.name) continue
+      const message = `the table ${namespace}.${name} was detached, and takes no rows`
+      throw new FrazilError('conflict', 'table-detached', message, {
+        hint: `GET /tables says why. When that is mended: frazil resync ${namespace}.${name}.`,
+      })
+    }
     const text = 'ingest' in wanted ? wanted.ingest : `${wanted.namespace}.${wanted.name}`
     throw new FrazilError('request', 'unknown-table', `there is no table ${text} that takes rows`)
   }
@@ -287,8 +299,29 @@ export class HttpSource extends SpooledSource<Batched> implements PushSource {
 
   closeTable(id: string): void {
     const closed = this.#tables.get(id)
-    if (closed) this.#left.add(closed.table, null)
-    this.removeTable(id)
+    if (!closed) return
+    const { namespace, name, sourceName } = closed.table
+    this.#left.add(closed.table, null)
+    this.#closed.set(id, { namespace, name, ingest: sourceName })
+    closed.release()
+    this.#tables.delete(id)
+  }
+
+  async saveLeft(): Promise<void> {
+    if (!this.spool) return
+    await this.#left.save(this.spool).catch((cause: unknown) => {
+      throw new FrazilError('unavailable', 'spool-failed', 'rows of tables that were detached cannot be taken out of the spool', {
+        cause,
+      })
+    })
+  }
+
+  async attachTable(table: SourceTable): Promise<string | null> {
+    const pushed = new PushedTable(table, this.#parts)
+    pushed.skipsOpen = pushed.evolves
+    this.#tables.set(table.id, pushed)
+    this.#closed.delete(table.id)
+    return this.#left.folderOf(table)
   }
 
   leaveTable(id: string, committed: Position | null): void {
@@ -300,7 +333,12 @@ export class HttpSource extends SpooledSource<Batched> implements PushSource {
   removeTable(id: string): void {
     this.#tables.get(id)?.release()
     this.#tables.delete(id)
+    this.#closed.delete(id)
     this.#producers.forget(id)
+  }
+
+  #isKnown(id: string): boolean {
+    return this.#tables.has(id) || this.#closed.has(id)
   }
 
   override memo(position: Position | null): string {

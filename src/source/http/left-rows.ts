@@ -49,6 +49,12 @@ export class LeftRows {
     return saved
   }
 
+  /** Where the files of a table are; null when there are none. */
+  async folderOf(table: LeftTable): Promise<string | null> {
+    const folder = join(this.#folder, folderOf(table))
+    return (await lastSaved(folder)) > 0 ? folder : null
+  }
+
   async #save(spool: Spool): Promise<void> {
     for (const [id, { after, ...table }] of this.#tables) {
       if (after === null) throw new Error('a table is just being detached')
