@@ -90,14 +90,26 @@ function endsNumber(byte: number): boolean {
   return byte === 0x2c || byte === 0x7d
 }
 
-/** Up to 15 digits: a double has them all. */
+/** Up to 15 digits: a double has them all. The first nine are a whole number of 32 bits, which takes less. */
 function readLong(bytes: Uint8Array, at: number, end: number, { words }: QuickColumn, row: number): number {
   const isNegative = bytes[at] === 0x2d
   if (isNegative) at++
   const first = at
-  let number = 0
-  const last = Math.min(end, at + 16)
+  let short = 0
   let digit = 0
+  const middle = Math.min(end, at + 9)
+  while (at < middle && (digit = bytes[at] - 0x30) >= 0 && digit <= 9) {
+    short = (short * 10 + digit) | 0
+    at++
+  }
+  if (at < end && at > first && endsNumber(bytes[at]) && (at - first === 1 || bytes[first] !== 0x30)) {
+    if (isNegative) short = -short | 0
+    words[row * 2] = short
+    words[row * 2 + 1] = short >> 31
+    return at
+  }
+  let number = short
+  const last = Math.min(end, first + 16)
   while (at < last && (digit = bytes[at] - 0x30) >= 0 && digit <= 9) {
     number = number * 10 + digit
     at++
@@ -133,17 +145,33 @@ function readDouble(bytes: Uint8Array, at: number, end: number, { doubles }: Qui
   const isNegative = bytes[at] === 0x2d
   if (isNegative) at++
   const first = at
-  let number = 0
+  let short = 0
   let digit = 0
-  const last = Math.min(end, at + 17)
-  while (at < last && (digit = bytes[at] - 0x30) >= 0 && digit <= 9) {
-    number = number * 10 + digit
+  // As many digits as are a whole number of 32 bits.
+  const middle = Math.min(end, at + 9)
+  while (at < middle && (digit = bytes[at] - 0x30) >= 0 && digit <= 9) {
+    short = (short * 10 + digit) | 0
     at++
+  }
+  let number = short
+  const last = Math.min(end, first + 17)
+  if (at === middle) {
+    while (at < last && (digit = bytes[at] - 0x30) >= 0 && digit <= 9) {
+      number = number * 10 + digit
+      at++
+    }
   }
   let count = at - first
   if (count === 0 || at >= end || (count > 1 && bytes[first] === 0x30) || row >= doubles.length) return -1
   if (bytes[at] === 0x2e) {
     const point = ++at
+    // With those before the point at most nine.
+    const most = Math.min(last, point + 9 - count)
+    while (at < most && (digit = bytes[at] - 0x30) >= 0 && digit <= 9) {
+      short = (short * 10 + digit) | 0
+      at++
+    }
+    if (at > point) number = short
     while (at < last && (digit = bytes[at] - 0x30) >= 0 && digit <= 9) {
       number = number * 10 + digit
       at++
