@@ -45,7 +45,8 @@ def open_catalog(name, path):
     settings = {
         "": "org.apache.iceberg.spark.SparkCatalog",
         ".type": "jdbc",
-        ".uri": f"jdbc:sqlite:{path}",
+        # Others hold the lock for as long as their disk takes; the driver's own three seconds are few on a busy machine.
+        ".uri": f"jdbc:sqlite:{path}?busy_timeout=60000",
         ".jdbc.schema-version": "V1",
         ".warehouse": "file://" + os.path.dirname(path),
         ".cache-enabled": "false",

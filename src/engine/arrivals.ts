@@ -7,7 +7,7 @@ import type { EngineEvent } from '../observe/index.ts'
 import type { InterruptedCopy } from '../source/index.ts'
 import { locationSegment } from '../storage/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
-import { ColdFile, KeyRun, Table, keyWords, replacedShape } from '../table/index.ts'
+import { ColdFile, KeyRun, Table, keyWords, shapeBeside } from '../table/index.ts'
 import type { ChangeLog, ChangeLogParts, FileWriter, KeySpec, LoggedChange, TableShape } from '../table/index.ts'
 import { ArrivingTable } from './arriving-table.ts'
 import type { Reached } from './arriving-table.ts'
@@ -149,7 +149,7 @@ export class Arrivals {
     if (former && former.iceberg.metadataLocation !== null) {
       const folder = interrupted?.journal.folder ?? `${copiesBeside(former)}${id}`
       const before = former.table?.shape ?? shapeOf(former.source, former.iceberg)
-      const shape = sameFields(before.source, source) ? { ...before, source } : replacedShape(before, source)
+      const shape = shapeBeside(before, former.iceberg.lastColumnId, source)
       return { iceberg: withSettings(tables, former.iceberg, shape.fields), shape, folder, files: folder }
     }
     const folder = interrupted?.journal.folder ?? `${copiesOf(store, source)}${id}`
@@ -380,8 +380,4 @@ export async function deleteAll(store: ObjectStore, location: string): Promise<v
   const uris: string[] = []
   for await (const { uri } of store.list(`${location}/`)) uris.push(uri)
   await store.delete(uris)
-}
-
-function sameFields(a: SourceTable, b: SourceTable): boolean {
-  return JSON.stringify([a.fields, a.key]) === JSON.stringify([b.fields, b.key])
 }

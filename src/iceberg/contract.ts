@@ -65,7 +65,7 @@ export interface LiveDataFile extends DataFile {
 
 /** The columns of a table after a commit. */
 export interface SchemaUpdate {
-  /** All with their ids: known ones as they are, new ones above `lastColumnId` of the table. */
+  /** All with their ids: those that the table has, or had, as they are; new ones above `lastColumnId` of the table. */
   readonly fields: readonly Field[]
   /** Ids of the key columns, all required; empty for none. */
   readonly identifierFieldIds: readonly number[]

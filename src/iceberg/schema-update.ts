@@ -6,12 +6,12 @@ import { int } from './json-fields.ts'
 import { idsOf, withLiveSources } from './layout/index.ts'
 import { currentSchema } from './metadata.ts'
 import type { TableMetadata } from './metadata.ts'
-import { schemaToJson } from './schema-json.ts'
+import { schemaFromJson, schemaToJson } from './schema-json.ts'
 
 /**
  * The metadata with another current schema (specification, "Schema Evolution"): a new one, or the one with the same columns that
- * the table has had before. Ids are never used again: `last-column-id` only grows. Columns that go leave the partition spec and the
- * sort order.
+ * the table has had before. Ids are never given again, `last-column-id` only grows; but a column that has gone may come again with its id,
+ * when a table is replaced whose copy began before. Columns that go leave the partition spec and the sort order.
  */
 export function evolveSchema(metadata: TableMetadata, update: SchemaUpdate): TableMetadata {
   if (metadata.currentSchemaId !== update.base) {
@@ -20,10 +20,14 @@ export function evolveSchema(metadata: TableMetadata, update: SchemaUpdate): Tab
   const known = new Set(currentSchema(metadata).fields.flatMap(idsOf))
   const ids = update.fields.flatMap(idsOf)
   assert(new Set(ids).size === ids.length, 'a field id is used once')
-  assert(
-    ids.every((id) => known.has(id) || id > metadata.lastColumnId),
-    'a new field has a new id',
-  )
+  const unknown = ids.filter((id) => !known.has(id) && id <= metadata.lastColumnId)
+  if (unknown.length > 0) {
+    const former = new Set(metadata.schemas.flatMap((json) => schemaFromJson(json).fields.flatMap(idsOf)))
+    assert(
+      unknown.every((id) => former.has(id)),
+      'a new field has a new id',
+    )
+  }
   const required = new Set(update.fields.filter((field) => field.required).map(({ id }) => id))
   assert(
     update.identifierFieldIds.every((id) => required.has(id)),

@@ -50,18 +50,25 @@ export function reshape(shape: TableShape, next: SourceTable): TableShape {
 }
 
 /**
- * The shape of a table whose rows are all new. Columns keep the ids of those with the same name if old rows could be read with them;
- * any other is a new column.
+ * Ids that are left to a table while it is copied beside its rows: it takes new columns meanwhile, and so does the copy, which may hear of
+ * them in another order. Ids of the copy's are in its files, so they have to be its own from the start.
  */
-export function replacedShape(shape: TableShape, next: SourceTable): TableShape {
+const idsBeside = 1000
+
+/**
+ * The shape of a table whose rows are all new, copied beside those of `shape`; `lastColumnId` is what the lake has. Columns keep the ids of
+ * those with the same name if the lake has them and old rows could be read with them; any other is a new column.
+ */
+export function shapeBeside(shape: TableShape, lastColumnId: number, next: SourceTable): TableShape {
+  const lastFieldId = Math.max(shape.lastFieldId, lastColumnId) + idsBeside
   const drafts = next.fields.map((field): Field => {
     const known = shape.fields.find(({ name }) => name === field.name)
-    if (!known || !(sameType(known.type, field.type) || isPromotion(known.type, field.type))) {
+    if (!known || known.id > lastColumnId || !(sameType(known.type, field.type) || isPromotion(known.type, field.type))) {
       return { ...field, id: 0, required: false }
     }
     const type = sameType(known.type, field.type) ? known.type : field.type
     return { ...known, type, required: known.required && field.required }
   })
-  const { fields, last } = assignFieldIds(drafts, shape.lastFieldId)
+  const { fields, last } = assignFieldIds(drafts, lastFieldId)
   return { source: next, fields, lastFieldId: last }
 }

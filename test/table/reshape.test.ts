@@ -3,12 +3,17 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { FrazilError, SlabPool } from '../../src/base/index.ts'
+import { FrazilError, SlabPool, seededRandom } from '../../src/base/index.ts'
+import { assignFieldIds } from '../../src/data/index.ts'
 import type { SourceTable } from '../../src/data/index.ts'
 import type { DataFile } from '../../src/iceberg/index.ts'
-import { ChangeLog, ColdFile, KeyRun, SpillSpace, Table } from '../../src/table/index.ts'
-import type { TableWork } from '../../src/table/index.ts'
+import { parseMetadata } from '../../src/iceberg/metadata.ts'
+import { schemaToJson } from '../../src/iceberg/schema-json.ts'
+import { evolveSchema } from '../../src/iceberg/schema-update.ts'
+import { ChangeLog, ColdFile, KeyRun, SpillSpace, Table, identifierFieldIds, shapeBeside } from '../../src/table/index.ts'
+import type { TableShape, TableWork } from '../../src/table/index.ts'
 import { KeyRunBuilder } from '../../src/table/key-run-builder.ts'
+import { reshape } from '../../src/table/table-shape.ts'
 import { field } from './rows.ts'
 
 function dataFile(path: string): DataFile {
@@ -72,3 +77,81 @@ test('a table whose key runs cannot all be built anew keeps none of them open', 
     rmSync(folder, { recursive: true })
   }
 })
+
+test('a table that is copied beside its rows, while columns come and go, never gives the id of one to another', () => {
+  for (let seed = 1; seed <= 300; seed++) {
+    const random = seededRandom(seed)
+    const history = someColumns(random)
+    const [first] = history
+    const { fields: start, last } = assignFieldIds(first.fields)
+    let lake = parseMetadata(newMetadata(schemaToJson({ schemaId: 0, fields: start, identifierFieldIds: [1] }), last))
+    const commit = (shape: TableShape): void => {
+      const { fields, lastFieldId: lastColumnId } = shape
+      const base = lake.currentSchemaId
+      lake = evolveSchema(lake, { fields, identifierFieldIds: identifierFieldIds(shape), lastColumnId, base })
+    }
+    // The catalogue may be ahead of the stream when the copy begins, and the lake is behind.
+    let former: TableShape = { source: first, fields: start, lastFieldId: last }
+    let copy: TableShape | null = null
+    const begins = random.below(history.length)
+    const seen = begins + random.below(history.length - begins)
+    for (const [at, source] of history.entries()) {
+      former = reshape(former, source)
+      if (at === begins) copy = shapeBeside(former, lake.lastColumnId, history[seen])
+      else if (copy && at > seen) copy = reshape(copy, source)
+      if (random.below(3) === 0) commit(former)
+    }
+    assert.ok(copy)
+    commit(copy)
+    commit(reshape(copy, first))
+    const types = new Map<unknown, string>()
+    for (const { fields } of lake.schemas as unknown as { fields: { id: number; type: string }[] }[]) {
+      for (const { id, type } of fields) {
+        assert.equal(types.get(id) ?? type, type, `seed ${seed}: field ${id}`)
+        types.set(id, type)
+      }
+    }
+  }
+})
+
+function newMetadata(schema: unknown, lastColumnId: number): string {
+  return JSON.stringify({
+    'format-version': 3,
+    'table-uuid': '6bd7ff6c-5a4e-4a6e-9f8b-0a5f1f7b7f3e',
+    location: 'memory://t',
+    'last-sequence-number': 0,
+    'last-updated-ms': 0,
+    'last-column-id': lastColumnId,
+    'current-schema-id': 0,
+    schemas: [schema],
+    'default-spec-id': 0,
+    'partition-specs': [{ 'spec-id': 0, fields: [] }],
+    'last-partition-id': 999,
+    'default-sort-order-id': 0,
+    'sort-orders': [{ 'order-id': 0, fields: [] }],
+    'next-row-id': 0,
+  })
+}
+
+/** What becomes of a table whose columns come, go and come again under the same names with other types. */
+function someColumns(random: ReturnType<typeof seededRandom>): SourceTable[] {
+  const types = [{ kind: 'int' }, { kind: 'string' }, { kind: 'date' }] as const
+  let columns = [{ id: 1, field: field('id', { kind: 'int' }, true) }]
+  const history: SourceTable[] = []
+  for (let next = 2; next < 12; next++) {
+    const name = `c${random.below(3)}`
+    const others = columns.filter((one) => one.field.name !== name)
+    columns =
+      others.length < columns.length ? others : [...columns, { id: next, field: field(name, types[random.below(3)], false) }]
+    history.push({
+      id: '1',
+      sourceName: 'public.t',
+      namespace: 's',
+      name: 't',
+      fields: columns.map((one) => one.field),
+      key: { kind: 'columns', columns: [0] },
+      columnIds: columns.map(({ id }) => id),
+    })
+  }
+  return history
+}
