@@ -23,7 +23,8 @@ function write(name: string, text: string): string {
   return file
 }
 
-suite('the command line', () => {
+// Each starts processes of its own that know nothing of each other.
+suite('the command line', { concurrency: 2 }, () => {
   test('help lists the commands that exist', async () => {
     const { code, out } = await frazil(['--help'])
     assert.equal(code, 0)

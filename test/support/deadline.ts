@@ -11,7 +11,7 @@ import { join } from 'node:path'
 process.env['NODE_COMPILE_CACHE'] ??= join(import.meta.dirname, '../../.cache/compiled')
 enableCompileCache(process.env['NODE_COMPILE_CACHE'])
 
-const minutes = Number(process.env['FRAZIL_TEST_MINUTES'] ?? 6)
+const minutes = Number(process.env['FRAZIL_TEST_MINUTES'] ?? 10)
 
 if (process.env['NODE_TEST_CONTEXT'] !== undefined) {
   // Not a reason to stay alive: it only ever fires in a process that does not end by itself. Nor for the one that runs the files.

@@ -108,7 +108,7 @@ export class MapLake {
       if (this.error) throw this.error
       if (Date.now() > deadline) throw new Error(`waited too long for: ${what}; log: ${this.log.join(' ')}`)
       await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, 1000)
+        const timer = setTimeout(resolve, 50)
         this.#waiters.push(() => {
           clearTimeout(timer)
           resolve()
