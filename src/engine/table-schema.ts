@@ -180,10 +180,12 @@ export function keyOf(config: z.infer<typeof tableConfig>, fields: readonly Fiel
   if (appendOnly !== undefined && appendOnly !== (given.length === 0)) {
     throw new FrazilError('request', 'bad-key-columns', 'append_only has to be true without a key and false with one')
   }
+  const missing = config?.key?.find((name) => !fields.some((field) => field.name === name))
+  if (missing !== undefined) throw noColumn(missing)
   if (new Set(given).size !== given.length) throw new FrazilError('request', 'bad-key-columns', 'a key column is named twice')
   for (const column of given) {
     const field = fields.at(column)
-    if (column < 0 || !field) throw new FrazilError('request', 'bad-key-columns', 'the key names a column that is not there')
+    if (!field) throw noColumn(`number ${column}`)
     if (!field.required || !keyTypes.has(field.type.kind)) {
       throw new FrazilError('request', 'bad-key-columns', `the column ${field.name} cannot be in the key`, {
         hint: 'A key column is not nullable, and no float, time, list or struct.',
@@ -191,4 +193,8 @@ export function keyOf(config: z.infer<typeof tableConfig>, fields: readonly Fiel
     }
   }
   return given
+}
+
+function noColumn(column: string): FrazilError {
+  return new FrazilError('request', 'bad-key-columns', `the key names a column that is not there: ${column}`)
 }

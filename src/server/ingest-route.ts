@@ -129,7 +129,9 @@ async function targetOf(
   if (known === null && create) caller.demand('write', create.namespace, create.name)
   const table = known ?? (create ? { namespace: create.namespace, name: create.name } : null)
   if (table === null || !caller.sees(table.namespace, table.name)) {
-    throw new FrazilError('request', 'unknown-table', `there is no table ${name} that takes rows`)
+    throw new FrazilError('request', 'unknown-table', `there is no table ${name} that takes rows`, {
+      hint: 'Make one: POST /tables/{name}; or have these rows make it: ?create=true.',
+    })
   }
   caller.demand('write', table.namespace, table.name)
   return table

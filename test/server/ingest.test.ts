@@ -210,6 +210,18 @@ suite('rows over HTTP', () => {
         `${path} ${JSON.stringify(headers)} ${String(body).slice(0, 80)}`,
       )
     }
+    // What a person who has just begun runs into has its way out.
+    const said = async (path: string, body: string): Promise<string> => {
+      const answer = (await send(path, body)).body
+      return [answer['message'], answer['hint'] ?? ''].join(' ')
+    }
+    assert.match(await said('/ingest/none', row), /there is no table none .*POST \/tables\/\{name\}.*\?create=true/)
+    assert.match(
+      await said('/ingest/plain', '{"operation":"upsert","data":{"id":1}}'),
+      /app\.plain has no key.*\{"key": \["id"\]\}/,
+    )
+    const keyed = JSON.stringify({ database: 'app', table: 'p2', schema: [id], table_config: { key: ['nope', 'none'] } })
+    assert.match(await said('/tables/p2', keyed), /^the key names a column that is not there: nope/)
     const empty = await fetch(`${server.url}/ingest/plain`, { method: 'POST' })
     assert.deepEqual([empty.status, ((await empty.json()) as { code: string }).code], [400, 'bad-json'])
     assert.deepEqual(await rows('select count(*) from app.plain'), [[0]])

@@ -280,7 +280,10 @@ export class HttpSource extends SpooledSource<Batched> implements PushSource {
       })
     }
     const text = 'ingest' in wanted ? wanted.ingest : `${wanted.namespace}.${wanted.name}`
-    throw new FrazilError('request', 'unknown-table', `there is no table ${text} that takes rows`)
+    // As who looks for it before says.
+    throw new FrazilError('request', 'unknown-table', `there is no table ${text} that takes rows`, {
+      hint: 'Make one: POST /tables/{name}; or have these rows make it: ?create=true.',
+    })
   }
 
   // ---- tables --------------------------------------------------------------------------------------------------------------

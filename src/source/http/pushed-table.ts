@@ -84,7 +84,7 @@ export class PushedTable {
     if (this.#keys) return operation === 'delete' ? this.#keys : this.#rows
     const { namespace, name } = this.table
     throw new FrazilError('request', 'no-key', `${namespace}.${name} has no key: rows can only be inserted`, {
-      hint: 'Create a table with table_config {"mooncake": {"append_only": false, "row_identity": {"SinglePrimitiveKey": 0}}}.',
+      hint: 'Only a table that was made with table_config {"key": ["id"]} knows which row is meant.',
     })
   }
 
