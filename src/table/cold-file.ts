@@ -172,3 +172,11 @@ export function deletePlaced(
     files[file].delete(place - first, commit)
   }
 }
+
+/** A key run that goes with the next lake commit, unless its key comes again until then. */
+export interface StrayRun {
+  readonly file: ColdFile
+  readonly path: string
+  /** Of its key, see `Table.tag`. */
+  readonly tag: string | null
+}

@@ -3,6 +3,7 @@ import type { SlabPool } from '../base/index.ts'
 import type { Change, Column, Field, Segment, SourceTable, TableKey } from '../data/index.ts'
 import type { ChangeLog } from './change-log.ts'
 import { ColdFile, deletePlaced } from './cold-file.ts'
+import type { StrayRun } from './cold-file.ts'
 import type { WrittenFiles } from './file-messages.ts'
 import { carryOver, noForeignRows } from './foreign-change.ts'
 import type { ForeignChange, ForeignRows } from './foreign-change.ts'
@@ -32,14 +33,6 @@ const sliceRows = 16384
 
 /** Key runs that may be built at one time: the workers serve one file each. */
 const parallelRebuilds = 4
-
-/** A key run that goes with the next lake commit, unless its key comes again until then. */
-interface StrayRun {
-  readonly file: ColdFile
-  readonly path: string
-  /** Of its key, see {@link Table.tag}. */
-  readonly tag: string | null
-}
 
 /**
  * The live state of one table: hot ranges, data files, and the deletes of both. It has one owner, does no I/O but reading key
