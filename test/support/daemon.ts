@@ -199,13 +199,25 @@ export class Daemon {
   }
 }
 
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
+const portsOfProcess = 20
+let portsTaken = 0
+
+/**
+ * A port below those that systems give out by themselves, from a range that no other test process near by uses: between now and when the
+ * daemon listens on it nobody else takes it.
+ */
+async function freePort(): Promise<number> {
+  for (let attempt = 0; attempt < portsOfProcess; attempt++) {
+    const port = 10_000 + (process.pid % 1000) * portsOfProcess + (portsTaken++ % portsOfProcess)
+    if (await isFree(port)) return port
+  }
+  throw new Error('no port')
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
     const probe = createServer()
-    probe.once('error', reject)
-    probe.listen(0, '127.0.0.1', () => {
-      const address = probe.address()
-      probe.close(() => (address && typeof address === 'object' ? resolve(address.port) : reject(new Error('no port'))))
-    })
+    probe.once('error', () => resolve(false))
+    probe.listen(port, '127.0.0.1', () => probe.close(() => resolve(true)))
   })
 }
