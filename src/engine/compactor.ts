@@ -2,7 +2,7 @@ import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { FrazilError, asError } from '../base/index.ts'
 import type { Clock, Random } from '../base/index.ts'
-import type { Field } from '../data/index.ts'
+import type { Field, Position } from '../data/index.ts'
 import { encodeJson } from '../format/json/index.ts'
 import { schemaToJson } from '../iceberg/index.ts'
 import type { DataFile, FileLayout, IcebergTable } from '../iceberg/index.ts'
@@ -35,7 +35,7 @@ import { runPathOf } from './recovery.ts'
 /** How often it is looked whether there is anything to rewrite. */
 const checkMs = 1000
 /** How long a table is left alone whose files could not be rewritten. */
-const restMs = 60_000
+const pauseMs = 60_000
 /** How often a rewrite that something came in between of is begun again on demand. */
 const maxAttempts = 5
 
@@ -81,7 +81,9 @@ export class Compactor {
   #wake: (() => void) | null = null
   #wishes: Wish[] = []
   /** Until when tables are left alone. */
-  readonly #resting = new Map<Table, number>()
+  readonly #paused = new Map<Table, number>()
+  /** Since when the lake has what it has of a table. */
+  readonly #still = new WeakMap<MirroredTable, { readonly committed: Position | null; readonly since: number }>()
   /** How files are laid out, by the state of the table in the lake; asked for again and again. */
   readonly #layouts = new WeakMap<IcebergTable, { readonly fields: readonly Field[]; readonly layout: FileLayout }>()
   /** For rows that do not fit into memory while they are sorted. */
@@ -146,16 +148,17 @@ export class Compactor {
     if (!this.#options.automatic) return false
     const now = this.#parts.clock.monotonic()
     const { live } = this.#parts.mirror
-    for (const [table, until] of this.#resting) {
-      if (until <= now || !live.some((mirrored) => mirrored.table === table)) this.#resting.delete(table)
+    for (const [table, until] of this.#paused) {
+      if (until <= now || !live.some((mirrored) => mirrored.table === table)) this.#paused.delete(table)
     }
     const after = live.findIndex(({ table }) => table === this.#last) + 1
     for (const mirrored of [...live.slice(after), ...live.slice(0, after)]) {
       const { table } = mirrored
-      if (this.#resting.has(table) || !table.compactable) continue
+      const rests = this.#rests(mirrored, now)
+      if (this.#paused.has(table) || !table.compactable) continue
       try {
         const groups = byPartition(this.#rated(mirrored))
-        const settings = { ...this.#options, partitions: groups.length }
+        const settings = { ...this.#options, partitions: groups.length, rests }
         const due = groups
           .map((files) => ({ chosen: chooseFiles(files, settings), targetBytes: aimedBytes(files, settings) }))
           .find(({ chosen }) => chosen.length > 0)
@@ -165,11 +168,20 @@ export class Compactor {
         await this.#compact(mirrored, files, due.targetBytes)
       } catch (error) {
         if (this.#isFatal(error)) throw error
-        this.#resting.set(table, now + restMs)
+        this.#paused.set(table, now + pauseMs)
         this.#tell(mirrored, asError(error))
       }
       return true
     }
+    return false
+  }
+
+  /** Whether the source has not changed a table for so long that it rests. Rewrites do not count. */
+  #rests(mirrored: LiveTable, now: number): boolean {
+    const { committed } = mirrored
+    const still = this.#still.get(mirrored)
+    if (still?.committed === committed) return now - still.since >= this.#options.restMs
+    this.#still.set(mirrored, { committed, since: now })
     return false
   }
 

@@ -64,7 +64,12 @@ export interface Config {
   readonly memory: number
   readonly query: { readonly memory: number; readonly threads: number; readonly timeout: number }
   readonly commit: { readonly every: number; readonly bytes: number }
-  readonly compaction: { readonly automatic: boolean; readonly targetBytes: number; readonly bytesPerSecond: number }
+  readonly compaction: {
+    readonly automatic: boolean
+    readonly targetBytes: number
+    readonly bytesPerSecond: number
+    readonly restMs: number
+  }
   readonly history: { readonly window: number; readonly snapshots: number; readonly hourly: number; readonly daily: number }
   readonly onError: 'detach' | 'stop'
   /** Beyond so many milliseconds, or bytes of log, the daemon is not ready; null for never. */
@@ -350,6 +355,10 @@ export const schema = z.strictObject(
         .prefault(true),
       'target-file-size': size('Size that data files should have.', 1e6).prefault('128MB'),
       rate: size('Bytes read and written for it in a second at most, for all tables together.', 1e6).prefault('64MB'),
+      rest: duration(
+        'A table that nobody has changed for so long is rewritten until few of its rows are dead and few of its files are small.',
+        1000,
+      ).prefault('10m'),
     }),
     history: section('How far back one can read.', {
       window: duration(
@@ -505,6 +514,7 @@ export function resolveConfig(input: unknown, parts: ConfigParts): Config {
       automatic: data.compaction.automatic,
       targetBytes: data.compaction['target-file-size'],
       bytesPerSecond: data.compaction.rate,
+      restMs: data.compaction.rest,
     },
     history: data.history,
     onError: data['on-error'],

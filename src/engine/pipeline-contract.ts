@@ -50,6 +50,8 @@ export interface CompactionSettings {
   readonly targetBytes: number
   /** Bytes read and written in a second at most. */
   readonly bytesPerSecond: number
+  /** Milliseconds without a change after which a table rests. */
+  readonly restMs: number
 }
 
 /** What a pipeline needs of other threads. Ports travel to the thread that the pipeline lives in. */

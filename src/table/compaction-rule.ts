@@ -10,6 +10,9 @@
  * ({@link aimedBytes}). Of what is left, the rewrite that saves readers most for each byte goes first, and one that does not pay for
  * itself within {@link payback} scans of the table is not done at all.
  *
+ * A table that rests ({@link RuleSettings.rests}) is read only, so what a rewrite saves is saved for long: its files wait until
+ * {@link mostDeadAtRest} of their rows are dead, and small ones until there are {@link mostSmallAtRest}.
+ *
  * Files of a table with a sort order whose rows are not in it are rewritten once, some together; so are those that become one.
  */
 
@@ -26,6 +29,9 @@ const tierRatio = 16
 const alongShare = 0.85
 /** Share of a file's rows that are dead when it is rewritten in any case. */
 const mostDeadShare = 0.7
+/** The same where nothing changes any more: ten bytes are copied for each that is freed, at most, once for a rest. */
+const mostDeadAtRest = 0.1
+const mostSmallAtRest = 8
 /** Share of a table's bytes that dead rows may take. */
 const mostTableDead = 0.27
 /** A table of few bytes has so many files beside its small ones, of these bytes at least. */
@@ -58,6 +64,8 @@ export interface RuleSettings {
   readonly targetBytes: number
   /** Partitions of the table, of which the files are one; without it, it has one. */
   readonly partitions?: number
+  /** Whether nothing has changed in it for a while. */
+  readonly rests?: boolean
 }
 
 /** Bytes of a file's live rows. */
@@ -81,8 +89,8 @@ export function aimedBytes(files: readonly RatedFile[], { targetBytes, partition
 }
 
 /** The files that should become one or a few of {@link aimedBytes} next, in their order; empty when all is well. */
-export function chooseFiles<F extends RatedFile>(files: readonly F[], { targetBytes, partitions }: RuleSettings): F[] {
-  const settings = { targetBytes: aimedBytes(files, { targetBytes, partitions }), partitions }
+export function chooseFiles<F extends RatedFile>(files: readonly F[], { targetBytes, partitions, rests }: RuleSettings): F[] {
+  const settings = { targetBytes: aimedBytes(files, { targetBytes, partitions }), partitions, rests }
   let best: readonly F[] = []
   let bestWorth = 1
   const groups = [smallFiles(files, settings), emptyFiles(files, settings)].map((group) => boundedFiles(group, settings))
@@ -110,10 +118,10 @@ function worthOf(files: readonly RatedFile[], { targetBytes }: RuleSettings): nu
 }
 
 /** When there are too many small files: those of the tier with the most of them, and all smaller ones. */
-function smallFiles<F extends RatedFile>(files: readonly F[], { targetBytes, partitions = 1 }: RuleSettings): F[] {
+function smallFiles<F extends RatedFile>(files: readonly F[], { targetBytes, partitions = 1, rests = false }: RuleSettings): F[] {
   const tier = (file: F): number => tierOf(liveBytes(file), targetBytes)
   const small = files.filter((file) => tier(file) > 0)
-  if (small.length < (partitions > 1 ? mostSmallOfMany : mostSmall)) return []
+  if (small.length < (rests ? mostSmallAtRest : partitions > 1 ? mostSmallOfMany : mostSmall)) return []
   // Of two that have as many, the one with the smaller files.
   const [fullest] = [...Map.groupBy(small, tier)].sort(([a, as], [b, bs]) => bs.length - as.length || b - a)[0]
   return small.filter((file) => tier(file) >= fullest)
@@ -127,7 +135,8 @@ function tierOf(bytes: number, targetBytes: number): number {
 }
 
 /** Files with many dead rows, and small files beside them. */
-function emptyFiles<F extends RatedFile>(files: readonly F[], { targetBytes }: RuleSettings): F[] {
+function emptyFiles<F extends RatedFile>(files: readonly F[], { targetBytes, rests = false }: RuleSettings): F[] {
+  const mostDead = rests ? mostDeadAtRest : mostDeadShare
   const byShare = files
     .filter((file) => file.deleted > 0 && file.bytes - liveBytes(file) >= leastDeadBytes)
     .sort((a, b) => b.deleted / b.rows - a.deleted / a.rows)
@@ -135,7 +144,7 @@ function emptyFiles<F extends RatedFile>(files: readonly F[], { targetBytes }: R
   let dead = total - sum(files, liveBytes)
   const chosen: F[] = []
   for (const file of byShare) {
-    if (file.deleted / file.rows < mostDeadShare && dead <= total * mostTableDead) break
+    if (file.deleted / file.rows < mostDead && dead <= total * mostTableDead) break
     chosen.push(file)
     dead -= file.bytes - liveBytes(file)
   }

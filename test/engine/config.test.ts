@@ -76,7 +76,7 @@ suite('configuration', () => {
       memory: 512_000_000,
       query: { memory: 512_000_000, threads: 2, timeout: 60_000 },
       commit: { every: 5000, bytes: 64_000_000 },
-      compaction: { automatic: true, targetBytes: 128_000_000, bytesPerSecond: 64_000_000 },
+      compaction: { automatic: true, targetBytes: 128_000_000, bytesPerSecond: 64_000_000, restMs: 600_000 },
       history: { window: 300_000, snapshots: 3_600_000, hourly: 0, daily: 0 },
       onError: 'detach',
       ready: { maxLag: null, maxLagBytes: null },

@@ -111,6 +111,26 @@ describe('compaction', () => {
     await process.close()
   })
 
+  it('a table that rests has few small files in the end', async () => {
+    const random = seededRandom(11)
+    using world = new World(newHistory(random, 0), random)
+    const compacted = Promise.withResolvers<void>()
+    const onEvent = ({ type }: EngineEvent): void => void (type === 'compacted' && compacted.resolve())
+    const process = await world.start(new Gate(), { restMs: 50, onEvent })
+    // Fewer than are too many while it changes.
+    for (let i = 0; i < 9; i++) {
+      world.history.add(inserts(i * 20, i * 20 + 20))
+      assert.ok(await process.catchUp(), process.failure?.stack)
+    }
+    const before = await world.lineage('long')
+    const files = async (): Promise<number> => (await (await world.table('long')).files()).length
+    await compacted.promise
+    while ((await files()) >= 8) await new Promise((resolve) => setImmediate(resolve))
+    assert.deepEqual(await world.lineage('long'), before)
+    await process.close()
+    await world.check('at the end')
+  })
+
   it('iceberg check 72: takes its deletes along that come while it runs, and lands under continuous updates', async () => {
     const random = seededRandom(3)
     using world = new World(newHistory(random, 0), random)

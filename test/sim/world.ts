@@ -260,6 +260,8 @@ export interface ProcessSettings {
   readonly memory?: number
   readonly onError?: 'detach' | 'stop'
   readonly commitEveryMs?: number
+  /** Milliseconds without a change after which a table rests; without it never. */
+  readonly restMs?: number
   /** Size of data files that compaction aims for. */
   readonly targetBytes?: number
   /** What time it is for this process, beyond the real one. */
@@ -355,7 +357,12 @@ export class Process {
       memory,
       commit: { every: commitEveryMs, bytes: 64 << 20 },
       history: { snapshots: 3_600_000, hourly: 2, daily: 1 },
-      compaction: { automatic: true, targetBytes: this.#settings.targetBytes ?? 1 << 20, bytesPerSecond: Infinity },
+      compaction: {
+        automatic: true,
+        targetBytes: this.#settings.targetBytes ?? 1 << 20,
+        bytesPerSecond: Infinity,
+        restMs: this.#settings.restMs ?? Infinity,
+      },
       tables,
       uploads: [],
       withAdded: false,

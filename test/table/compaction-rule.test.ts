@@ -51,6 +51,17 @@ describe('the rule of compaction', () => {
     assert.deepEqual(chooseFiles([], { targetBytes }), [])
   })
 
+  it('leaves less where nothing changes any more', () => {
+    const files = [file(3e6), file(3e6, 4e5), file(3e6, 2e5), file(2e6)]
+    assert.deepEqual(chooseFiles(files, { targetBytes }), [])
+    assert.deepEqual(chooseFiles(files, { targetBytes, rests: true }), [files[1]])
+    const small = Array.from({ length: 8 }, (_, i) => file(1000 + i))
+    assert.deepEqual(chooseFiles([file(2e6), ...small], { targetBytes, rests: true }), small)
+    assert.deepEqual(chooseFiles([file(2e6), ...small.slice(1)], { targetBytes, rests: true }), [])
+    const whole = [file(2e6), file(100), file(1e6, 100)]
+    assert.deepEqual(chooseFiles(whole, { targetBytes, rests: true }), [], 'a few rows are not worth it')
+  })
+
   it('merges small files when there are many, smaller ones with them, and no large ones', () => {
     const small = Array.from({ length: 43 }, (_, i) => file(1000 + i))
     const files = [file(2e6), ...small.slice(0, 12), file(10), ...small.slice(12), file(1.5e6)]

@@ -99,6 +99,7 @@ export class Rig {
         automatic: options.automatic ?? true,
         targetBytes: options.targetBytes ?? 128e6,
         bytesPerSecond: options.bytesPerSecond ?? Infinity,
+        restMs: 600_000,
       },
       onError: 'stop',
       tables: {},
