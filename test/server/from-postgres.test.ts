@@ -459,7 +459,8 @@ suite('tables added from Postgres', { timeout: 240_000 }, () => {
       assert.deepEqual([again.status, again.body['code']], [404, 'unknown-table'])
     }
     await restart()
-    assert.deepEqual(notices, [])
+    // An interrupted copy that begins again is told of, without a name.
+    assert(!notices.some((notice) => /gone|refused/.test(notice)), notices.join('\n'))
     await client.query('ALTER TABLE refused ADD PRIMARY KEY (id); INSERT INTO refused VALUES (1, 2)')
     assert.equal((await add('refused')).status, 200)
     assert.equal(await compare('refused'), 1)
