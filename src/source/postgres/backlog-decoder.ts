@@ -1,6 +1,7 @@
 import type { SourceEvent } from '../../data/index.ts'
 import { FrazilError } from '../../base/index.ts'
 import type { ChangeDecoder } from './change-decoder.ts'
+import { checkNotice, serverError } from './errors.ts'
 import type { FrameDecoder } from './event-pump.ts'
 import { parseLsn } from './lsn.ts'
 import type { Lsn } from './lsn.ts'
@@ -64,8 +65,10 @@ export class BacklogDecoder implements FrameDecoder {
         this.finished = true
         return true
       case 0x45: // ErrorResponse
+        throw serverError(bytes, from, to)
       case 0x4e: // NoticeResponse
-        return this.#changes.frame(type, bytes, from, to)
+        checkNotice(bytes, from, to)
+        return true
       default:
         return true
     }

@@ -1,71 +1,43 @@
 import { Buffer } from 'node:buffer'
 import { FrazilError } from '../../base/index.ts'
-import type { SourceEvent, SourceTable } from '../../data/index.ts'
+import type { SourceEvent } from '../../data/index.ts'
 import { ChangeRuns } from './change-runs.ts'
-import { checkNotice, serverError } from './errors.ts'
-import type { FrameDecoder } from './event-pump.ts'
 import { lsnToText, readLsn } from './lsn.ts'
 import type { Lsn } from './lsn.ts'
 import { corrupt, keyTuple, newTuple, oldTuple, tag, timeMs, unknownKind } from './messages.ts'
 import { refusal } from './refusals.ts'
 import { noOldRow, refusedColumn, refusedError } from './refused-rows.ts'
 import { readRelation } from './relation.ts'
+import type { Relation } from './relation.ts'
 import type { SegmentWriter } from './segment-writer.ts'
-import { Sightings } from './sightings.ts'
+import { isAsKnown } from './shape-change.ts'
+import type { BoundTable } from './stream-table.ts'
+import { StreamTables } from './stream-tables.ts'
+import type { StreamTablesOptions } from './stream-tables.ts'
+import { sameKey, skipTuple } from './stream-tuple.ts'
 import { StreamedCheck } from './streamed-check.ts'
 import { StreamedTransactions } from './streamed-transactions.ts'
-import type { Relation } from './relation.ts'
-import { isAsKnown, settleShape } from './shape-change.ts'
-import type { ColumnRules, KnownTable } from './shape-change.ts'
-import { boundTable, dropShape, lowestFloor, makeShape, needsText, textNeeded } from './stream-table.ts'
-import type { Answer, BoundTable, ShapeOptions, StreamTable } from './stream-table.ts'
-import type { TableDescription } from './table-description.ts'
-import { sameKey, skipTuple } from './stream-tuple.ts'
-
-export interface ChangeDecoderOptions extends ShapeOptions, ColumnRules {
-  readonly tables: readonly StreamTable[]
-  /** No table that is read, or is going to be, needs the stream in text form. */
-  readonly binary: boolean
-  /** Asks the catalogue for the table of a message as it is at the time of the question, but not before `transaction` is visible. */
-  describe(known: KnownTable, relation: Relation, transaction: number): Promise<TableDescription | null>
-}
+import { WholeTransactions } from './whole-transactions.ts'
 
 /** Bytes of the number that messages in a segment of a streamed transaction have after their first byte. */
 const streamedBytes = 4
 
 /**
- * Decodes a replication stream: pgoutput in binary or text form, protocol 1 to 4, large transactions before they end
+ * Decodes the messages of pgoutput into events: in binary or text form, protocol 1 to 4, large transactions before they end
  * (PostgreSQL documentation, "Logical Replication Message Formats"). It lives for one source and several connections: after a
  * lost one, {@link reconnect}.
  */
-export class ChangeDecoder implements FrameDecoder {
-  readonly finished = false
-  /** An answer of the catalogue. */
-  waitsFor: Promise<void> | null = null
+export class ChangeDecoder {
   /** End of the last transaction, or of the log, that was given out. */
   position: Lsn
   /** The furthest that the server has told of on this connection. */
   received: Lsn
-  /** The stream is open. */
-  started = false
-  /** The stream is asked for values in binary form where their types have one. */
-  binary: boolean
-  /** The stream is asked for large transactions before they end. */
-  streaming = true
-  /** The server wants a status at once. */
-  onReplyRequested: () => void = () => {}
-  onStarted: () => void = () => {}
-
-  readonly #options: ChangeDecoderOptions
-  readonly #tables = new Map<number, BoundTable>()
-  /** The last Relation messages of this connection, also of tables that nobody has asked for yet: the server does not repeat them. */
-  readonly #relations = new Map<number, Relation>()
+  /** Those whose changes are given out. */
+  readonly tables: StreamTables
+  readonly #options: StreamTablesOptions
   readonly #runs = new ChangeRuns()
   readonly #streamed = new StreamedTransactions(this.#runs)
-  /** The transaction because of which the next connection is to give out whole ones only. */
-  #wantsWhole: number | null = null
-  /** The one because of which this connection does: behind it, they may come before they end again. */
-  #wholeUntil: number | null = null
+  readonly #whole = new WholeTransactions()
   #inTransaction = false
   /** Whether the open transaction has told anything. */
   #changed = false
@@ -75,37 +47,27 @@ export class ChangeDecoder implements FrameDecoder {
   #transaction = 0
   /** What the catalogue says about the tables of a streamed transaction that ends. */
   #checking: StreamedCheck | null = null
-  /** Tables whose shape the open transaction has changed. */
-  readonly #reshaped = new Set<BoundTable>()
-  /** Shapes of tables that the stream may never tell of. */
-  readonly sightings = new Sightings(this.#tables)
-  #lastOid = -1
-  #last: BoundTable | null = null
 
-  constructor(start: Lsn, options: ChangeDecoderOptions) {
+  constructor(start: Lsn, options: StreamTablesOptions) {
     this.position = start
     this.received = start
     this.#options = options
-    this.binary = options.binary
-    for (const table of options.tables) this.admit(table)
+    this.tables = new StreamTables(options, this.#runs)
   }
 
-  /** Changes of this table are wanted from here on; of one that it has they are wanted again, in the shape that is given. */
-  admit(table: StreamTable): void {
-    const oid = Number(table.table.id)
-    const before = this.#tables.get(oid)
-    if (before) dropShape(before)
-    if (before) this.sightings.forget(before)
-    this.#tables.set(oid, boundTable(table, this.#relations.get(oid) ?? null))
-    this.#lastOid = -1
+  /** The stream is asked for values in binary form where their types have one. */
+  get binary(): boolean {
+    return this.tables.binary
   }
 
-  /** Of an admitted table: its changes count in transactions that end at or after `floor`. */
-  setFloor(id: string, floor: Lsn): void {
-    const table = this.#tables.get(Number(id))
-    if (!table) return
-    table.floor = floor
-    table.live = false
+  /** The stream is asked for large transactions before they end. */
+  get streaming(): boolean {
+    return this.#whole.streaming
+  }
+
+  /** After a message that could not go on: an answer of the catalogue; null: memory. */
+  get waitsFor(): Promise<void> | null {
+    return this.#checking?.answered ?? this.tables.waitsFor
   }
 
   /**
@@ -113,99 +75,27 @@ export class ChangeDecoder implements FrameDecoder {
    * that was open while the slot was made may be one that the server cannot decode (docs/postgres-faults.md).
    */
   skipToFloors(): SourceEvent[] {
-    this.#progress(lowestFloor(this.#tables.values()))
+    this.#progress(this.tables.lowestFloor)
     this.received = Math.max(this.received, this.position)
     return this.events()
   }
 
-  /** The changes of this table are not wanted any more. */
-  forget(id: string): void {
-    const table = this.#tables.get(Number(id))
-    if (!table) return
-    table.failed = true
-    table.news = null
-    dropShape(table)
-  }
-
-  /** Tables whose changes are or were wanted, as they were last. */
-  get known(): SourceTable[] {
-    return Array.from(this.#tables.values(), ({ known }) => known.table)
-  }
-
-  /** Whether the changes of this table are given out. */
-  reads(id: string): boolean {
-    return this.#tables.get(Number(id))?.failed === false
-  }
-
   /** Forgets the open transaction, and what a connection knows; the next one starts behind {@link position}. */
   reconnect(): SourceEvent[] {
-    this.binary &&= ![...this.#tables.values()].some((table) => !table.failed && needsText(table))
     const events = this.events()
     events.push({ type: 'abort' })
     this.#inTransaction = false
     this.#streamed.clear()
-    this.streaming = this.#wantsWhole === null
-    this.#wholeUntil = this.#wantsWhole
-    this.#wantsWhole = null
-    this.started = false
+    this.#whole.reconnect()
     this.received = this.position
-    this.waitsFor = null
     this.#checking = null
-    // The next connection sends a Relation before the first change of each table.
-    for (const table of this.#tables.values()) {
-      table.known = table.settled
-      table.news = null
-      table.answer = null
-      dropShape(table)
-    }
-    this.#reshaped.clear()
-    this.sightings.clear()
-    this.#relations.clear()
+    this.tables.reconnect()
     return events
   }
 
-  /** Gives up all segments. */
-  release(): void {
-    for (const table of this.#tables.values()) dropShape(table)
-  }
-
-  releaseSealed(): void {
-    for (const { shape } of this.#tables.values()) shape?.writers.forEach((writer) => writer.releaseSealed())
-  }
-
+  /** The events since it was last asked, as an array to keep. */
   events(): SourceEvent[] {
     return this.#runs.take()
-  }
-
-  frame(type: number, bytes: Buffer, from: number, to: number): boolean {
-    switch (type) {
-      case 0x64: // CopyData
-        if (bytes[from] === 0x77 && from < to) {
-          if (to - from < 26) throw corrupt('XLogData', from, to)
-          return this.change(bytes, from + 25, to)
-        }
-        if (bytes[from] === 0x6b && from < to) this.#keepalive(bytes, from, to)
-        return true // other kinds are for newer protocols, and say nothing to us
-      case 0x57: // CopyBothResponse
-        this.started = true
-        this.onStarted()
-        return true
-      case 0x45: // ErrorResponse
-        throw serverError(bytes, from, to)
-      case 0x4e: // NoticeResponse
-        checkNotice(bytes, from, to)
-        return true
-      case 0x63: // CopyDone
-        throw new FrazilError('unavailable', 'stream-ended', 'Postgres ended the replication stream')
-      default:
-        return true
-    }
-  }
-
-  #keepalive(bytes: Buffer, from: number, to: number): void {
-    if (to - from < 18) throw corrupt('keepalive', from, to)
-    this.reached(readLsn(bytes, from + 1))
-    if (bytes[from + 17] === 1) this.onReplyRequested()
   }
 
   /** Between transactions: the server has nothing more before `end`. */
@@ -216,23 +106,9 @@ export class ChangeDecoder implements FrameDecoder {
     this.#takeSightings()
   }
 
-  /** Between transactions: tables that look otherwise from here on. */
+  /** Between transactions: tables that look otherwise from here on are a commit of their own. */
   #takeSightings(): void {
-    let isAny = false
-    for (const [table, { relation, description }] of this.sightings.due(this.position)) {
-      const known = this.#settle(table, relation, description, true)
-      if (known && known.table !== table.known.table) {
-        isAny = true
-        table.known = known
-        if (this.binary && needsText(table)) throw textNeeded(table)
-        dropShape(table)
-        table.news = relation
-        table.answer = null
-        this.#runs.push({ type: 'table', table: known.table })
-      }
-      if (known) table.known = known
-      table.settled = table.known
-    }
+    const isAny = this.tables.takeSightings(this.position)
     const timeMs = this.#options.parts.clock.now()
     if (isAny) this.#runs.push({ type: 'commit', position: lsnToText(this.position), timeMs })
   }
@@ -332,17 +208,13 @@ export class ChangeDecoder implements FrameDecoder {
     if (this.#changed) {
       this.position = end
       this.#runs.push({ type: 'commit', position: lsnToText(end), timeMs: timeMs(bytes, at + 18) })
-      for (const table of this.#reshaped) table.settled = table.known
-      this.#reshaped.clear()
+      this.tables.committed()
     } else {
       this.#progress(end)
     }
     this.#skip = false
     this.#takeSightings()
-    if (this.#transaction !== this.#wholeUntil) return
-    this.#wholeUntil = null
-    const message = 'the stream is opened again, for large transactions before they end'
-    throw new FrazilError('unavailable', 'streaming-again', message)
+    this.#whole.ended(this.#transaction)
   }
 
   #streamCommit(bytes: Buffer, at: number, to: number): boolean {
@@ -365,13 +237,7 @@ export class ChangeDecoder implements FrameDecoder {
   #wanted(bytes: Buffer, at: number, to: number): BoundTable | null {
     const { inSegment } = this.#streamed
     if (to - at < 8 || !(this.#inTransaction || inSegment)) throw corrupt('change', at, to)
-    const oid = bytes.readUInt32BE(at + 1)
-    let table = this.#last
-    if (oid !== this.#lastOid) {
-      table = this.#tables.get(oid) ?? null
-      this.#last = table
-      this.#lastOid = oid
-    }
+    const table = this.tables.find(bytes.readUInt32BE(at + 1))
     if (table === null || table.failed) return null
     if (!table.live && !inSegment) {
       if (this.#finalLsn < table.floor) return null
@@ -465,7 +331,7 @@ export class ChangeDecoder implements FrameDecoder {
     const count = bytes.readUInt32BE(at + 1)
     if (to - at !== 6 + count * 4) throw corrupt('Truncate', at, to)
     for (let i = 0; i < count; i++) {
-      const table = this.#tables.get(bytes.readUInt32BE(at + 6 + i * 4))
+      const table = this.tables.find(bytes.readUInt32BE(at + 6 + i * 4))
       if (!table || table.failed || (!table.live && !inSegment && this.#finalLsn < table.floor)) continue
       this.#runs.truncate(table.id)
       if (inSegment) this.#streamed.changed(table)
@@ -482,28 +348,16 @@ export class ChangeDecoder implements FrameDecoder {
 
   #fail(table: BoundTable, error: FrazilError): boolean {
     // It may never have happened: only whole transactions make a table fail, or change its shape.
-    if (this.#streamed.inSegment) throw this.#wholeNeeded(this.#streamed.xid, error)
-    table.failed = true
-    table.news = null
-    dropShape(table)
-    this.#changed = true
-    this.#runs.push({ type: 'failed', table: table.id, error })
+    if (this.#streamed.inSegment) throw this.#whole.needed(this.#streamed.xid, error)
+    this.tables.fail(table, error)
     return true
-  }
-
-  #wholeNeeded(transaction: number, cause: FrazilError): FrazilError {
-    this.#wantsWhole = transaction
-    const message = 'the stream is opened again for whole transactions, because an open one changes more than rows'
-    return new FrazilError('unavailable', 'whole-needed', message, { cause })
   }
 
   /** What it means is asked when a change needs it: the position decides whether one does. */
   #relation(bytes: Buffer, at: number, to: number): void {
     const relation = readRelation(bytes, at, to)
-    this.#relations.set(relation.oid, relation)
-    const table = this.#tables.get(relation.oid)
-    if (!table || table.failed) return
-    this.sightings.forget(table)
+    const table = this.tables.told(relation)
+    if (!table) return
     if (this.#streamed.inSegment) {
       this.#streamedRelation(table, relation)
     } else {
@@ -516,15 +370,12 @@ export class ChangeDecoder implements FrameDecoder {
   #streamedRelation(table: BoundTable, relation: Relation): void {
     if (!isAsKnown(table.known, relation)) throw this.#reshapedWhileOpen(this.#streamed.xid, table)
     this.#streamed.relation(table, relation)
-    // Once this transaction has ended the server takes the message for sent, and does not repeat it: one from before is outdated.
-    if (table.news) table.news = relation
-    if (this.binary && needsText(table)) throw textNeeded(table)
-    this.#makeShape(table, relation, false)
+    this.tables.readOpen(table, relation)
   }
 
   #reshapedWhileOpen(transaction: number, { known: { table } }: BoundTable): FrazilError {
     const message = `table ${table.sourceName} is changed by a large transaction`
-    return this.#wholeNeeded(transaction, new FrazilError('unsupported', 'schema-changed', message))
+    return this.#whole.needed(transaction, new FrazilError('unsupported', 'schema-changed', message))
   }
 
   /** Whether the tables of a streamed transaction are what its rows were read as. False: the catalogue has not answered yet. */
@@ -533,12 +384,10 @@ export class ChangeDecoder implements FrameDecoder {
     if (this.#checking === null) {
       const describe = this.#options.describe.bind(this.#options)
       this.#checking = new StreamedCheck(relations, (known, relation) => describe(known, relation, transaction))
-      this.waitsFor = this.#checking.answered
       return false
     }
     const check = this.#checking
     if (!check.isAnswered) return false
-    this.waitsFor = null
     this.#checking = null
     const changed = check.changed(this.#options)
     if (changed) throw this.#reshapedWhileOpen(transaction, changed)
@@ -547,50 +396,6 @@ export class ChangeDecoder implements FrameDecoder {
 
   /** Whether a change of the table can be read. False: the catalogue has not answered yet. */
   #isReady(table: BoundTable): boolean {
-    return table.news === null || this.#streamed.inSegment || this.#learn(table, table.news)
-  }
-
-  /** Understands a table's last Relation message. False: the catalogue has not answered yet. */
-  #learn(table: BoundTable, relation: Relation): boolean {
-    if (table.answer === null) {
-      const answer: Answer = { description: 'awaited' }
-      table.answer = answer
-      this.waitsFor = this.#options.describe(table.known, relation, this.#transaction).then((description) => {
-        answer.description = description
-      })
-      return false
-    }
-    const { description } = table.answer
-    if (description === 'awaited') return false
-    this.waitsFor = null
-    table.news = null
-    table.answer = null
-    const known = this.#settle(table, relation, description)
-    if (!known) return true
-    const isNew = known.table !== table.known.table
-    table.known = known
-    this.#reshaped.add(table)
-    if (this.binary && needsText(table)) throw textNeeded(table)
-    if (isNew) this.#runs.push({ type: 'table', table: known.table })
-    this.#makeShape(table, relation, isNew)
-    return true
-  }
-
-  /** The table as it is from here on; null when it cannot go on. */
-  #settle(table: BoundTable, relation: Relation, description: TableDescription | null, isLatest = false): KnownTable | null {
-    try {
-      return settleShape(table.known, relation, description, this.#options, isLatest)
-    } catch (error) {
-      if (!(error instanceof FrazilError) || error.kind !== 'unsupported') throw error
-      this.#fail(table, error)
-      return null
-    }
-  }
-
-  #makeShape(table: BoundTable, relation: Relation, isNew: boolean): void {
-    const signature = JSON.stringify(relation.columns.map((column) => column.name))
-    if (!isNew && table.shape?.signature === signature) return
-    dropShape(table)
-    table.shape = makeShape(table, relation, signature, this.#options)
+    return table.news === null || this.#streamed.inSegment || this.tables.learn(table, table.news, this.#transaction)
   }
 }

@@ -4,7 +4,6 @@ import type { SourceEvent, SourceTable } from '../../data/index.ts'
 import type { EventListener } from '../../observe/index.ts'
 import type { SourceParts } from '../source.ts'
 import type { TablePlan } from './catalogue.ts'
-import type { ChangeDecoder } from './change-decoder.ts'
 import type { Endpoint } from './connection.ts'
 import { completePart } from './copy-parts.ts'
 import type { PartialCopy } from './copy-parts.ts'
@@ -18,6 +17,7 @@ import { publish } from './ownership.ts'
 import type { Names } from './ownership.ts'
 import type { ReplacedValues } from './replaced-values.ts'
 import { Retry } from './retry.ts'
+import type { StreamTables } from './stream-tables.ts'
 
 export interface CopierOptions {
   readonly endpoint: Endpoint
@@ -35,7 +35,8 @@ export interface CopierOptions {
   readonly partial: Map<string, PartialCopy>
   readonly maxFrameBytes: number
   readonly parts: SourceParts & { readonly observe?: EventListener }
-  readonly decoder: ChangeDecoder
+  /** Those of the stream: it tells of a table that is copied from before its snapshot on. */
+  readonly tables: StreamTables
   /** Values that rules have replaced: told of as they come. */
   readonly replaced: ReplacedValues
   /** Asks the server something on the control connection, when it is nobody else's turn. */
@@ -107,7 +108,7 @@ export class Copier {
   }
 
   #giveUp(tables: readonly string[], error: FrazilError): SourceEvent[] {
-    for (const table of tables) if (this.#fresh.delete(table)) this.#options.decoder.forget(table)
+    for (const table of tables) if (this.#fresh.delete(table)) this.#options.tables.forget(table)
     return tables.map((table) => ({ type: 'failed', table, error, copying: true }))
   }
 
@@ -137,7 +138,7 @@ export class Copier {
   }
 
   async *#batch(plans: readonly TablePlan[]): AsyncGenerator<readonly SourceEvent[], void> {
-    const { parts, closing, retryForMs, decoder, partial } = this.#options
+    const { parts, closing, retryForMs, tables, partial } = this.#options
     this.#begun = true
     let left = plans
     let attempts = 0
@@ -158,7 +159,7 @@ export class Copier {
             if (event.type === 'copied' || event.type === 'copied-part') attempts = 0
             if (event.type === 'copied-part') partial.get(event.table)?.complete.set(event.part, completePart(event))
             if (event.type === 'copied' || event.type === 'failed') partial.delete(event.table)
-            if (event.type === 'failed' && this.#fresh.has(event.table)) decoder.forget(event.table)
+            if (event.type === 'failed' && this.#fresh.has(event.table)) tables.forget(event.table)
           }
           this.#options.replaced.tell()
           yield events
@@ -206,7 +207,7 @@ export class Copier {
 
   /** Publishes the tables and tells of them. Those that are gone have failed; the others are to be copied. */
   async *#announce(plans: readonly TablePlan[]): AsyncGenerator<readonly SourceEvent[], PlannedCopy[]> {
-    const { asking, names, decoder, partial, partPages } = this.#options
+    const { asking, names, tables, partial, partPages } = this.#options
     const start = lsnToText(this.#options.start)
     const { copies, gone } = await asking(async (client) => {
       const gone = await publish(client, names, plans)
@@ -219,7 +220,7 @@ export class Copier {
       return { type: 'table', table: plan.source, copying }
     })
     for (const { source } of gone) partial.delete(source.id)
-    for (const { source } of gone) if (this.#fresh.delete(source.id)) decoder.forget(source.id)
+    for (const { source } of gone) if (this.#fresh.delete(source.id)) tables.forget(source.id)
     if (gone.length > 0)
       yield gone.map(({ source }) => ({ type: 'failed', table: source.id, error: recreated(source), copying: true }))
     return copies.filter(({ plan }) => !gone.includes(plan))
@@ -227,14 +228,14 @@ export class Copier {
 
   /** Has the stream give out the tables' changes, and takes a snapshot. */
   async #begin(copies: readonly PlannedCopy[]): Promise<InitialCopy> {
-    const { asking, control, decoder, names, endpoint, parts, maxFrameBytes, connections, version, waitMs, partial } =
+    const { asking, control, tables, names, endpoint, parts, maxFrameBytes, connections, version, waitMs, partial } =
       this.#options
     const plans = copies.map(({ plan }) => plan)
     // From here on whoever takes the events keeps changes of these tables.
-    const fresh = plans.filter(({ source }) => !decoder.reads(source.id))
+    const fresh = plans.filter(({ source }) => !tables.reads(source.id))
     for (const { source } of fresh) this.#fresh.add(source.id)
     for (const { source, columns, memo, loose } of fresh) {
-      decoder.admit({ table: source, columns, memo, loose, floor: Number.POSITIVE_INFINITY })
+      tables.admit({ table: source, columns, memo, loose, floor: Number.POSITIVE_INFINITY })
     }
     const begun = await asking(async (client) => {
       const { rows } = await client.query<{ at: string }>('select pg_catalog.pg_current_wal_insert_lsn()::text as at')
@@ -243,7 +244,7 @@ export class Copier {
     const setFloors = (floor: Lsn): void => {
       // Of copies that go on, also what has changed since their first part.
       const floors = ({ id }: SourceTable): Lsn[] => [...(partial.get(id)?.complete.values() ?? [])].map((part) => part.floor)
-      for (const { source } of fresh) decoder.setFloor(source.id, Math.min(floor, ...floors(source)))
+      for (const { source } of fresh) tables.setFloor(source.id, Math.min(floor, ...floors(source)))
     }
     setFloors(begun)
     let snapshot: Snapshot | null = null

@@ -131,7 +131,7 @@ class PostgresSource implements ServerSource {
       if (!this.#closing.signal.aborted || this.#closed) await this.#stream?.close()
       // However it ended, nothing of it goes on asking the server.
       this.#closing.abort()
-      this.#decoder?.release()
+      this.#decoder?.tables.release()
       this.#retired.releaseAll()
       await this.#control.close()
     }
@@ -166,7 +166,7 @@ class PostgresSource implements ServerSource {
     this.#acknowledged = lsn
     this.#stream?.acknowledge(lsn)
     this.#backlog?.acknowledge(lsn)
-    this.#decoder?.releaseSealed()
+    this.#decoder?.tables.releaseSealed()
   }
 
   /** Postgres has one scope that can be held back: the tables that are being copied, whichever of them is named. */
@@ -179,7 +179,7 @@ class PostgresSource implements ServerSource {
   }
 
   async recopy(table: TableName): Promise<void> {
-    await this.#tables().again(table, this.#decoder?.known ?? [])
+    await this.#tables().again(table, this.#decoder?.tables.known ?? [])
   }
 
   async examine(name: string): Promise<SourceTable> {
@@ -196,7 +196,7 @@ class PostgresSource implements ServerSource {
 
   async exclude(name: string, ids: readonly string[]): Promise<void> {
     this.#tables().exclude(name, ids)
-    for (const id of ids) this.#decoder?.forget(id)
+    for (const id of ids) this.#decoder?.tables.forget(id)
     for (const id of ids) await this.#control.ask((client) => unpublish(client, this.#names, id))
   }
 
@@ -369,7 +369,7 @@ class PostgresSource implements ServerSource {
 
   // ---- copies -------------------------------------------------------------------------------------------------------------
 
-  #makeCopier({ facts, start, partial }: Plan, decoder: ChangeDecoder): Copier {
+  #makeCopier({ facts, start, partial }: Plan, { tables }: ChangeDecoder): Copier {
     return new Copier({
       endpoint: this.#endpoint,
       names: this.#names,
@@ -382,7 +382,7 @@ class PostgresSource implements ServerSource {
       partial,
       maxFrameBytes: this.#maxFrameBytes,
       parts: this.#parts,
-      decoder,
+      tables,
       replaced: this.#replaced,
       asking: (ask) => this.#control.ask(ask),
       control: () => this.#control.client(),
@@ -427,10 +427,9 @@ class PostgresSource implements ServerSource {
         this.#stream = stream
         if (this.#closing.signal.aborted) return
         stream.reach(this.#target)
-        const started = new Promise<void>((resolve) => (decoder.onStarted = resolve))
         let next = stream.take()
         if (!announced) {
-          await Promise.race([started, next])
+          await Promise.race([stream.started, next])
           announced = true
           yield [{ type: 'streaming' }]
         }

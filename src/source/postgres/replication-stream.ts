@@ -10,6 +10,7 @@ import { quoteName, quoteText } from './identifiers.ts'
 import { lsnToText, writeLsn } from './lsn.ts'
 import type { Lsn } from './lsn.ts'
 import type { RetiredSegments } from './segment-writer.ts'
+import { StreamDecoder } from './stream-decoder.ts'
 
 export interface ReplicationOptions {
   readonly endpoint: Endpoint
@@ -38,6 +39,9 @@ const epochMs = 946_684_800_000
 /** One connection that reads a slot from the decoder's position on, and says how far the lake is. */
 export class ReplicationStream {
   readonly #options: ReplicationOptions
+  /** Resolves when the server has begun to send. */
+  readonly started: Promise<void>
+  readonly #frames: StreamDecoder
   readonly #pump: EventPump
   readonly #ended = new AbortController()
   #acknowledged: Lsn
@@ -49,8 +53,10 @@ export class ReplicationStream {
     this.#options = options
     this.#acknowledged = options.acknowledged
     const { decoder, pool, clock, retired, maxFrameBytes } = options
-    decoder.onReplyRequested = () => this.#status(false)
-    this.#pump = new EventPump(connection, decoder, { pool, clock, retired, maxFrameBytes, pace: true })
+    this.#frames = new StreamDecoder(decoder)
+    this.#frames.onReplyRequested = () => this.#status(false)
+    this.started = new Promise((resolve) => (this.#frames.onStarted = resolve))
+    this.#pump = new EventPump(connection, this.#frames, { pool, clock, retired, maxFrameBytes, pace: true })
     void this.#signsOfLife(timeoutMs)
   }
 
@@ -93,7 +99,7 @@ export class ReplicationStream {
   /** Has the server say when it has sent everything before `target`; `again`: also when it has said so already. */
   reach(target: Lsn, again = false): void {
     const { decoder } = this.#options
-    if (again && decoder.started && decoder.received >= target) this.#status(true)
+    if (again && this.#frames.started && decoder.received >= target) this.#status(true)
     this.#target = Math.max(this.#target, target)
     void this.#ask()
   }
@@ -106,7 +112,7 @@ export class ReplicationStream {
   /** Resolves when the server has heard the last acknowledgement and let go of the slot, or does not answer. */
   async close(): Promise<void> {
     this.#ended.abort()
-    if (!this.#options.decoder.started) return this.#pump.close()
+    if (!this.#frames.started) return this.#pump.close()
     this.#status(false)
     await this.#pump.finish(farewell, farewellMs)
   }
@@ -117,7 +123,7 @@ export class ReplicationStream {
     const { decoder, clock } = this.#options
     const { signal } = this.#ended
     while (!signal.aborted && decoder.received < this.#target) {
-      if (decoder.started) this.#status(true)
+      if (this.#frames.started) this.#status(true)
       await clock.sleep(askAgainMs, signal)
     }
     this.#asking = false
@@ -125,7 +131,7 @@ export class ReplicationStream {
 
   /** Goes on while reading is paused: a server that hears nothing cuts the connection. Notices a server that is silent. */
   async #signsOfLife(timeoutMs: number): Promise<void> {
-    const { clock, decoder } = this.#options
+    const { clock } = this.#options
     const { signal } = this.#ended
     const every = timeoutMs > 0 ? Math.min(statusEveryMs, timeoutMs / 3) : statusEveryMs
     const silence = timeoutMs > 0 ? Math.max(2 * timeoutMs, generousTimeoutMs) : Number.POSITIVE_INFINITY
@@ -134,7 +140,7 @@ export class ReplicationStream {
       if (signal.aborted) return
       const quietMs = this.#pump.reading ? clock.monotonic() - this.#pump.lastReadMs : 0
       // As long as it hears from us the server says nothing of its own accord: ask, so that only one that is gone is silent.
-      if (decoder.started) this.#status(quietMs >= every)
+      if (this.#frames.started) this.#status(quietMs >= every)
       if (quietMs > silence) {
         this.#pump.fail(new FrazilError('unavailable', 'silent-server', 'Postgres has said nothing for too long'))
       }

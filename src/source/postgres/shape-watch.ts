@@ -59,14 +59,14 @@ export class ShapeWatch {
 
   async #look(signal: AbortSignal): Promise<void> {
     const { asking, catalogue, decoder, reach } = this.#options
-    const known = decoder.sightings.watched(decoder.position)
+    const known = decoder.tables.sightings.watched(decoder.position)
     if (known.size === 0) return
     const looks = [...known.values()].map(({ memo }) => memo.look?.xid ?? null)
     const { rows } = await asking((client) =>
       client.query<{ id: string; changed: boolean; xid: string }>(changedSql, [[...known.keys()], looks]),
     )
     const same = new Map(rows.flatMap(({ id, changed }) => (changed ? [] : [[id, known.get(id) as KnownTable] as const])))
-    if (rows.length > 0) decoder.sightings.unchanged(same, rows[0].xid)
+    if (rows.length > 0) decoder.tables.sightings.unchanged(same, rows[0].xid)
     for (const { id, changed } of rows) {
       const table = known.get(id)
       if (!changed || !table || signal.aborted) continue
@@ -82,7 +82,7 @@ export class ShapeWatch {
         return { known: table, relation, description, at: await readHead(client) }
       })
       if (!sighting) continue
-      decoder.sightings.add(id, sighting)
+      decoder.tables.sightings.add(id, sighting)
       reach(sighting.at)
     }
   }

@@ -13,6 +13,7 @@ import type { TupleForm, WireColumn } from '../../../src/source/postgres/decoder
 import { FrameReader } from '../../../src/source/postgres/frames.ts'
 import { refusal } from '../../../src/source/postgres/refusals.ts'
 import { RetiredSegments, SegmentWriter } from '../../../src/source/postgres/segment-writer.ts'
+import { StreamDecoder } from '../../../src/source/postgres/stream-decoder.ts'
 import { utf8Checked } from '../../../src/source/postgres/types/codec.ts'
 import type { Codec } from '../../../src/source/postgres/types/codec.ts'
 import {
@@ -414,9 +415,15 @@ function streamedTransaction(finalLsn = 100): Buffer[] {
   ]
 }
 
-async function feed(decoder: ChangeDecoder, bodies: readonly Buffer[]): Promise<SourceEvent[]> {
-  for (const body of bodies) while (!decoder.frame(0x64, body, 0, body.length)) await decoder.waitsFor
-  return decoder.events()
+async function feed(
+  decoder: ChangeDecoder,
+  bodies: readonly Buffer[],
+  onReplyRequested = (): void => {},
+): Promise<SourceEvent[]> {
+  const frames = new StreamDecoder(decoder)
+  frames.onReplyRequested = onReplyRequested
+  for (const body of bodies) while (!frames.frame(0x64, body, 0, body.length)) await frames.waitsFor
+  return frames.events()
 }
 
 test('a transaction of one change of each kind', async () => {
@@ -436,13 +443,13 @@ test('transactions before the position are not told again; a keepalive tells pro
   const keepalive = (lsn: number): Buffer =>
     Buffer.concat([Buffer.from('k'), int32(0), int32(lsn), Buffer.alloc(8), Buffer.from([1])])
   let asked = 0
-  decoder.onReplyRequested = () => asked++
-  assert.deepEqual(await feed(decoder, [keepalive(0x90), keepalive(0xa0), keepalive(0x80)]), [
+  const count = (): void => void asked++
+  assert.deepEqual(await feed(decoder, [keepalive(0x90), keepalive(0xa0), keepalive(0x80)], count), [
     { type: 'progress', position: '0/A0' },
   ])
   const begin = Buffer.from(transaction()[0])
   begin.writeUInt32BE(0xb0, 30)
-  assert.deepEqual(await feed(decoder, [begin, keepalive(0xc0)]), [])
+  assert.deepEqual(await feed(decoder, [begin, keepalive(0xc0)], count), [])
   assert.equal(asked, 4)
   assert.deepEqual(decoder.reconnect(), [{ type: 'abort' }])
 })
@@ -454,7 +461,7 @@ test('a type of which only the text is read has a binary stream opened again as 
   ]
   const decoder = decoderOf(columns)
   assert.equal(decoder.binary, false)
-  decoder.binary = true // as if the table had come later
+  decoder.tables.binary = true // as if the table had come later
   await assert.rejects(feed(decoder, transaction()), { kind: 'unavailable', code: 'text-needed' })
   decoder.reconnect()
   assert.equal(decoder.binary, false)

@@ -4,6 +4,7 @@ import { SlabPool, systemClock } from '../../../src/base/index.ts'
 import type { SourceEvent } from '../../../src/data/index.ts'
 import { ChangeDecoder } from '../../../src/source/postgres/change-decoder.ts'
 import type { KnownTable } from '../../../src/source/postgres/shape-change.ts'
+import { StreamDecoder } from '../../../src/source/postgres/stream-decoder.ts'
 import type { TableDescription } from '../../../src/source/postgres/table-description.ts'
 import { RetiredSegments } from '../../../src/source/postgres/segment-writer.ts'
 import { describedAs } from './described.ts'
@@ -98,13 +99,14 @@ function decoderOf(floor: number, described?: TableDescription): { decoder: Chan
 }
 
 /** The table as it is known when the catalogue is asked about it. */
-function asked({ sightings, position }: ChangeDecoder): KnownTable {
-  return sightings.watched(position).get(String(oid)) ?? assert.fail('it is asked about')
+function asked({ tables, position }: ChangeDecoder): KnownTable {
+  return tables.sightings.watched(position).get(String(oid)) ?? assert.fail('it is asked about')
 }
 
 async function feed(decoder: ChangeDecoder, bodies: readonly Buffer[]): Promise<SourceEvent[]> {
-  for (const body of bodies) while (!decoder.frame(0x64, body, 0, body.length)) await decoder.waitsFor
-  return decoder.events()
+  const frames = new StreamDecoder(decoder)
+  for (const body of bodies) while (!frames.frame(0x64, body, 0, body.length)) await frames.waitsFor
+  return frames.events()
 }
 
 test('behind a streamed transaction the server does not repeat its Relation: an earlier one that nobody needed is outdated', async () => {
@@ -138,20 +140,20 @@ test('what the catalogue says of a table holds behind all that was in the log, u
   const description = describedAs([...columns, third])
   const sighted = (known: KnownTable, at: number): void => {
     const seen = [...columns, third].map((column, i) => ({ ...column, key: i === 0 }))
-    decoder.sightings.add(String(oid), { known, description, at, relation: { oid, identity: 'd', columns: seen } })
+    decoder.tables.sightings.add(String(oid), { known, description, at, relation: { oid, identity: 'd', columns: seen } })
   }
   const types = async (bodies: readonly Buffer[]): Promise<string[]> => (await feed(decoder, bodies)).map(({ type }) => type)
   const keepalive = (end: number): Buffer => Buffer.concat([Buffer.from('k'), lsn(end), Buffer.alloc(8), Buffer.from([0])])
   await types([begin(10), relation(2), insert(1, 2), commit(10)])
   sighted(asked(decoder), 100)
-  assert.equal(decoder.sightings.watched(decoder.position).size, 0)
+  assert.equal(decoder.tables.sightings.watched(decoder.position).size, 0)
   // Rows of the old shape that are still under way.
   assert.deepEqual(await types([begin(50), insert(2, 2), commit(50), keepalive(99)]), ['insert', 'commit', 'progress'])
   // In the middle of a transaction, and between the segments of one that is streamed.
   assert.deepEqual(await types([begin(98), keepalive(100)]), [])
   assert.deepEqual(await types([commit(98), keepalive(100)]), ['progress', 'table', 'commit'])
   assert.deepEqual(
-    decoder.known[0].fields.map(({ name }) => name),
+    decoder.tables.known[0].fields.map(({ name }) => name),
     ['id', 'v', 'w'],
   )
   assert.deepEqual(await types([keepalive(101)]), ['progress'])
@@ -183,7 +185,7 @@ test('an answer about a table as it was known before the stream told of the same
   assert.deepEqual(await types([insert(1, 2), commit(10)]), ['table', 'insert', 'commit'])
   assert.notEqual(asked(decoder), known)
   const seen = columns.map((column, i) => ({ ...column, key: i === 0 }))
-  decoder.sightings.add(String(oid), { known, description, at: 20, relation: { oid, identity: 'd', columns: seen } })
+  decoder.tables.sightings.add(String(oid), { known, description, at: 20, relation: { oid, identity: 'd', columns: seen } })
   assert.deepEqual(await types([keepalive(30)]), ['progress'])
   assert.notEqual(asked(decoder), known)
 })
