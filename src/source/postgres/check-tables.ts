@@ -3,10 +3,11 @@ import type { FrazilError } from '../../base/index.ts'
 import { typeText } from '../../data/index.ts'
 import type { TableKey } from '../../data/index.ts'
 import { readCatalogue } from './catalogue.ts'
-import type { CatalogueRequest, TablePlan } from './catalogue.ts'
+import type { CatalogueRequest } from './catalogue.ts'
 import { finding, findingOf, sizeText } from './finding.ts'
 import type { SourceFinding } from './finding.ts'
 import { parseShownName, parseTablePattern } from './identifiers.ts'
+import type { TablePlan } from './table-plan.ts'
 
 /** A table that would be mirrored, as people want to see it before. */
 export interface CheckedTable {

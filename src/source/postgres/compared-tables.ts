@@ -4,7 +4,7 @@ import { sameType } from '../../data/index.ts'
 import type { SourceState } from '../source.ts'
 import { publishedSignature } from './borrowed-publication.ts'
 import type { BorrowedPublication } from './borrowed-publication.ts'
-import type { Catalogue, PlannedColumn, TablePlan } from './catalogue.ts'
+import type { Catalogue } from './catalogue.ts'
 import { completePart } from './copy-parts.ts'
 import type { PartialCopy } from './copy-parts.ts'
 import { attributeOf } from './kept-columns.ts'
@@ -12,6 +12,7 @@ import type { Memo } from './memo.ts'
 import type { PublicationFacts } from './preflight.ts'
 import type { KnownTable } from './shape-change.ts'
 import { readShapeMemo, withoutLook } from './shape-memo.ts'
+import type { PlannedColumn, TablePlan } from './table-plan.ts'
 
 /** A table of the lake that goes on: as it was when its last rows went into the lake, and what it is called now. */
 export interface GoingOn extends KnownTable {

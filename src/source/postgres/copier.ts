@@ -3,7 +3,6 @@ import { FrazilError } from '../../base/index.ts'
 import type { SourceEvent, SourceTable } from '../../data/index.ts'
 import type { EventListener } from '../../observe/index.ts'
 import type { SourceParts } from '../source.ts'
-import type { TablePlan } from './catalogue.ts'
 import type { Endpoint } from './connection.ts'
 import { completePart } from './copy-parts.ts'
 import type { PartialCopy } from './copy-parts.ts'
@@ -18,6 +17,7 @@ import type { Names } from './ownership.ts'
 import type { ReplacedValues } from './replaced-values.ts'
 import { Retry } from './retry.ts'
 import type { StreamTables } from './stream-tables.ts'
+import type { TablePlan } from './table-plan.ts'
 
 export interface CopierOptions {
   readonly endpoint: Endpoint

@@ -1,7 +1,6 @@
 import { FrazilError } from '../../base/index.ts'
 import type { SourceEvent } from '../../data/index.ts'
 import type { SourceParts } from '../source.ts'
-import type { TablePlan } from './catalogue.ts'
 import { RawConnection } from './connection.ts'
 import type { Endpoint } from './connection.ts'
 import { CopyDecoder } from './copy-decoder.ts'
@@ -14,6 +13,7 @@ import type { FrameDecoder } from './event-pump.ts'
 import { quoteText } from './identifiers.ts'
 import { query } from './replication-stream.ts'
 import { RetiredSegments, SegmentWriter } from './segment-writer.ts'
+import type { TablePlan } from './table-plan.ts'
 
 export interface CopyLaneOptions {
   readonly endpoint: Endpoint

@@ -1,8 +1,8 @@
 import type { CopiedPart } from '../../data/index.ts'
-import type { TablePlan } from './catalogue.ts'
 import { quoteName } from './identifiers.ts'
 import { parseLsn } from './lsn.ts'
 import type { Lsn } from './lsn.ts'
+import type { TablePlan } from './table-plan.ts'
 
 // Copies of large tables go by parts, which are page ranges, and go on after an interruption with the parts that are left, in a new
 // snapshot. What has changed in the complete ones since is read again: rows that were written by a transaction that had not ended when

@@ -1,8 +1,8 @@
 import type { Client } from 'pg'
-import type { PlannedColumn, TablePlan } from './catalogue.ts'
 import { isInParts, partsOf, planParts, whyAgain } from './copy-parts.ts'
 import type { CopiedTable, PartialCopy, Relation } from './copy-parts.ts'
 import { quoteName, quoteText } from './identifiers.ts'
+import type { PlannedColumn, TablePlan } from './table-plan.ts'
 
 /** What one COPY reads of a table: pages of one relation, or all of it. Exact only within one snapshot, since rows move. */
 export interface CopyRange {

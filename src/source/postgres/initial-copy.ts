@@ -2,7 +2,6 @@ import type { Client } from 'pg'
 import { FrazilError } from '../../base/index.ts'
 import type { SourceEvent } from '../../data/index.ts'
 import type { SourceParts } from '../source.ts'
-import type { TablePlan } from './catalogue.ts'
 import { Confluence } from './confluence.ts'
 import { RawConnection } from './connection.ts'
 import type { Endpoint } from './connection.ts'
@@ -11,6 +10,7 @@ import type { CopyRange, PlannedCopy } from './copy-ranges.ts'
 import { lsnToText } from './lsn.ts'
 import type { Lsn } from './lsn.ts'
 import { copyName, createSlot } from './ownership.ts'
+import type { TablePlan } from './table-plan.ts'
 
 /** A moment of the database that copies are made of: everything committed before `floor`, nothing after. */
 export interface Snapshot {

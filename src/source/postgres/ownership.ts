@@ -1,12 +1,12 @@
 import type { Client } from 'pg'
 import { FrazilError } from '../../base/index.ts'
-import type { TablePlan } from './catalogue.ts'
 import { errorCode, isRefusal } from './errors.ts'
 import { quoteName, quoteText } from './identifiers.ts'
 import type { Lsn } from './lsn.ts'
 import { lsnToText, parseLsn } from './lsn.ts'
 import { readPublication } from './preflight.ts'
 import type { PublicationFacts, ServerFacts, SlotFacts } from './preflight.ts'
+import type { TablePlan } from './table-plan.ts'
 
 /** What a source has at the server. */
 export interface Names {

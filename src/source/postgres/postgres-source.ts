@@ -6,7 +6,7 @@ import type { ServerSource, SourceLag, SourceParts, SourceState, TableName } fro
 import { Backlog, farBehindBytes, mayReadBySql } from './backlog.ts'
 import { readBorrowed, withPublished } from './borrowed-publication.ts'
 import { readCatalogue } from './catalogue.ts'
-import type { Catalogue, TablePlan } from './catalogue.ts'
+import type { Catalogue } from './catalogue.ts'
 import { ChangeDecoder } from './change-decoder.ts'
 import type { StreamTable } from './stream-table.ts'
 import { askedAgain, compareTables, interruptedCopies, notPublished } from './compared-tables.ts'
@@ -42,6 +42,7 @@ import { TableFinder, catalogueSettings } from './table-finder.ts'
 import { RetiredSegments } from './segment-writer.ts'
 import { ShapeWatch } from './shape-watch.ts'
 import { SlotWatch } from './slot-watch.ts'
+import type { TablePlan } from './table-plan.ts'
 import { checkServer, whatChanged } from './timeline.ts'
 
 export interface PostgresParts extends SourceParts {

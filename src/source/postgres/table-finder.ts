@@ -6,7 +6,7 @@ import type { TableName } from '../source.ts'
 import { readBorrowed } from './borrowed-publication.ts'
 import type { BorrowedPublication } from './borrowed-publication.ts'
 import { readCatalogue } from './catalogue.ts'
-import type { Catalogue, CatalogueRequest, TablePlan } from './catalogue.ts'
+import type { Catalogue, CatalogueRequest } from './catalogue.ts'
 import { underName } from './compared-tables.ts'
 import { parseShownName, parseTablePattern } from './identifiers.ts'
 import type { TablePattern } from './identifiers.ts'
@@ -16,6 +16,7 @@ import type { PostgresConfig } from './postgres-config.ts'
 import { readPublication } from './preflight.ts'
 import type { ReplacedValues } from './replaced-values.ts'
 import type { StreamTable } from './stream-table.ts'
+import type { TablePlan } from './table-plan.ts'
 
 type CatalogueSettings = Omit<CatalogueRequest, 'borrowed' | 'detached' | 'known' | 'knownTypes'>
 

@@ -1,5 +1,5 @@
-import type { PlannedColumn } from '../../../src/source/postgres/catalogue.ts'
 import type { TableDescription } from '../../../src/source/postgres/table-description.ts'
+import type { PlannedColumn } from '../../../src/source/postgres/table-plan.ts'
 
 /** What the catalogue says of a table that has these columns, and has always had them. The first one is its key. */
 export function describedAs(columns: readonly Omit<PlannedColumn, 'codec' | 'setting'>[]): TableDescription {
