@@ -1,7 +1,7 @@
 import { Buffer } from 'node:buffer'
 import { FrazilError } from '../../base/index.ts'
 import { decodeValue, defaultText, isPromotion, sameType } from '../../data/index.ts'
-import type { SourceTable, TableKey } from '../../data/index.ts'
+import type { Field, SourceTable, TableKey } from '../../data/index.ts'
 import { matchColumns } from './column-match.ts'
 import { KeptColumns } from './kept-columns.ts'
 import type { Draft } from './kept-columns.ts'
@@ -124,11 +124,8 @@ export function settleShape(
       'no-identity',
       'give it a primary key or REPLICA IDENTITY FULL, then frazil resync it',
     )
-  const required = new Set(key.kind === 'columns' ? key.columns : [])
   const incomplete = columns.flatMap(({ id }, place) => (kept.isRetyped(id) ? [place] : []))
-  // Rows of before are found by what they have, and they do not have its values of now.
-  if (incomplete.length > 0 && (key.kind === 'row' || incomplete.some((place) => required.has(place))))
-    return cannot('has another type for a column by which its rows are told apart')
+  if (!findsOldRows(key, incomplete)) return cannot('has another type for a column by which its rows are told apart')
   const beside = kept.beside(columns)
 
   const isCurrent = isDescribed(relation, ids, description)
@@ -147,7 +144,7 @@ export function settleShape(
   if (isUnchanged) return { ...known, memo }
   const table: SourceTable = {
     ...known.table,
-    fields: [...fields, ...beside.map(({ field }) => field)].map((field, i) => ({ ...field, required: required.has(i) })),
+    fields: requiredBy(key, [...fields, ...beside.map(({ field }) => field)]),
     key,
     columnIds: [...columns.map(({ id }) => kept.identityOf(id)), ...beside.map(({ identity }) => identity)],
     incomplete,
@@ -166,20 +163,23 @@ export function isAsKnown(known: KnownTable, relation: Relation): boolean {
 }
 
 /** The table with the key that a message tells of and the catalogue does not any more; null when rows cannot be told apart by it. */
-function withOtherKey({ table, columns, memo }: KnownTable, relation: Relation): KnownTable | null {
-  const key = keyOf(
-    { table, columns, memo },
-    relation,
-    { primaryKey: null },
-    columns.map(({ id }) => id),
-    columns,
-  )
-  const incomplete = table.incomplete ?? []
-  if (!key || incomplete.some((place) => key.kind === 'row' || (key.kind === 'columns' && key.columns.includes(place))))
-    return null
+function withOtherKey(known: KnownTable, relation: Relation): KnownTable | null {
+  const { table, columns } = known
+  const ids = columns.map(({ id }) => id)
+  const key = keyOf(known, relation, { primaryKey: null }, ids, columns)
+  if (!key || !findsOldRows(key, table.incomplete ?? [])) return null
+  return { ...known, table: { ...table, fields: requiredBy(key, table.fields), key } }
+}
+
+/** Whether rows of before are found by a key: by what they have, and they do not have the values of now of columns that left them behind. */
+function findsOldRows(key: TableKey, incomplete: readonly number[]): boolean {
+  return !incomplete.some((place) => key.kind === 'row' || (key.kind === 'columns' && key.columns.includes(place)))
+}
+
+/** The fields, of which those of the key have a value in each row. */
+function requiredBy(key: TableKey, fields: readonly Draft[]): Field[] {
   const required = new Set(key.kind === 'columns' ? key.columns : [])
-  const fields = table.fields.map((field, i) => ({ ...field, required: required.has(i) }))
-  return { table: { ...table, fields, key }, columns, memo }
+  return fields.map((field, i) => ({ ...field, required: required.has(i) }))
 }
 
 function looksAsBefore({ columns }: KnownTable, relation: Relation): boolean {
