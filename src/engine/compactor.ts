@@ -2,28 +2,18 @@ import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { FrazilError, asError } from '../base/index.ts'
 import type { Clock, Random } from '../base/index.ts'
-import type { Field, Position } from '../data/index.ts'
 import { encodeJson } from '../format/json/index.ts'
 import { schemaToJson } from '../iceberg/index.ts'
-import type { DataFile, FileLayout, IcebergTable } from '../iceberg/index.ts'
+import type { DataFile } from '../iceberg/index.ts'
 import type { EngineEvent } from '../observe/index.ts'
 import { locationSegment } from '../storage/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
-import {
-  Compaction,
-  aimedBytes,
-  boundedFiles,
-  chooseFiles,
-  keySpecOf,
-  keyTag,
-  keyWords,
-  liveBytes,
-  mostSortedRows,
-  outputsFor,
-} from '../table/index.ts'
-import type { ColdFile, CompactionOutput, CompactionResult, Compactions, RatedFile, Table, TableShape } from '../table/index.ts'
+import { Compaction, boundedFiles, keySpecOf, keyTag, keyWords, liveBytes, mostSortedRows, outputsFor } from '../table/index.ts'
+import type { ColdFile, CompactionOutput, CompactionResult, Compactions, Table, TableShape } from '../table/index.ts'
 import { isForeign } from './committer.ts'
 import type { Committer } from './committer.ts'
+import { DueFiles, byPartition } from './due-files.ts'
+import type { Rated } from './due-files.ts'
 import type { FileReaper } from './file-reaper.ts'
 import type { LakeFollower } from './lake-follower.ts'
 import type { Mirror } from './mirror.ts'
@@ -68,7 +58,7 @@ interface Wish {
 type LiveTable = MirroredTable & { table: Table }
 
 /**
- * Rewrites data files of a source's tables beside everything else: chosen by the rule ({@link chooseFiles}) or on demand. A thread of
+ * Rewrites data files of a source's tables beside everything else: chosen by the rule ({@link DueFiles}) or on demand. A thread of
  * its own writes them; then the committer makes a snapshot of the same rows, and the table exchanges its files. Deletes that come
  * meanwhile are carried over, so a source commit never waits and a rewrite never loses to one.
  */
@@ -82,10 +72,7 @@ export class Compactor {
   #wishes: Wish[] = []
   /** Until when tables are left alone. */
   readonly #paused = new Map<Table, number>()
-  /** Since when the lake has what it has of a table. */
-  readonly #still = new WeakMap<MirroredTable, { readonly committed: Position | null; readonly since: number }>()
-  /** How files are laid out, by the state of the table in the lake; asked for again and again. */
-  readonly #layouts = new WeakMap<IcebergTable, { readonly fields: readonly Field[]; readonly layout: FileLayout }>()
+  readonly #dueFiles: DueFiles
   /** For rows that do not fit into memory while they are sorted. */
   readonly #sortFolder: string
   /** The table that had its turn last. */
@@ -94,6 +81,7 @@ export class Compactor {
   constructor(options: CompactorOptions, parts: CompactorParts) {
     this.#options = options
     this.#parts = parts
+    this.#dueFiles = new DueFiles(options)
     this.#sortFolder = join(options.local, 'spill', `${locationSegment(options.source)}~sorting`)
     rmSync(this.#sortFolder, { recursive: true, force: true })
     this.#end.promise.catch(() => undefined)
@@ -148,24 +136,17 @@ export class Compactor {
     if (!this.#options.automatic) return false
     const now = this.#parts.clock.monotonic()
     const { live } = this.#parts.mirror
-    for (const [table, until] of this.#paused) {
-      if (until <= now || !live.some((mirrored) => mirrored.table === table)) this.#paused.delete(table)
-    }
+    this.#endPauses(live, now)
     const after = live.findIndex(({ table }) => table === this.#last) + 1
-    for (const mirrored of [...live.slice(after), ...live.slice(0, after)]) {
+    for (let i = 0; i < live.length; i++) {
+      const mirrored = live[(after + i) % live.length]
       const { table } = mirrored
-      const rests = this.#rests(mirrored, now)
       if (this.#paused.has(table) || !table.compactable) continue
       try {
-        const groups = byPartition(this.#rated(mirrored))
-        const settings = { ...this.#options, partitions: groups.length, rests }
-        const due = groups
-          .map((files) => ({ chosen: chooseFiles(files, settings), targetBytes: aimedBytes(files, settings) }))
-          .find(({ chosen }) => chosen.length > 0)
+        const due = this.#dueFiles.find(mirrored, now)
         if (!due) continue
         this.#last = table
-        const files = due.chosen.map(({ file }) => file)
-        await this.#compact(mirrored, files, due.targetBytes)
+        await this.#compact(mirrored, due.files, due.targetBytes)
       } catch (error) {
         if (this.#isFatal(error)) throw error
         this.#paused.set(table, now + pauseMs)
@@ -176,13 +157,10 @@ export class Compactor {
     return false
   }
 
-  /** Whether the source has not changed a table for so long that it rests. Rewrites do not count. */
-  #rests(mirrored: LiveTable, now: number): boolean {
-    const { committed } = mirrored
-    const still = this.#still.get(mirrored)
-    if (still?.committed === committed) return now - still.since >= this.#options.restMs
-    this.#still.set(mirrored, { committed, since: now })
-    return false
+  #endPauses(live: readonly LiveTable[], now: number): void {
+    if (this.#paused.size === 0) return
+    const tables = new Set(live.map(({ table }) => table))
+    for (const [table, until] of this.#paused) if (until <= now || !tables.has(table)) this.#paused.delete(table)
   }
 
   /** Whether the pipeline cannot go on: the lake is not as we know it, or there is a bug. */
@@ -218,7 +196,7 @@ export class Compactor {
     }
     const { targetBytes } = this.#options
     const isDue = (file: Rated): boolean => file.deleted > 0 || file.unsorted
-    let left = byPartition(this.#rated(live).filter((file) => isDue(file) || liveBytes(file) < targetBytes / 2))
+    let left = byPartition(this.#dueFiles.rated(live).filter((file) => isDue(file) || liveBytes(file) < targetBytes / 2))
       .filter((files) => files.length > 1 || isDue(files[0]))
       .flat()
     for (let attempt = 1; left.length > 0;) {
@@ -255,7 +233,7 @@ export class Compactor {
     if (sources.length === 0 || !table.compactable || mirrored.table !== table) return false
     const compaction = new Compaction(sources)
     const outputs = this.#outputsOf(mirrored, shape, compaction, targetBytes)
-    const layout = this.#layoutOf(mirrored)
+    const layout = this.#dueFiles.layoutOf(mirrored)
     const orders = new Set(sources.map(({ file }) => file.file.sortOrderId ?? 0))
     const isSorted = sources.length === 1 && orders.has(layout.sortOrderId)
     const sorts = layout.sort.length > 0 && !isSorted && compaction.liveRows <= mostSortedRows
@@ -312,28 +290,6 @@ export class Compactor {
       ms: clock.monotonic() - started,
     })
     return true
-  }
-
-  /** The files of a table that may be rewritten. */
-  #rated(mirrored: LiveTable): Rated[] {
-    const { sort, sortOrderId } = this.#layoutOf(mirrored)
-    return mirrored.table.files
-      .filter((file) => file.committed && file.removedAt === 0)
-      .map((file) => {
-        const { rows, committedDeleted: deleted } = file
-        const isSorted = sort.length === 0 || (file.file.sortOrderId ?? 0) === sortOrderId
-        const unsorted = !isSorted && rows - deleted <= mostSortedRows
-        return { file, rows, deleted, bytes: file.file.fileSize, unsorted }
-      })
-  }
-
-  #layoutOf({ iceberg, table }: LiveTable): FileLayout {
-    const { fields } = table
-    const known = this.#layouts.get(iceberg)
-    if (known?.fields === fields) return known.layout
-    const layout = iceberg.layoutFor(fields)
-    this.#layouts.set(iceberg, { fields, layout })
-    return layout
   }
 
   /** Resolves when no source commit is half applied; what follows in the same turn sees whole tables. */
@@ -412,18 +368,4 @@ function closed(): FrazilError {
 /** Whether an error says that a commit has certainly not landed. Otherwise its files may be in use. */
 function isRefusal(error: unknown): boolean {
   return error instanceof FrazilError && ['config', 'unsupported', 'corrupt'].includes(error.kind)
-}
-
-interface Rated extends RatedFile {
-  readonly file: ColdFile
-  readonly unsorted: boolean
-}
-
-/** Files of one partition: only they become one. Those under an older spec stay under it. */
-function byPartition(files: readonly Rated[]): Rated[][] {
-  const groups = Map.groupBy(files, ({ file: { file } }) => {
-    const { specId = 0, values = [] } = file.partition ?? {}
-    return JSON.stringify([specId, values.map((value) => value && Buffer.from(value).toString('hex'))])
-  })
-  return [...groups.values()]
 }
