@@ -488,7 +488,7 @@ export class Pipeline implements PipelineHandle {
   async wait(position: Position, timeoutMs: number): Promise<void> {
     this.#check()
     const wanted = this.#source.checkPosition(position)
-    if (!this.#visible.has(wanted)) this.#source.reach(wanted)
+    if (!this.#visible.has(wanted)) this.#source.reach?.(wanted)
     await this.#visible.wait(wanted, timeoutMs)
   }
 
@@ -522,7 +522,7 @@ export class Pipeline implements PipelineHandle {
         reason: this.#failure?.message ?? null,
         position: this.#visible.position,
         committed,
-        ...this.#freshness.status(this.#source.lag(this.#visible.position, committed)),
+        ...this.#freshness.status(this.#source.lag?.(this.#visible.position, committed) ?? null),
       },
       this.#mirror.status(this.#visible.position, committed),
       this.#pool.used + this.#pool.held,

@@ -111,15 +111,18 @@ export interface Source {
    * what is wrong with it.
    */
   recopy(table: TableName): Promise<void>
-  /** Stops reading of one scope (a Kafka partition, a table being copied) until `resume`. */
-  pause(scope: string): void
-  resume(scope: string): void
-  /** Somebody waits for `position`: if it has been written at the source, what is in its way there is moved. Returns at once. */
-  reach(position: Position): void
+  /**
+   * Somebody waits for `position`: if it has been written at the source, what is in its way there is moved. Returns at once. Not of a source
+   * that gives out by itself all that it has.
+   */
+  reach?(position: Position): void
   /** The table takes no rows any more: it was detached. A source that rows are sent to refuses them. */
   closeTable?(id: string): void
-  /** How far the source is ahead, as far as it is known; null before it was asked. Cheap: nothing is asked now. */
-  lag(visible: Position | null, committed: Position | null): SourceLag | null
+  /**
+   * How far the source is ahead, as far as it is known; null before it was asked. Cheap: nothing is asked now. Not of a source that has no
+   * log of its own.
+   */
+  lag?(visible: Position | null, committed: Position | null): SourceLag | null
   /** Stops reading: the iterator ends behind what it has given out. Acknowledgements still reach the source until {@link close}. */
   stop(): void
   /** Stops, and gives up connections when the source has heard the last acknowledgement. What the source created stays (slot, publication, group). */

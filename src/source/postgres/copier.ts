@@ -63,7 +63,6 @@ export class Copier {
   #waiting: TablePlan[] = []
   #wake: () => void = () => {}
   #current: InitialCopy | null = null
-  #paused = false
   /** Whether a copy that was asked for is a new one. */
   #begun = false
   /** Tables whose changes are wanted for their copy alone; the others' go on to be applied to the rows that the lake has. */
@@ -112,16 +111,6 @@ export class Copier {
     return tables.map((table) => ({ type: 'failed', table, error, copying: true }))
   }
 
-  pause(): void {
-    this.#paused = true
-    this.#current?.pause()
-  }
-
-  resume(): void {
-    this.#paused = false
-    this.#current?.resume()
-  }
-
   /** Reads no more. Rows that were given out stay as they are until {@link close}: somebody may be taking them. */
   stop(): void {
     this.#current?.stop()
@@ -153,7 +142,6 @@ export class Copier {
         this.#current = copy
         // Who stopped it meanwhile found nothing to stop.
         if (this.#closed) return
-        if (this.#paused) copy.pause()
         for await (const events of copy.flow()) {
           for (const event of events) {
             if (event.type === 'copied' || event.type === 'copied-part') attempts = 0

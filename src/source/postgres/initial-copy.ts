@@ -113,14 +113,6 @@ export class InitialCopy {
     for (const { error } of this.#rewritten) throw error
   }
 
-  pause(): void {
-    for (const lane of this.#lanes) lane.pause()
-  }
-
-  resume(): void {
-    for (const lane of this.#lanes) lane.resume()
-  }
-
   /** Reads no more. What was given out stays as it is until {@link close}. */
   stop(): void {
     for (const lane of this.#lanes) lane.stop()

@@ -170,15 +170,6 @@ class PostgresSource implements ServerSource {
     this.#decoder?.tables.releaseSealed()
   }
 
-  /** Postgres has one scope that can be held back: the tables that are being copied, whichever of them is named. */
-  pause(): void {
-    this.#copier?.pause()
-  }
-
-  resume(): void {
-    this.#copier?.resume()
-  }
-
   async recopy(table: TableName): Promise<void> {
     await this.#tables().again(table, this.#decoder?.tables.known ?? [])
   }

@@ -284,16 +284,6 @@ export class SimulatedSource implements Source {
     history.acknowledged = Math.max(history.acknowledged, Number(position))
   }
 
-  pause(): void {}
-
-  resume(): void {}
-
-  reach(): void {}
-
-  lag(): null {
-    return null
-  }
-
   stop(): void {
     this.#closed = true
     this.#end()

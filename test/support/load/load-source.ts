@@ -211,16 +211,6 @@ export class LoadSource implements Source {
 
   acknowledge(): void {}
 
-  pause(): void {}
-
-  resume(): void {}
-
-  reach(): void {}
-
-  lag(): null {
-    return null
-  }
-
   stop(): void {
     this.#closed = true
     this.#wake()
