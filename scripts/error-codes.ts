@@ -241,7 +241,10 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
   'stop-timeout': ['Stopping took too long and was cut short.', 'Nothing is lost: the source sends again what is not committed.'],
   'stream-ended': ['Postgres ended the replication stream.'],
   'table-changed': ['A table was changed by somebody else since the commit was planned.'],
-  'table-closed': ['A table has stopped, and takes no rows.', '`frazil tables` says why.'],
+  'table-closed': [
+    'A table was detached, and takes no records.',
+    '`frazil tables` says why. When that is mended: `frazil resync`.',
+  ],
   'table-exists': ['A table exists already.'],
   'table-configured': [
     'A table that is to be dropped is one that the configuration means; the message says by which name or pattern.',

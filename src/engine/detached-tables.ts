@@ -5,6 +5,7 @@ import type { Catalog } from '../iceberg/catalog/index.ts'
 import { createTable, loadTable } from '../iceberg/index.ts'
 import type { IcebergTable } from '../iceberg/index.ts'
 import { locationSegment } from '../storage/index.ts'
+import { nameTakenError } from './mirrored-table.ts'
 import type { MirroredTable } from './mirrored-table.ts'
 import { unlessTableFault } from './policy.ts'
 import { checkNotRolledBack, recoverTable } from './recovery.ts'
@@ -53,16 +54,19 @@ export async function openDetached(parts: DetachedTableParts, entry: DetachedTab
 
 /**
  * A table that programs sent rows to, as it can go on: with the rows and the columns that the lake has of it now. Null when the lake has none of
- * this name. Throws what is wrong with it.
+ * this name. Throws what is wrong with it, as `check` does.
  */
 export async function reopenPushed(
   parts: DetachedTableParts,
   source: string,
   entry: DetachedTable,
+  check: (table: SourceTable) => void,
 ): Promise<MirroredTable | null> {
-  const { id, namespace, name, pushed } = entry
+  const { id, namespace, name, position, pushed } = entry
   const iceberg = await loadNamed(parts, entry)
   if (!iceberg) return null
+  // The lake never had it: what is there under its name is somebody else's.
+  if (position === null) throw nameTakenError(entry)
   checkNotRolledBack(source, iceberg)
   const { fields, identifierFieldIds } = iceberg.schema
   const columns = identifierFieldIds.map((column) => fields.findIndex((field) => field.id === column))
@@ -78,6 +82,7 @@ export async function reopenPushed(
     key: columns.length === 0 ? { kind: 'none' } : { kind: 'columns', columns },
     ...(pushed?.memo === undefined ? {} : { memo: pushed.memo }),
   }
+  check(table)
   return {
     source: table,
     iceberg,
@@ -86,7 +91,7 @@ export async function reopenPushed(
     reason: null,
     floor: null,
     joined: true,
-    committed: entry.position,
+    committed: position,
   }
 }
 

@@ -323,9 +323,16 @@ class RunningEngine implements Engine {
   }
 
   async resync(database: string, table: string): Promise<'copying' | 'streaming'> {
-    const owner = await this.#owners.of(database, table)
+    const owner = await this.#owners.of(database, table).catch((error: unknown) => {
+      // One of OpenTelemetry whose name another table had.
+      const pipeline = this.#config.sources[database]?.type === 'otlp' ? this.#pipelines.get(database) : undefined
+      if (pipeline) return pipeline
+      throw error
+    })
     await owner.resync(database, table)
-    return owner.name === pushSource ? 'streaming' : 'copying'
+    this.#owners.changed()
+    const { type } = this.#config.sources[owner.name] ?? { type: pushSource }
+    return type === 'postgres' ? 'copying' : 'streaming'
   }
 
   async optimize(database: string, table: string): Promise<void> {

@@ -496,11 +496,15 @@ export class Mirror {
 
   /**
    * Has a detached table that programs sent rows to go on, with the rows that the lake has of it now. Null when the lake has none. Throws what
-   * is wrong with it, and leaves it as it was then. Not while a lake commit is under way.
+   * is wrong with it, as `check` does, and leaves it as it was then. Not while a lake commit is under way.
    */
-  async attach(entry: DetachedTable, applying: () => Promise<void> | null): Promise<SourceTable | null> {
+  async attach(
+    entry: DetachedTable,
+    applying: () => Promise<void> | null,
+    check: (table: SourceTable) => void,
+  ): Promise<SourceTable | null> {
     const { tables, source } = this.#parts
-    const opened = await reopenPushed(this.#parts, source, entry)
+    const opened = await reopenPushed(this.#parts, source, entry, check)
     if (!opened) return null
     // No `await` between here and the end: the next source commit may begin in any gap.
     for (let busy = applying(); busy; busy = applying()) await busy

@@ -66,7 +66,7 @@ export function statusOf(
 }
 
 /** The name of a new table belongs to another one in the lake. */
-export function nameTakenError(table: SourceTable): FrazilError {
+export function nameTakenError(table: { readonly namespace: string; readonly name: string }): FrazilError {
   const name = fullName(table)
   const hint = 'Give one of them another name with into:, or drop the old one.'
   return new FrazilError('unsupported', 'table-exists', `the lake has a table ${name} already, which is not this one`, {

@@ -410,7 +410,7 @@ export class Pipeline implements PipelineHandle {
   #condemn(id: string, error: FrazilError, copying = false): void {
     const table = this.#tellError(id, error)
     // A table that was left out from the start has nothing to end.
-    if (!table) return
+    if (!table) return this.desk.leftOut(id)
     const { source } = table
     const asked = !copying && this.#mirror.arrivals.again.has(fullName(source))
     const helps = asked || this.#schemaPolicy.outgrew(source, error) || (copying && error.kind === 'unavailable')
@@ -494,7 +494,7 @@ export class Pipeline implements PipelineHandle {
 
   async resync(namespace: string, name: string): Promise<void> {
     this.#check()
-    if (this.desk.takesRows) return this.desk.attach(namespace, name)
+    if (this.desk.isSent) return this.desk.attach(namespace, name)
     const known = [...this.#mirror.tables].find(({ source }) => source.namespace === namespace && source.name === name)
     if (!known) throw new FrazilError('request', 'unknown-table', `there is no table ${namespace}.${name}`)
     await this.#committer.exclusively(() => this.#mirror.reopen(known.source.id))

@@ -36,8 +36,10 @@ export async function requestResync(config: Config, target: string): Promise<str
         await fencedCatalog(catalog, lease.fence).commit({ tables: [], states })
         return source === target ? tables : [target]
       }
-      const pushed = await readRecord(catalog, pushSource)
-      if (pushed && namesOf(pushed.record).includes(target)) {
+      const ofPrograms = Object.entries(config.sources).flatMap(([source, { type }]) => (type === 'otlp' ? [source] : []))
+      for (const source of [pushSource, ...ofPrograms]) {
+        const stored = await readRecord(catalog, source)
+        if (!stored || !(source === target || namesOf(stored.record).includes(target))) continue
         throw new FrazilError('unavailable', 'no-daemon', `programs send the rows of ${target}: there is nothing to copy`, {
           hint: 'If it was detached: start frazil run, then frazil resync again has it take rows again.',
         })

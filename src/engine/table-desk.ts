@@ -5,7 +5,7 @@ import { isPromotion, sameType } from '../data/index.ts'
 import type { Catalog } from '../iceberg/catalog/index.ts'
 import type { EngineEvent } from '../observe/index.ts'
 import { isEvolving, tableMemo } from '../source/index.ts'
-import type { PushReceipt, PushRequest, PushSource, Source } from '../source/index.ts'
+import type { PushReceipt, PushRequest, PushSource, SentSource, Source } from '../source/index.ts'
 import { TableAdditions } from './added-tables.ts'
 import type { Committer } from './committer.ts'
 import type { AddedTable, NewTable, TableDescription, TableToAdd, UploadReceipt, UploadRequest } from './contract.ts'
@@ -112,14 +112,14 @@ export class TableDesk implements TableDeskHandle {
     return this.#additions.add(table)
   }
 
-  /** Whether its tables are those that programs send rows to. */
-  get takesRows(): boolean {
-    return 'push' in this.#parts.source
+  /** Whether programs send the rows of its tables. */
+  get isSent(): boolean {
+    return sent(this.#parts.source) !== null
   }
 
   /** What has to be remembered of a table that is detached. */
   pushedName({ sourceName, memo }: SourceTable): PushedName | null {
-    return this.takesRows ? { ingest: sourceName, memo } : null
+    return 'push' in this.#parts.source ? { ingest: sourceName, memo } : null
   }
 
   /**
@@ -128,7 +128,8 @@ export class TableDesk implements TableDeskHandle {
    */
   async attach(namespace: string, name: string): Promise<void> {
     const { mirror, committer, visible, applying, emit } = this.#parts
-    const source = pushed(this.#parts.source)
+    const source = sent(this.#parts.source)
+    if (!source) throw notPushed(this.#parts.source)
     const full = fullName({ namespace, name })
     const entry = mirror.detached.find((table) => fullName(table) === full)
     if (entry) {
@@ -139,16 +140,26 @@ export class TableDesk implements TableDeskHandle {
       // What was sent to it has positions, too: later ones will be those of the table that goes on.
       await visible.wait(await source.head(), longestAttachMs)
       await committer.exclusively(async () => {
-        const table = await mirror.attach(entry, applying).catch((error: unknown) => {
+        const check = (table: SourceTable): void => source.checkAttachable?.(table)
+        const table = await mirror.attach(entry, applying, check).catch((error: unknown) => {
           throw isTableFault(error) || isRolledBack(error) ? stillSick(full, error) : error
         })
-        if (!table) {
+        if (table) this.#attaching.set(full, table)
+        else if (source.makeAgain) {
+          // No `await` between here and the end: the next source commit may begin in any gap.
+          for (let busy = applying(); busy; busy = applying()) await busy
+          mirror.remove(entry.id)
+        } else {
           throw new FrazilError('request', 'unknown-table', `the lake has nothing of the table ${full}`, {
             hint: 'POST /tables/{name} makes it again.',
           })
         }
-        this.#attaching.set(full, table)
       })
+      if (source.makeAgain && !this.#attaching.has(full)) {
+        await source.makeAgain(entry.id)
+        await committer.flush()
+        return
+      }
     }
     const table = this.#attaching.get(full)
     // Throws when there is none.
@@ -171,14 +182,20 @@ export class TableDesk implements TableDeskHandle {
 
   /** A table was detached: no rows are taken for it any more. */
   closed(id: string): void {
-    this.#parts.source.closeTable?.(id)
+    sent(this.#parts.source)?.closeTable(id)
+  }
+
+  /** A table will never have been in the lake: whoever sends rows for it is told so. */
+  leftOut(id: string): void {
+    this.closed(id)
+    this.left(id)
   }
 
   /** A closed table is readable again as of what the lake has of it. */
   left(id: string): void {
     const { source, mirror } = this.#parts
     const entry = mirror.detached.find((table) => table.id === id)
-    if (entry && 'push' in source) pushed(source).leaveTable(id, entry.position)
+    if (entry) sent(source)?.leaveTable(id, entry.position)
   }
 
   /** Resolves when the table is gone from the lake, with whatever rows it had. Throws `request` when there is none. */
@@ -199,7 +216,15 @@ export class TableDesk implements TableDeskHandle {
 
 function pushed(source: Source): PushSource {
   if ('push' in source) return source as PushSource
-  throw new FrazilError('request', 'not-pushed', `the rows of ${source.name} come from its own server; programs cannot send any`)
+  throw notPushed(source)
+}
+
+function notPushed({ name }: Source): FrazilError {
+  return new FrazilError('request', 'not-pushed', `the rows of ${name} come from its own server; programs cannot send any`)
+}
+
+function sent(source: Source): SentSource | null {
+  return 'attachTable' in source ? (source as SentSource) : null
 }
 
 function isRolledBack(error: unknown): error is FrazilError {

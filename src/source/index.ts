@@ -8,6 +8,7 @@ export type {
   PushRequest,
   PushSource,
   RefusedRow,
+  SentSource,
   ServerSource,
   Source,
   SourceLag,

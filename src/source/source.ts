@@ -116,8 +116,6 @@ export interface Source {
    * that gives out by itself all that it has.
    */
   reach?(position: Position): void
-  /** The table takes no rows any more: it was detached. A source that rows are sent to refuses them. */
-  closeTable?(id: string): void
   /**
    * How far the source is ahead, as far as it is known; null before it was asked. Cheap: nothing is asked now. Not of a source that has no
    * log of its own.
@@ -201,8 +199,24 @@ export interface PushReceipt {
   readonly replayed: boolean
 }
 
+/** A source of rows that nobody sends twice: what the lake does not have of a detached table is kept for people. */
+export interface SentSource extends Source {
+  /** The table takes no rows any more: it was detached. */
+  closeTable(id: string): void
+  /** What the lake has of a closed table; null: nothing. */
+  leaveTable(id: string, committed: Position | null): void
+  /** Resolves when rows of closed tables that the lake does not have are in files. */
+  saveLeft(): Promise<void>
+  /** Throws `unsupported` when rows cannot be those of a closed table as it is now. */
+  checkAttachable?(table: SourceTable): void
+  /** A closed table takes rows again, as it is now. Resolves with the folder of such files of it, if there is one. */
+  attachTable(table: SourceTable): Promise<string | null>
+  /** A closed table that the lake does not have joins again, empty. Resolves when it can be read. Without it, who sends rows makes tables. */
+  makeAgain?(id: string): Promise<void>
+}
+
 /** A source that is given rows, and tables. */
-export interface PushSource extends Source {
+export interface PushSource extends SentSource {
   /**
    * Resolves when the rows are durable, or refused. Rejects with `request` for what is wrong with all of it, and `unavailable`, code
    * `overloaded`: later there will be room.
@@ -212,12 +226,4 @@ export interface PushSource extends Source {
   addTable(table: SourceTable): Promise<void>
   /** The table has gone from the lake. */
   removeTable(id: string): void
-  /** The table takes no rows any more: it was detached. What the lake does not have of it is kept for people. */
-  closeTable(id: string): void
-  /** What the lake has of a closed table; null: nothing. */
-  leaveTable(id: string, committed: Position | null): void
-  /** Resolves when rows of closed tables that the lake does not have are in files. */
-  saveLeft(): Promise<void>
-  /** A closed table takes rows again, as it is now. Resolves with the folder of such files of it, if there is one. */
-  attachTable(table: SourceTable): Promise<string | null>
 }

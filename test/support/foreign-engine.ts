@@ -103,6 +103,15 @@ export class ForeignEngine {
     })
   }
 
+  /** `ALTER TABLE … DROP COLUMN`. */
+  dropColumn(namespace: string, name: string, column: string): Promise<void> {
+    return this.#commit(namespace, name, async (table) => {
+      const { fields, identifierFieldIds, schemaId } = table.schema
+      const left = fields.filter((field) => field.name !== column)
+      return { schema: { fields: left, identifierFieldIds, lastColumnId: table.lastColumnId, base: schemaId } }
+    })
+  }
+
   /** Gives the table another metadata file, with one changed by hand. */
   async edit(namespace: string, name: string, change: (metadata: string) => string): Promise<void> {
     const { catalog, store, random } = this.#parts

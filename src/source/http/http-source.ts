@@ -2,14 +2,14 @@ import { crc32 } from 'node:zlib'
 import { FrazilError, assert } from '../../base/index.ts'
 import type { Change, Position, SourceEvent, SourceTable } from '../../data/index.ts'
 import { SpooledSource, letGo } from '../push/index.ts'
-import type { RequestRows, Rows, Spool, SpoolRecord } from '../push/index.ts'
+import type { KeptRequest, RequestRows, Rows, SpoolRecord } from '../push/index.ts'
 import type { Producer, PushReceipt, PushRequest, PushSource, SourceParts, SourceState, TableName } from '../source.ts'
 import { decodeBatch, grownFields, hasColumns } from './batch.ts'
 import type { Batch } from './batch.ts'
+import { keptRows } from './kept-rows.ts'
 import { KnownKeys } from './known-keys.ts'
 import { KnownProducers } from './known-producers.ts'
 import { laneOutcomes } from './lane.ts'
-import { LeftRows } from './left-rows.ts'
 import { PushedTable } from './pushed-table.ts'
 import { decodeHead, encodeHead } from './record-head.ts'
 
@@ -33,7 +33,6 @@ export class HttpSource extends SpooledSource<Batched> implements PushSource {
   readonly #keys: KnownKeys
   readonly #producers = new KnownProducers()
   readonly #tables = new Map<string, PushedTable>()
-  readonly #left: LeftRows
   /** Tables that were closed: whoever sends rows to one is told so. */
   readonly #closed = new Map<string, TableName & { readonly ingest: string }>()
   /** Requests under way, by table and key: a repeated one waits for the first. */
@@ -49,7 +48,6 @@ export class HttpSource extends SpooledSource<Batched> implements PushSource {
     super(options.name, options.spool, parts)
     this.#parts = parts
     this.#keys = new KnownKeys(options.spool)
-    this.#left = new LeftRows(options.spool)
   }
 
   protected override async begin(state: SourceState | null): Promise<void> {
@@ -59,7 +57,7 @@ export class HttpSource extends SpooledSource<Batched> implements PushSource {
       this.#tables.set(table.id, pushed)
     }
     for (const { id, namespace, name, position, pushed } of state?.left ?? []) {
-      this.#left.add({ id, namespace, name }, Number(position ?? 0))
+      this.leave({ id, namespace, name }, Number(position ?? 0))
       this.#closed.set(id, { namespace, name, ingest: pushed?.ingest ?? name })
     }
     await this.#keys.load()
@@ -152,9 +150,12 @@ export class HttpSource extends SpooledSource<Batched> implements PushSource {
     for (const table of this.#tables.values()) table.release()
   }
 
-  protected override async beforeRemoval(spool: Spool): Promise<void> {
-    await this.#left.save(spool)
-    await this.#keys.store()
+  protected override beforeRemoval(): Promise<void> {
+    return this.#keys.store()
+  }
+
+  protected override kept(record: SpoolRecord, table: string): KeptRequest | null {
+    return record.table === table ? keptRows(record) : null
   }
 
   // ---- rows ----------------------------------------------------------------------------------------------------------------
@@ -300,37 +301,21 @@ export class HttpSource extends SpooledSource<Batched> implements PushSource {
     this.#tables.set(table.id, pushed)
   }
 
-  closeTable(id: string): void {
+  override closeTable(id: string): void {
     const closed = this.#tables.get(id)
     if (!closed) return
     const { namespace, name, sourceName } = closed.table
-    this.#left.add(closed.table, null)
+    this.leave(closed.table, null)
     this.#closed.set(id, { namespace, name, ingest: sourceName })
     closed.release()
     this.#tables.delete(id)
   }
 
-  async saveLeft(): Promise<void> {
-    if (!this.spool) return
-    await this.#left.save(this.spool).catch((cause: unknown) => {
-      throw new FrazilError('unavailable', 'spool-failed', 'rows of tables that were detached cannot be taken out of the spool', {
-        cause,
-      })
-    })
-  }
-
-  async attachTable(table: SourceTable): Promise<string | null> {
+  protected override attached(table: SourceTable): void {
     const pushed = new PushedTable(table, this.#parts)
     pushed.skipsOpen = pushed.evolves
     this.#tables.set(table.id, pushed)
     this.#closed.delete(table.id)
-    return this.#left.folderOf(table)
-  }
-
-  leaveTable(id: string, committed: Position | null): void {
-    this.#left.know(id, Number(committed ?? 0))
-    // What cannot be done now is done before anything leaves the spool.
-    if (this.spool) this.#left.save(this.spool).catch(() => undefined)
   }
 
   removeTable(id: string): void {

@@ -1,3 +1,4 @@
+import type { WireReader } from '../../format/protobuf/index.ts'
 import { PointReader } from './metric-points.ts'
 import { Places } from './places.ts'
 import type { RecordParts, RecordReader, RowSink } from './record-reader.ts'
@@ -12,6 +13,18 @@ const kinds: ReadonlyMap<number, { readonly table: number; readonly type: string
   [0x52, { table: tableIndex.expHistogram, type: null }],
   [0x5a, { table: tableIndex.summary, type: null }],
 ])
+
+/** The table of a Metric message up to `end`; null for one without data. */
+export function tableOfMetric(reader: WireReader, end: number): number | null {
+  let table: number | null = null
+  while (reader.inside(end)) {
+    const tag = reader.tag()
+    // Of several the last one counts.
+    table = kinds.get(tag)?.table ?? table
+    reader.skip(tag, end)
+  }
+  return table
+}
 
 /** Reads Metric messages (opentelemetry/proto/metrics/v1/metrics.proto): a row for each data point. */
 export class MetricReader implements RecordReader {

@@ -1,12 +1,14 @@
 import type { TokenRule } from '../../access/index.ts'
 import { FrazilError } from '../../base/index.ts'
+import { sameType, typeText } from '../../data/index.ts'
 import type { Field, Position, SourceEvent, SourceTable } from '../../data/index.ts'
 import type { EngineEvent } from '../../observe/index.ts'
 import { SpooledSource } from '../push/index.ts'
-import type { RequestRows, SpoolRecord } from '../push/index.ts'
+import type { KeptRequest, RequestRows, SpoolRecord } from '../push/index.ts'
 import type { SourceParts, SourceState } from '../source.ts'
 import { Endpoints } from './endpoints.ts'
 import type { Address } from './endpoints.ts'
+import { metricsOf } from './kept-records.ts'
 import type { Receipt, Receiver } from './receiver.ts'
 import { RequestDecoder, tablesOf } from './request-decoder.ts'
 import type { Decoded } from './request-decoder.ts'
@@ -54,7 +56,9 @@ export class OtlpSource extends SpooledSource<Export> implements Receiver {
   /** By places of tables. */
   readonly #tables = new Map<number, OtlpTable>()
   /** To be told of. */
-  #areNew: SourceTable[] = []
+  #areNew: { readonly table: SourceTable; readonly arrived: () => void }[] = []
+  /** To be called when the events that were given out last were taken. */
+  #announced: (() => void)[] = []
   readonly #decoders = new Map<Signal, RequestDecoder>()
   /** Ids of tables that take no rows any more. */
   readonly #closed = new Set<string>()
@@ -88,6 +92,7 @@ export class OtlpSource extends SpooledSource<Export> implements Receiver {
   #findTables(state: SourceState | null): void {
     const { promotions, name: namespace } = this.#options
     for (const id of state?.detached ?? []) this.#closed.add(id)
+    for (const { id, name, position } of state?.left ?? []) this.leave({ id, namespace, name }, Number(position ?? 0))
     for (const [place, name] of tableNames.entries()) {
       const wanted = fieldsOf(name, promotions)
       const known = state?.tables.find(({ table }) => table.id === name)?.table
@@ -97,21 +102,28 @@ export class OtlpSource extends SpooledSource<Export> implements Receiver {
         : { id: name, sourceName: name, namespace, name, fields, key: { kind: 'none' } }
       const isReshaped = known !== undefined && fields.length > known.fields.length
       this.#tables.set(place, { table, isReshaped })
-      if (!known && !this.#closed.has(name)) this.#areNew.push(table)
+      if (!known && !this.#closed.has(name)) this.#areNew.push({ table, arrived: () => undefined })
     }
-    for (const signal of signals) {
-      const tables = new Map(tablesOf[signal].map((place) => [place, this.#table(place).table.fields]))
-      this.#decoders.set(signal, new RequestDecoder(signal, tables, promotions, this.#parts))
-    }
+    for (const signal of signals) this.#openDecoder(signal)
+  }
+
+  /** Requests of a signal become rows of its tables as they are now. */
+  #openDecoder(signal: Signal): void {
+    this.#decoders.get(signal)?.release()
+    const tables = new Map(tablesOf[signal].map((place) => [place, this.#table(place).table.fields]))
+    this.#decoders.set(signal, new RequestDecoder(signal, tables, this.#options.promotions, this.#parts))
   }
 
   protected override news(floor: Position): SourceEvent[] {
     const isNew = this.#areNew
     this.#areNew = []
-    return isNew.flatMap((table): SourceEvent[] => [
-      { type: 'table', table, copying: { estimatedRows: 0 } },
-      { type: 'copied', table: table.id, floor, rows: 0 },
-    ])
+    return isNew.flatMap(({ table, arrived }): SourceEvent[] => {
+      this.#announced.push(arrived)
+      return [
+        { type: 'table', table, copying: { estimatedRows: 0 } },
+        { type: 'copied', table: table.id, floor, rows: 0 },
+      ]
+    })
   }
 
   #table(place: number): OtlpTable {
@@ -126,8 +138,60 @@ export class OtlpSource extends SpooledSource<Export> implements Receiver {
     return decoder
   }
 
-  closeTable(id: string): void {
+  override closeTable(id: string): void {
     this.#closed.add(id)
+    this.leave({ id, namespace: this.name, name: id }, null)
+  }
+
+  protected override kept({ table: signal, body }: SpoolRecord, table: string): KeptRequest | null {
+    const place = placeOf(table)
+    if (!signals.some((each) => each === signal && tablesOf[each].includes(place))) return null
+    const own = signal === 'metrics' ? metricsOf(place, body) : body
+    // Requests one behind the other are one request with all that they have.
+    return own && { body: own, ending: `${signal}.pb`, joins: true }
+  }
+
+  checkAttachable({ id, namespace, name, fields }: SourceTable): void {
+    const refuse = (what: string): FrazilError =>
+      new FrazilError('unsupported', 'foreign-schema', `records do not fit into ${namespace}.${name} as it is by now: ${what}`)
+    const wanted = this.#wanted(id)
+    for (const field of fields) {
+      const own = wanted.find(({ name: column }) => column === field.name)
+      if (field.required && own?.required !== true) throw refuse(`its column ${field.name} may not be null`)
+      if (own && !sameType(own.type, field.type)) {
+        throw refuse(`its column ${field.name} is ${typeText(field.type)}, and not ${typeText(own.type)}`)
+      }
+    }
+  }
+
+  #wanted(id: string): Field[] {
+    const name = tableNames.find((each) => each === id)
+    if (!name) throw new Error(`${id} is no table of this source`)
+    return fieldsOf(name, this.#options.promotions)
+  }
+
+  protected override attached(table: SourceTable): void {
+    const wanted = this.#wanted(table.id)
+    const fields = withColumns(`${table.namespace}.${table.name}`, table.fields, wanted)
+    const isReshaped = fields.length > table.fields.length
+    this.#place({ table: { ...table, fields }, isReshaped })
+  }
+
+  async makeAgain(id: string): Promise<void> {
+    const table: SourceTable = { ...this.#table(placeOf(id)).table, fields: this.#wanted(id) }
+    await new Promise<void>((arrived) => {
+      this.#areNew.push({ table, arrived })
+      this.wake()
+    })
+    this.#place({ table, isReshaped: false })
+  }
+
+  /** A table takes rows from now on. */
+  #place(known: OtlpTable): void {
+    const place = placeOf(known.table.id)
+    this.#tables.set(place, known)
+    for (const signal of signals) if (tablesOf[signal].includes(place)) this.#openDecoder(signal)
+    this.#closed.delete(known.table.id)
   }
 
   // ---- events --------------------------------------------------------------------------------------------------------------
@@ -199,6 +263,7 @@ export class OtlpSource extends SpooledSource<Export> implements Receiver {
   protected override taken(): void {
     if (this.#repairs > 0) this.#parts.observe({ type: 'replaced', source: this.name, values: this.#repairs })
     this.#repairs = 0
+    for (const arrived of this.#announced.splice(0)) arrived()
   }
 
   // ---- requests ------------------------------------------------------------------------------------------------------------
@@ -210,7 +275,7 @@ export class OtlpSource extends SpooledSource<Export> implements Receiver {
     const closed = tablesOf[signal].find((place) => this.#closed.has(this.#table(place).table.id))
     if (closed !== undefined) {
       throw new FrazilError('unavailable', 'table-closed', `the table ${this.name}.${tableNames[closed]} takes no rows now`, {
-        hint: 'frazil tables says why.',
+        hint: `frazil tables says why. When that is mended: frazil resync ${this.name}.${tableNames[closed]}.`,
       })
     }
     const decoded = this.#decoder(signal).decode(body)
@@ -222,6 +287,10 @@ export class OtlpSource extends SpooledSource<Export> implements Receiver {
   }
 }
 
+function placeOf(id: string): number {
+  return tableNames.findIndex((name) => name === id)
+}
+
 /**
  * Columns as the lake has them and behind them those that are new. Throws `config` (`attribute-type`) for one that the lake has with
  * another type.
@@ -230,7 +299,8 @@ function withColumns(table: string, known: readonly Field[], wanted: readonly Fi
   const fields = [...known]
   for (const field of wanted) {
     const before = known.find(({ name }) => name === field.name)
-    if (!before) fields.push(field)
+    // Rows that are there have null in it.
+    if (!before) fields.push({ ...field, required: false })
     else if (before.type.kind !== field.type.kind) {
       throw new FrazilError(
         'config',

@@ -1,7 +1,9 @@
 import { FrazilError, overloaded } from '../../base/index.ts'
-import type { Position, SourceEvent } from '../../data/index.ts'
+import type { Position, SourceEvent, SourceTable } from '../../data/index.ts'
 import { checkNumber, reachedNumber } from '../numbered-positions.ts'
-import type { Source, SourceParts, SourceState } from '../source.ts'
+import type { SentSource, SourceParts, SourceState } from '../source.ts'
+import { LeftRows } from './left-rows.ts'
+import type { KeptRequest, LeftTable } from './left-rows.ts'
 import type { SpoolRecord } from './record.ts'
 import { letGo } from './rows.ts'
 import type { Rows } from './rows.ts'
@@ -23,10 +25,11 @@ export interface RequestRows {
  * the order in which it was accepted, all requests that became durable together as one source commit. Positions are the numbers of
  * requests. Subclasses say what a request is, and how it is decoded: now, and again at the next start if the lake does not have it.
  */
-export abstract class SpooledSource<Request extends RequestRows> implements Source {
+export abstract class SpooledSource<Request extends RequestRows> implements SentSource {
   readonly name: string
   readonly #folder: string
   protected readonly parts: SourceParts
+  readonly #left: LeftRows
   #spool: Spool | null = null
   readonly #opening = Promise.withResolvers<void>()
   #isOpen = false
@@ -47,6 +50,7 @@ export abstract class SpooledSource<Request extends RequestRows> implements Sour
     this.name = name
     this.#folder = folder
     this.parts = parts
+    this.#left = new LeftRows(folder, (record, table) => this.kept(record, table))
     // Nobody may be waiting when it fails.
     this.#opening.promise.catch(() => undefined)
   }
@@ -80,8 +84,17 @@ export abstract class SpooledSource<Request extends RequestRows> implements Sour
   /** The source has ended. */
   protected abstract release(): void
 
-  /** Everything that a part of the spool has must be kept elsewhere before that part goes, if it is to be kept. */
-  protected async beforeRemoval(_spool: Spool): Promise<void> {}
+  /** Everything that a part of the spool has must be kept elsewhere before that part goes, if it is to be kept; rows of tables that were
+   * detached are. */
+  protected async beforeRemoval(): Promise<void> {}
+
+  /** What a request has for the detached table of an id, as it can be sent again; null: nothing. */
+  protected abstract kept(record: SpoolRecord, table: string): KeptRequest | null
+
+  abstract closeTable(id: string): void
+
+  /** A closed table is to take rows again, as it is now. */
+  protected abstract attached(table: SourceTable): void
 
   // ---- what subclasses may use ---------------------------------------------------------------------------------------------
 
@@ -104,8 +117,9 @@ export abstract class SpooledSource<Request extends RequestRows> implements Sour
     return String(this.#durable)
   }
 
-  protected get spool(): Spool | null {
-    return this.#spool
+  /** Rows of a table that was detached stay until they are in files. `after`: what the lake has of it; null: that is not known yet. */
+  protected leave(table: LeftTable, after: number | null): void {
+    this.#left.add(table, after)
   }
 
   /** Throws `unavailable` (`closed`) when no more requests are taken. */
@@ -258,7 +272,30 @@ export abstract class SpooledSource<Request extends RequestRows> implements Sour
 
   acknowledge(position: Position): void {
     const spool = this.#spool
-    spool?.release(Number(position), () => this.beforeRemoval(spool))
+    spool?.release(Number(position), async () => {
+      await this.#left.save(spool)
+      await this.beforeRemoval()
+    })
+  }
+
+  leaveTable(id: string, committed: Position | null): void {
+    this.#left.know(id, Number(committed ?? 0))
+    // What cannot be done now is done before anything leaves the spool.
+    if (this.#spool) this.#left.save(this.#spool).catch(() => undefined)
+  }
+
+  async saveLeft(): Promise<void> {
+    if (!this.#spool) return
+    await this.#left.save(this.#spool).catch((cause: unknown) => {
+      throw new FrazilError('unavailable', 'spool-failed', 'rows of tables that were detached cannot be taken out of the spool', {
+        cause,
+      })
+    })
+  }
+
+  async attachTable(table: SourceTable): Promise<string | null> {
+    this.attached(table)
+    return this.#left.folderOf(table)
   }
 
   async recopy(): Promise<void> {

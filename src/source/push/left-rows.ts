@@ -1,9 +1,7 @@
-import { Buffer } from 'node:buffer'
 import { mkdir, open, readdir, rename } from 'node:fs/promises'
 import { join } from 'node:path'
-import { skipSpace, skipValue } from '../../format/json/index.ts'
-import type { Spool, SpoolRecord } from '../push/index.ts'
-import { decodeHead } from './record-head.ts'
+import type { SpoolRecord } from './record.ts'
+import type { Spool } from './spool.ts'
 
 /** A table that was detached. */
 export interface LeftTable {
@@ -12,23 +10,39 @@ export interface LeftTable {
   readonly name: string
 }
 
+/** What a request has for one table, as it can be sent again. */
+export interface KeptRequest {
+  readonly body: Uint8Array
+  /** The last part of the name of its file: how it is to be sent. */
+  readonly ending: string
+  /** Whether bodies with this ending may follow each other in a file. */
+  readonly joins: boolean
+}
+
 const folderName = 'detached'
 const digits = 15
 
+/** A file with more bytes, or rows, is followed by another one: each has to be a request that would be taken. */
+const [mostFileBytes, mostFileRows] = [16 << 20, 250_000]
+
 /**
- * Rows that were accepted for tables which were detached before the lake had them. They leave the spool as files of lines of JSON below
- * `detached` (and those of Arrow as they came), to be sent again to another table: `<first>-<last>.<operation>.ndjson` in a folder for each
- * table, by the numbers of the requests, each request once.
+ * Rows that were accepted for tables which were detached before the lake had them. They leave the spool as files below `detached`, to be
+ * sent again: `<first>-<last>.<ending>` in a folder for each table, by the numbers of the requests, each request once.
  */
 export class LeftRows {
   readonly #folder: string
+  readonly #keep: (record: SpoolRecord, table: string) => KeptRequest | null
   /** With the last request that the lake has of it; null while that is not known. */
   readonly #tables = new Map<string, LeftTable & { readonly after: number | null }>()
   #saving: Promise<void> = Promise.resolve()
 
-  /** @param spool folder of the spool */
-  constructor(spool: string) {
+  /**
+   * @param spool folder of the spool
+   * @param keep what a request has for the table of an id; null: nothing
+   */
+  constructor(spool: string, keep: (record: SpoolRecord, table: string) => KeptRequest | null) {
     this.#folder = join(spool, folderName)
+    this.#keep = keep
   }
 
   /** The table takes no rows any more. Its rows stay in the spool until they are here. */
@@ -67,19 +81,34 @@ export class LeftRows {
 
   async #saveTable(spool: Spool, table: LeftTable, after: number): Promise<void> {
     const folder = join(this.#folder, folderOf(table))
-    let run: SpoolRecord[] = []
-    const endRun = async (): Promise<void> => {
-      if (run.length > 0) await write(folder, run)
-      run = []
-    }
+    let run = null as Run | null
     for await (const record of spool.records(Math.max(after, await lastSaved(folder)))) {
-      if (record.table !== table.id) continue
-      if (run.length > 0 && !(run[0].operation === record.operation && formOf(run[0]) + formOf(record) === 'ndjsonndjson'))
-        await endRun()
-      run.push(record)
+      const kept = this.#keep(record, table.id)
+      if (kept === null) continue
+      const { body, ending, joins } = kept
+      const fits = run?.ending === ending && run.bytes + body.length <= mostFileBytes && run.rows + record.rows <= mostFileRows
+      if (run && !(joins && fits)) {
+        await write(folder, run)
+        run = null
+      }
+      run ??= { ending, first: record.sequence, last: 0, bodies: [], bytes: 0, rows: 0 }
+      run.last = record.sequence
+      run.bodies.push(body)
+      run.bytes += body.length
+      run.rows += record.rows
     }
-    await endRun()
+    if (run) await write(folder, run)
   }
+}
+
+/** Requests that lie in one file. */
+interface Run {
+  readonly ending: string
+  readonly first: number
+  last: number
+  readonly bodies: Uint8Array[]
+  bytes: number
+  rows: number
 }
 
 function folderOf({ id, namespace, name }: LeftTable): string {
@@ -93,19 +122,17 @@ async function lastSaved(folder: string): Promise<number> {
     if (error.code === 'ENOENT') return []
     throw error
   })
-  return Math.max(0, ...names.map((name) => Number(/^\d+-(\d+)\.\w+\.(?:ndjson|arrows)$/.exec(name)?.[1] ?? 0)))
+  return Math.max(0, ...names.map((name) => Number(/^\d+-(\d+)\.\w+\.(?:ndjson|arrows|pb)$/.exec(name)?.[1] ?? 0)))
 }
 
-async function write(folder: string, records: readonly SpoolRecord[]): Promise<void> {
+async function write(folder: string, { ending, first, last, bodies }: Run): Promise<void> {
   await mkdir(folder, { recursive: true })
-  const number = ({ sequence }: SpoolRecord): string => String(sequence).padStart(digits, '0')
-  const name = `${number(records[0])}-${number(records[records.length - 1])}.${records[0].operation}.${formOf(records[0])}`
+  const number = (sequence: number): string => String(sequence).padStart(digits, '0')
+  const name = `${number(first)}-${number(last)}.${ending}`
   const draft = join(folder, `${name}.new`)
   const handle = await open(draft, 'w', 0o600)
   try {
-    for (const record of records) {
-      await handle.writeFile(formOf(record) === 'arrows' ? record.body : Buffer.concat([linesOf(record.body), newline]))
-    }
+    for (const body of bodies) await handle.writeFile(body)
     await handle.datasync()
   } finally {
     await handle.close()
@@ -117,28 +144,4 @@ async function write(folder: string, records: readonly SpoolRecord[]): Promise<v
   } finally {
     await directory.close()
   }
-}
-
-/** The ending of files with such rows. */
-function formOf({ head }: SpoolRecord): 'ndjson' | 'arrows' {
-  return decodeHead(head).form === 'arrow' ? 'arrows' : 'ndjson'
-}
-
-const newline = Buffer.from('\n')
-
-/** Rows as they are in the spool, each on a line of its own: those of one request may lie on several lines each. */
-function linesOf(body: Uint8Array): Buffer {
-  const lines: Buffer[] = []
-  const bytes = Buffer.from(body.buffer, body.byteOffset, body.length)
-  let at = skipSpace(bytes, 0, bytes.length)
-  while (at < bytes.length) {
-    const to = skipValue(bytes, at, bytes.length)
-    if (to < 0) return bytes
-    const row = Buffer.from(bytes.subarray(at, to))
-    // White space between tokens: texts have none of these characters.
-    for (let i = 0; i < row.length; i++) if (row[i] === 0x0a || row[i] === 0x0d) row[i] = 0x20
-    lines.push(row, newline)
-    at = skipSpace(bytes, to, bytes.length)
-  }
-  return Buffer.concat(lines.slice(0, -1))
 }
