@@ -1,4 +1,4 @@
-import { compileDecoder, compileEncoder, readContainer, resolveSchema, writeContainer } from '../format/avro/index.ts'
+import { ContainerReader, compileDecoder, compileEncoder, resolveSchema, writeContainer } from '../format/avro/index.ts'
 import type { AvroRecord, AvroType } from '../format/avro/index.ts'
 import { asRecord, badManifest, bytesOrNull, int64, int64OrNull, number, numberOrNull, string } from './avro-fields.ts'
 import { manifestFileSchema, manifestNames, partitionSummariesId, partitionSummariesType } from './manifest-schema.ts'
@@ -61,9 +61,11 @@ export async function encodeManifestList(header: ManifestListHeader, files: read
   })
 }
 
+const reader = new ContainerReader((type) => compileDecoder(type, manifestNames, rawFields))
+
 /** Reads a manifest list of any writer, by field ids. */
 export function decodeManifestList(bytes: Uint8Array): ManifestFile[] {
-  return readContainer(bytes, (header) => compileDecoder(header.type, manifestNames, rawFields)).values.map((value) => {
+  return reader.read(bytes).values.map((value) => {
     const record = asRecord(value, 'an item of the list')
     const content = numberOrNull(record, 'content') ?? 0
     if (content !== 0 && content !== 1) throw badManifest('unknown content')

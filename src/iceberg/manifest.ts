@@ -1,4 +1,4 @@
-import { compileDecoder, compileEncoder, readContainer, resolveSchema, writeContainer } from '../format/avro/index.ts'
+import { ContainerReader, compileDecoder, compileEncoder, resolveSchema, writeContainer } from '../format/avro/index.ts'
 import type { AvroRecord, AvroSchema, AvroType } from '../format/avro/index.ts'
 import { encodeJson, isJsonArray, isJsonObject } from '../format/json/index.ts'
 import type { JsonObject, JsonValue } from '../format/json/index.ts'
@@ -124,13 +124,12 @@ export interface ManifestContent {
   readonly entries: readonly ManifestEntry[]
 }
 
+const reader = new ContainerReader((type) => compileDecoder(type, entryNames, rawFields))
+
 /** Reads a manifest of any writer; `file` is its row in the manifest list, from which entries inherit. */
 export function decodeManifest(bytes: Uint8Array, file: ManifestFile): ManifestContent {
-  let partitionType: AvroSchema = null
-  const { values } = readContainer(bytes, (header) => {
-    partitionType = findPartitionType(header.schema)
-    return compileDecoder(header.type, entryNames, rawFields)
-  })
+  const { header, values } = reader.read(bytes)
+  const partitionType = findPartitionType(header.schema)
   let nextRowId = file.content === Content.data ? file.firstRowId : null
   const entries = values.map((value): ManifestEntry => {
     const record = asRecord(value, 'an entry')

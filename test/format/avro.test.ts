@@ -4,9 +4,9 @@ import * as fc from 'fast-check'
 import {
   ByteReader,
   ByteWriter,
+  ContainerReader,
   compileDecoder,
   compileEncoder,
-  readContainer,
   resolveSchema,
   sameEncoding,
   writeContainer,
@@ -113,22 +113,55 @@ test('containers of both codecs and many blocks come back with their metadata', 
   for (const codec of ['deflate', 'null'] as const) {
     for (const count of [0, 1, 30_000]) {
       const bytes = await container(codec, count)
-      const { header, values } = readContainer(bytes, ({ type }) => compileDecoder(type, none))
+      const { header, values } = new ContainerReader((type) => compileDecoder(type, none)).read(bytes)
       assert.deepEqual([header.metadata.get('content'), header.metadata.get('tricky key')], ['data', 'ü'])
       assert.deepEqual(header.schema, schema)
       assert.equal(values.length, count)
     }
   }
   const bytes = await container('deflate', 100)
-  const { values } = readContainer(bytes, ({ type }) => compileDecoder(type, new Map([[1, 'first']])))
+  const { values } = new ContainerReader((type) => compileDecoder(type, new Map([[1, 'first']]))).read(bytes)
   assert.deepEqual(values[99], { first: 99 })
   assert.deepEqual(await container('deflate', 100), bytes)
+})
+
+test('one decoder serves all files with its schema, and files of other writers come between', async () => {
+  const other: AvroSchema = { type: 'record', name: 'other', fields: [{ name: 'text', type: 'string', 'field-id': 1 }] }
+  const named = new Map([[1, 'first']])
+  const texts = await writeContainer({
+    schema: other,
+    metadata: { content: 'texts' },
+    encode: compileEncoder(resolveSchema(other), named),
+    values: [{ first: 'one' }],
+  })
+  let compiled = 0
+  const reader = new ContainerReader((type) => {
+    compiled++
+    return compileDecoder(type, named)
+  })
+  for (const count of [1, 3, 2]) {
+    assert.equal(reader.read(await container('deflate', count)).values.length, count)
+    const { header, values } = reader.read(texts)
+    assert.deepEqual([header.schema, header.metadata.get('content'), values], [other, 'texts', [{ first: 'one' }]])
+  }
+  assert.equal(compiled, 2)
+  // However many there are, it keeps some of them only.
+  for (let i = 0; i < 100; i++) {
+    const one: AvroSchema = { type: 'record', name: `r${i}`, fields: [{ name: 'n', type: 'long', 'field-id': 1 }] }
+    const encode = compileEncoder(resolveSchema(one), named)
+    assert.deepEqual(reader.read(await writeContainer({ schema: one, metadata: {}, encode, values: [{ first: i }] })).values, [
+      { first: i },
+    ])
+  }
+  assert.deepEqual(reader.read(texts).values, [{ first: 'one' }])
+  assert.equal(compiled, 103)
 })
 
 test('cut or changed containers are refused with a kind, never crash', async () => {
   for (const codec of ['deflate', 'null'] as const) {
     const bytes = await container(codec, 50)
-    const read = (input: Uint8Array) => readContainer(input, ({ type }) => compileDecoder(type, none))
+    const reader = new ContainerReader((type) => compileDecoder(type, none))
+    const read = (input: Uint8Array) => reader.read(input)
     // A file cut right behind its header is a whole one without records.
     const empty = (await container(codec, 0)).length
     for (let length = 0; length < bytes.length; length++) {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { compileDecoder, compileEncoder, readContainer, resolveSchema, writeContainer } from '../../src/format/avro/index.ts'
+import { ContainerReader, compileDecoder, compileEncoder, resolveSchema, writeContainer } from '../../src/format/avro/index.ts'
 import type { AvroRecord } from '../../src/format/avro/index.ts'
 import { encodeJson, parseJson } from '../../src/format/json/index.ts'
 import type { JsonValue } from '../../src/format/json/index.ts'
@@ -31,7 +31,7 @@ test('iceberg check 26: every field has the id of the specification', async () =
   const lab = new Lab()
   const file = lab.file(9)
   await lab.commit({ added: [file], deletionVectors: [await lab.vector(file, [1])] })
-  const list = readContainer(await lab.store.get(await listPath(lab)), ({ type }) => compileDecoder(type, manifestNames))
+  const list = new ContainerReader((type) => compileDecoder(type, manifestNames)).read(await lab.store.get(await listPath(lab)))
   assert.deepEqual(Object.fromEntries(fieldIds(list.header.schema)), {
     manifest_path: 500,
     manifest_length: 501,
@@ -55,7 +55,7 @@ test('iceberg check 26: every field has the id of the specification', async () =
     first_row_id: 520,
   })
   const [{ file: manifest }] = await lab.manifests()
-  const { header } = readContainer(await lab.store.get(manifest.path), ({ type }) => compileDecoder(type, entryNames))
+  const { header } = new ContainerReader((type) => compileDecoder(type, entryNames)).read(await lab.store.get(manifest.path))
   const ids = fieldIds(header.schema)
   ids.delete('key') // ten fields have these two names
   ids.delete('value')
@@ -95,15 +95,17 @@ test('iceberg check 27: key-value metadata are texts, the partition spec is a ba
   const lab = new Lab()
   const file = lab.file(9)
   await lab.commit({ added: [file], deletionVectors: [await lab.vector(file, [1])] })
-  const list = readContainer(await lab.store.get(await listPath(lab)), ({ type }) => compileDecoder(type, manifestNames)).header
-    .metadata
+  const list = new ContainerReader((type) => compileDecoder(type, manifestNames)).read(await lab.store.get(await listPath(lab)))
+    .header.metadata
   assert.equal(list.get('snapshot-id'), String(lab.table.currentSnapshotId))
   assert.equal(list.get('parent-snapshot-id'), 'null')
   assert.equal(list.get('sequence-number'), '1')
   assert.equal(list.get('first-row-id'), '0')
   assert.equal(list.get('format-version'), '3')
   for (const { file: manifest } of await lab.manifests()) {
-    const { metadata } = readContainer(await lab.store.get(manifest.path), ({ type }) => compileDecoder(type, entryNames)).header
+    const { metadata } = new ContainerReader((type) => compileDecoder(type, entryNames)).read(
+      await lab.store.get(manifest.path),
+    ).header
     assert.equal(metadata.get('partition-spec'), '[]')
     assert.equal(metadata.get('partition-spec-id'), '0')
     assert.equal(metadata.get('schema-id'), '0')
@@ -117,7 +119,7 @@ test('iceberg check 28: a list with the names of older writers is read by its id
   const lab = new Lab()
   await lab.commit({ added: [lab.file(9)] })
   const bytes = await lab.store.get(await listPath(lab))
-  const { values } = readContainer(bytes, ({ type }) => compileDecoder(type, manifestNames))
+  const { values } = new ContainerReader((type) => compileDecoder(type, manifestNames)).read(bytes)
   const old = parseJson(
     encodeJson(manifestFileSchema(3))
       .replace('added_files_count', 'added_data_files_count')
@@ -136,7 +138,7 @@ test('iceberg check 29: EXISTING and DELETED entries carry their sequence number
   await lab.commit({ removed: [a.path] })
   const found = new Map<number, unknown>()
   for (const { file } of await lab.manifests()) {
-    const { values } = readContainer(await lab.store.get(file.path), ({ type }) => compileDecoder(type, entryNames))
+    const { values } = new ContainerReader((type) => compileDecoder(type, entryNames)).read(await lab.store.get(file.path))
     for (const entry of values as AvroRecord[]) found.set(Number(entry.status), [entry.sequenceNumber, entry.fileSequenceNumber])
   }
   assert.deepEqual(found.get(Status.added), [null, null])
@@ -283,8 +285,8 @@ test('entries of a partitioned table of another writer keep their partition when
   ).next
   const found = new Map<string, unknown>()
   for (const manifest of await lab.manifests()) {
-    const read = readContainer(await lab.store.get(manifest.file.path), ({ type }) =>
-      compileDecoder(type, new Map([...entryNames, [1000, 'v']])),
+    const read = new ContainerReader((type) => compileDecoder(type, new Map([...entryNames, [1000, 'v']]))).read(
+      await lab.store.get(manifest.file.path),
     )
     assert.deepEqual(JSON.parse(read.header.metadata.get('partition-spec') ?? ''), spec.fields)
     for (const entry of read.values as unknown as { file: { path: string; partition: unknown } }[])

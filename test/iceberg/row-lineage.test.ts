@@ -181,11 +181,11 @@ interface RawEntry {
 
 /** Entries as they are stored, nothing inherited. */
 async function rawEntries(lab: Lab): Promise<RawEntry[]> {
-  const { compileDecoder, readContainer } = await import('../../src/format/avro/index.ts')
+  const { ContainerReader, compileDecoder } = await import('../../src/format/avro/index.ts')
   const { entryNames } = await import('../../src/iceberg/manifest-schema.ts')
   const entries: RawEntry[] = []
   for (const { file } of await lab.manifests()) {
-    const { values } = readContainer(await lab.store.get(file.path), ({ type }) => compileDecoder(type, entryNames))
+    const { values } = new ContainerReader((type) => compileDecoder(type, entryNames)).read(await lab.store.get(file.path))
     entries.push(...(values as unknown as RawEntry[]))
   }
   return entries

@@ -17,6 +17,9 @@ const blockBytes = 256 << 10
 const inlineBytes = 64 << 10
 const maxBlockBytes = 512 << 20
 const compressionLevel = 4
+/** Schemas that a reader keeps, of so many characters at most. */
+const maxKnown = 64
+const maxKnownLength = 64 << 10
 
 export type AvroCodec = 'deflate' | 'null'
 
@@ -83,22 +86,50 @@ async function deflate(bytes: Uint8Array): Promise<Uint8Array> {
   return deflateAsync(bytes, { level: compressionLevel })
 }
 
-/**
- * Reads a container file whole. `decoder` is asked once for the decoder of the writer's schema. Codecs: null and deflate; others
- * are `unsupported` (code `avro-codec`). Malformed input is `corrupt` (code `bad-avro`).
- */
-export function readContainer(
-  bytes: Uint8Array,
-  decoder: (header: AvroHeader) => AvroDecoder,
-): { header: AvroHeader; values: AvroValue[] } {
-  const input = new ByteReader(bytes)
-  const { schema: text, codec, sync, metadata } = readContainerHead(input)
-  const schema = parseJson(text)
-  const header: AvroHeader = { schema, type: resolveSchema(schema), metadata }
-  const decode = decoder(header)
-  if (codec !== 'null' && codec !== 'deflate') {
-    throw new FrazilError('unsupported', 'avro-codec', `an Avro file uses a codec other than deflate and null`)
+interface KnownSchema {
+  readonly schema: AvroSchema
+  readonly type: AvroType
+  readonly decode: AvroDecoder
+}
+
+/** Reads container files for one purpose. What was made of a schema is kept: most files of a lake have one of a few. */
+export class ContainerReader {
+  readonly #compile: (type: AvroType) => AvroDecoder
+  readonly #known = new Map<string, KnownSchema>()
+
+  /** `compile` makes the decoder for a writer's schema; it is asked once for each, and may be again. */
+  constructor(compile: (type: AvroType) => AvroDecoder) {
+    this.#compile = compile
   }
+
+  /**
+   * Reads a file whole. Codecs: null and deflate; others are `unsupported` (code `avro-codec`). Malformed input is `corrupt` (code
+   * `bad-avro`).
+   */
+  read(bytes: Uint8Array): { header: AvroHeader; values: AvroValue[] } {
+    const input = new ByteReader(bytes)
+    const { schema: text, codec, sync, metadata } = readContainerHead(input)
+    const { schema, type, decode } = this.#known.get(text) ?? this.#learn(text)
+    if (codec !== 'null' && codec !== 'deflate') {
+      throw new FrazilError('unsupported', 'avro-codec', `an Avro file uses a codec other than deflate and null`)
+    }
+    return { header: { schema, type, metadata }, values: readBlocks(input, { codec, sync, decode }) }
+  }
+
+  #learn(text: string): KnownSchema {
+    const schema = parseJson(text)
+    const type = resolveSchema(schema)
+    const known = { schema, type, decode: this.#compile(type) }
+    if (this.#known.size >= maxKnown) this.#known.clear()
+    if (text.length <= maxKnownLength) this.#known.set(text, known)
+    return known
+  }
+}
+
+function readBlocks(
+  input: ByteReader,
+  { codec, sync, decode }: { codec: AvroCodec; sync: Uint8Array; decode: AvroDecoder },
+): AvroValue[] {
   const values: AvroValue[] = []
   while (input.remaining > 0) {
     const count = input.count()
@@ -111,7 +142,7 @@ export function readContainer(
     if (block.remaining > 0) throw malformed('a block has more bytes than its records')
     if (Buffer.compare(input.raw(syncBytes), sync) !== 0) throw malformed('a sync marker is wrong')
   }
-  return { header, values }
+  return values
 }
 
 /** What a container file begins with; `input` is then at its first block. Throws `corrupt` (`bad-avro`). */

@@ -1,5 +1,5 @@
 export { avroColumns } from './columns.ts'
-export { readContainer, writeContainer } from './container.ts'
+export { ContainerReader, writeContainer } from './container.ts'
 export type { AvroCodec } from './container.ts'
 export { ByteReader, compileDecoder } from './decode.ts'
 export { ByteWriter, compileEncoder } from './encode.ts'

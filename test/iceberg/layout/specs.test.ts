@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { FrazilError } from '../../../src/base/index.ts'
 import type { Field, PrimitiveType } from '../../../src/data/index.ts'
-import { ByteReader, compileDecoder, readContainer } from '../../../src/format/avro/index.ts'
+import { ByteReader, ContainerReader, compileDecoder } from '../../../src/format/avro/index.ts'
 import { parsePartition, parseSort, withLayout } from '../../../src/iceberg/index.ts'
 import type { DataFile, FilePartition } from '../../../src/iceberg/index.ts'
 import { manifestNames, partitionSummariesType } from '../../../src/iceberg/manifest-schema.ts'
@@ -267,10 +267,6 @@ describe('partition specs and sort orders', () => {
 })
 
 function readHeader(bytes: Uint8Array): { header: string } {
-  let header = ''
-  readContainer(bytes, (read) => {
-    header = JSON.stringify(read.schema)
-    return compileDecoder(read.type, new Map())
-  })
-  return { header }
+  const { header } = new ContainerReader((type) => compileDecoder(type, new Map())).read(bytes)
+  return { header: JSON.stringify(header.schema) }
 }
