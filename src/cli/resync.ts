@@ -1,12 +1,17 @@
 import type { Command } from 'commander'
+import { FrazilError } from '../base/index.ts'
 import { requestResync } from '../engine/index.ts'
 import { callDaemon, findDaemon } from './daemon.ts'
+import type { Daemon } from './daemon.ts'
+import { errorText, exitCodeOf } from './exit.ts'
 import { readSettingsOrDefaults } from './settings.ts'
 
 export function addResyncCommand(program: Command): void {
   program
     .command('resync')
-    .description('copies a table again beside its rows and swaps them in one commit; a source: all of its tables')
+    .description(
+      'copies a table again beside its rows and swaps them in one commit, or, where programs send its rows, has a detached one take rows again; a source: all of its tables',
+    )
     .argument('<table>', 'namespace.table, or the name of a source')
     .option('-c, --config <file>', 'configuration file (default: ./frazil.yaml)')
     .action(async (target: string, options: { config?: string }) => {
@@ -17,20 +22,38 @@ export function addResyncCommand(program: Command): void {
         process.stdout.write(tables.map((table) => `${table} will be copied again by the next frazil run\n`).join(''))
         return
       }
-      const dot = target.indexOf('.')
-      const names = dot > 0 ? [target] : await tablesOf(daemon, target)
-      for (const name of names) {
-        const [database, table] = [name.slice(0, name.indexOf('.')), name.slice(name.indexOf('.') + 1)]
-        const answer = await callDaemon(daemon, `/tables/${encodeURIComponent(table)}/resync`, { database, table })
-        const { state } = (await answer.json()) as { state: string }
-        const what = state === 'copying' ? 'is being copied again: frazil tables shows how far it is' : 'takes rows again'
-        process.stdout.write(`${name} ${what}\n`)
+      if (target.indexOf('.') > 0) {
+        process.stdout.write(await resync(daemon, target))
+        return
+      }
+      for (const name of await tablesOf(daemon, target)) {
+        try {
+          process.stdout.write(await resync(daemon, name))
+        } catch (error) {
+          if (!(error instanceof FrazilError) || error.code === 'daemon-gone') throw error
+          if (error.code === 'nothing-to-copy') {
+            process.stdout.write(`${name} is not detached: there is nothing to do\n`)
+            continue
+          }
+          // The others go on.
+          process.stderr.write(errorText(error))
+          process.exitCode = exitCodeOf(error)
+        }
       }
     })
 }
 
+/** Returns what the daemon does with a table, as a line. */
+async function resync(daemon: Daemon, name: string): Promise<string> {
+  const [database, table] = [name.slice(0, name.indexOf('.')), name.slice(name.indexOf('.') + 1)]
+  const answer = await callDaemon(daemon, `/tables/${encodeURIComponent(table)}/resync`, { database, table })
+  const { state } = (await answer.json()) as { state: string }
+  const what = state === 'copying' ? 'is being copied again: frazil tables shows how far it is' : 'takes rows again'
+  return `${name} ${what}\n`
+}
+
 /** Tables of a source; a name that is no source's goes on as it is, for the daemon to refuse. */
-async function tablesOf(daemon: Parameters<typeof callDaemon>[0], source: string): Promise<string[]> {
+async function tablesOf(daemon: Daemon, source: string): Promise<string[]> {
   const response = await callDaemon(daemon, '/tables')
   const { tables } = (await response.json()) as { tables: { source: string; database: string; table: string }[] }
   const found = tables.filter((table) => table.source === source).map(({ database, table }) => `${database}.${table}`)
