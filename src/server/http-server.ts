@@ -20,7 +20,7 @@ import { makeListener } from './listener.ts'
 import { queryRoute } from './query-route.ts'
 import { requestGuard } from './request-guard.ts'
 import type { Admit } from './request-guard.ts'
-import { takeSingleRows } from './single-rows.ts'
+import { takePlainIngest } from './plain-ingest.ts'
 import { openPaths, stateRoutes } from './state-routes.ts'
 import type { ServiceInfo } from './state-routes.ts'
 import { tableRoutes } from './table-routes.ts'
@@ -84,7 +84,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   const limits = options.limits ?? httpLimits
   const bodies = new Bodies(limits)
   ingestRoute(app, attached, bodies)
-  takeSingleRows(app, { admit, engine: attached, bodies, log: options.log, limits })
+  takePlainIngest(app, { admit, engine: attached, bodies, log: options.log, limits })
   uploadRoute(app, attached)
   queryRoute(app, attached)
   try {

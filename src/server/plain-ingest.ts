@@ -20,7 +20,7 @@ const longestJson = 64 << 10
 const route = '/ingest/'
 const plainType = 'application/json'
 
-export interface SingleRowsParts {
+export interface PlainIngestParts {
   readonly admit: Admit
   readonly engine: () => Engine
   readonly bodies: Bodies
@@ -28,7 +28,7 @@ export interface SingleRowsParts {
   readonly limits: HttpLimits
 }
 
-interface StoreParts extends SingleRowsParts {
+interface StoreParts extends PlainIngestParts {
   readonly answers: Answers
 }
 
@@ -37,7 +37,7 @@ interface StoreParts extends SingleRowsParts {
  * its hooks, its streams and promises cost is more than a row, and as much as a hundred rows in lines. Everything that is not plain goes
  * on to the router; checks, rows and answers are the same.
  */
-export function takeSingleRows(app: FastifyInstance, parts: SingleRowsParts): void {
+export function takePlainIngest(app: FastifyInstance, parts: PlainIngestParts): void {
   const { server } = app
   const storeParts: StoreParts = { ...parts, answers: new Answers() }
   const others = server.listeners('request') as RequestListener[]
