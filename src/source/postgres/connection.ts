@@ -134,11 +134,11 @@ export class RawConnection {
 /** Without TLS the socket reads into one buffer of ours; until the bytes are ours, `pg` gets copies. */
 function newSocket(given: unknown, route: { sink: RawHandlers | null }): Duplex {
   if (typeof given === 'object' && given !== null && 'ssl' in given && given.ssl) return new Socket()
+  const bytes = Buffer.allocUnsafeSlow(readBufferBytes)
   const socket: Socket = new Socket({
     onread: {
-      buffer: Buffer.allocUnsafeSlow(readBufferBytes),
-      callback(length, buffer) {
-        const bytes = Buffer.from(buffer.buffer, buffer.byteOffset, buffer.byteLength)
+      buffer: bytes,
+      callback(length) {
         if (route.sink) route.sink.data(bytes, length)
         else socket.emit('data', Buffer.from(bytes.subarray(0, length)))
         return true

@@ -113,6 +113,11 @@ export class CopyLane implements FrameDecoder {
     return null
   }
 
+  /** The end of a range is told of at once: what comes next may wait for a lock. */
+  get hasRowsOnly(): boolean {
+    return !this.finished && this.#events.length === 0
+  }
+
   events(): SourceEvent[] {
     this.#flush()
     const events = this.#events

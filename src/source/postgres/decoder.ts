@@ -52,7 +52,8 @@ interface Outcome {
 
 /** Wider tuples are left to the plain decoder: the compiler gives up on functions of that size. */
 const maxGeneratedColumns = 250
-const loopCopyBytes = 48
+/** Values from so many bytes on are copied by a call; shorter ones by words of four bytes, which costs less. */
+const longBytes = 512
 
 /** The fast decoder for a tuple, generated; the plain one for very wide tuples. */
 export function tupleDecoder(form: TupleForm, columns: readonly WireColumn[]): TupleDecoder {
@@ -90,10 +91,10 @@ export function generatedDecoder(form: TupleForm, columns: readonly WireColumn[]
   const body: string[] = []
   columns.forEach((column, i) => {
     if (column.target >= 0) {
-      declare.push(`let v${i} = null, d${i} = null, w${i} = null, e${i} = null, h${i} = null, z${i} = 0`)
+      declare.push(`let v${i} = null, d${i} = null, w${i} = null, e${i} = null, h${i} = null, g${i} = null, z${i} = 0`)
       bind.push(
         `{ const c = columns[${column.target}]; v${i} = c.valid; d${i} = c.data; w${i} = c.words; e${i} = c.ends; ` +
-          `h${i} = c.heap; z${i} = c.heap.length; o${i} = c.valid !== null }`,
+          `h${i} = c.heap; z${i} = c.heap.length; g${i} = new DataView(h${i}.buffer, h${i}.byteOffset, z${i}); o${i} = c.valid !== null }`,
       )
       declare.push(`let o${i} = false`)
       if (column.codec.kind === 'stored') declare.push(`const s${i} = codecs[${i}].binary`, formFunction(column.codec, i, 's'))
@@ -107,11 +108,14 @@ ${declare.join('\n')}
 function refuse(column, code) { outcome.column = column; return code }
 function full(column, needed) { outcome.column = column; outcome.needed = needed; return ${refusal.full} }
 const unchanged = outcome.unchanged
+// The bytes of one read, or of the message at hand, have many tuples.
+let read = null, q = null
 return {
   outcome,
   bind(columns) { ${bind.join('\n')} },
   decode(b, p, end, row, oldRow, oldKey) {
     if (end - p < 2 || ((b[p] << 8) | b[p + 1]) !== ${columns.length}) return refuse(-1, ${refusal.malformed})
+    if (b !== read) { read = b; q = new DataView(b.buffer, b.byteOffset, b.length) }
     p += 2
     const bit = 1 << (row & 7), byte = row >> 3
     let n = 0, k = 0, back = 0, x = 0, y = 0, u = 0
@@ -127,10 +131,10 @@ return {
   return make(outcome, codecs, readDecimal, limbs, locate) as TupleDecoder
 }
 
-const readLength = 'n = b[p] << 24 | b[p + 1] << 16 | b[p + 2] << 8 | b[p + 3]; p += 4'
+const readLength = (i: number): string => `if (end - p < 4) return refuse(${i}, ${refusal.malformed}); n = q.getInt32(p); p += 4`
 
 function copyColumn(column: WireColumn, i: number): string {
-  return `${readLength}
+  return `${readLength(i)}
 if (n !== -1) {
   if (n < 0 || n > end - p) return refuse(${i}, ${refusal.malformed})
   ${column.target < 0 ? '' : writeValue(column.codec, i)}
@@ -141,7 +145,7 @@ if (n !== -1) {
 function streamColumn(column: WireColumn, i: number): string {
   if (column.target < 0) {
     return `k = b[p++]
-if (k === 98 || k === 116) { ${readLength}; if (n < 0 || n > end - p) return refuse(${i}, ${refusal.malformed}); p += n }
+if (k === 98 || k === 116) { ${readLength(i)}; if (n < 0 || n > end - p) return refuse(${i}, ${refusal.malformed}); p += n }
 else if (k !== 110 && k !== 117) return refuse(${i}, ${refusal.malformed})`
   }
   const old = column.key ? 'oldKey' : 'oldRow'
@@ -151,7 +155,7 @@ if (k === 117 && ${old} >= 0) {
   if (k === 117) return refuse(${i}, ${refusal.unchanged})
 }
 if (k === 98 || k === 116) {
-  ${readLength}
+  ${readLength(i)}
   if (n < 0 || n > end - p) return refuse(${i}, ${refusal.malformed})
   if (k === 116) { x = tf${i}(b, p, n, row); if (x !== 0) return x }
   else { ${column.codec.textOnly ? `return refuse(${i}, ${refusal.asBinary})` : writeValue(column.codec, i)} }
@@ -231,8 +235,8 @@ function wordsOf(codec: Codec): number {
   }
 }
 
-const first = 'b[p] << 24 | b[p + 1] << 16 | b[p + 2] << 8 | b[p + 3]'
-const second = 'b[p + 4] << 24 | b[p + 5] << 16 | b[p + 6] << 8 | b[p + 7]'
+const first = 'q.getInt32(p)'
+const second = 'q.getInt32(p + 4)'
 
 /** Code that writes the value in bytes [p, p + n) of column `i` to `row`. */
 function writeValue(codec: Codec, i: number): string {
@@ -243,7 +247,7 @@ function writeValue(codec: Codec, i: number): string {
     case 'bool':
       return `if (n !== 1 || b[p] > 1) ${refuse(refusal.malformed)}; d${i}[row] = b[p]; ${present}`
     case 'int2':
-      return `${size(2)}; w${i}[row] = b[p] << 24 >> 16 | b[p + 1]; ${present}`
+      return `${size(2)}; w${i}[row] = q.getInt16(p); ${present}`
     case 'int4':
     case 'float4':
       return `${size(4)}; w${i}[row] = ${first}; ${present}`
@@ -287,10 +291,13 @@ w${i}[2 * row] = y; w${i}[2 * row + 1] = x; ${present}`
 function putBytes(i: number, from: string, size: string, present: string): string {
   return `x = e${i}[row]
 if (x + 4 + ${size} > z${i}) return full(${i}, 4 + ${size})
-h${i}[x] = ${size}; h${i}[x + 1] = ${size} >>> 8; h${i}[x + 2] = ${size} >>> 16; h${i}[x + 3] = ${size} >>> 24
+g${i}.setInt32(x, ${size}, true)
 x += 4
-if (n > ${loopCopyBytes}) { b.copy(h${i}, x, ${from}, p + n); x += ${size} }
-else for (y = ${from}; y < p + n; y++) h${i}[x++] = b[y]
+if (${size} >= ${longBytes}) { b.copy(h${i}, x, ${from}, p + n); x += ${size} }
+else {
+  for (y = ${from}; y + 4 <= p + n; y += 4, x += 4) g${i}.setInt32(x, q.getInt32(y))
+  for (; y < p + n; y++) h${i}[x++] = b[y]
+}
 e${i}[row + 1] = x; ${present}`
 }
 

@@ -82,7 +82,9 @@ const sizes: Partial<Record<Codec['kind'], number>> = {
 
 /** Bytes that a value of this codec may have: mostly right, sometimes not. */
 function wireValue(codec: Codec): fc.Arbitrary<Uint8Array> {
-  const any = fc.uint8Array({ maxLength: 40 })
+  // Long values are copied in another way than short ones.
+  const long = fc.integer({ min: 500, max: 530 }).map((length) => Uint8Array.from({ length }, (_, i) => 1 + (i % 251)))
+  const any = fc.oneof({ weight: 15, arbitrary: fc.uint8Array({ maxLength: 40 }) }, { weight: 1, arbitrary: long })
   const size = sizes[codec.kind]
   if (size !== undefined) {
     const exact = fc.uint8Array({ minLength: size, maxLength: size })
