@@ -7,7 +7,7 @@ export interface FieldSchema {
   readonly name: string
   readonly data_type: string
   readonly nullable?: boolean
-  /** Of a struct. */
+  /** Of a struct; of a map: `key` and `value`. */
   readonly fields?: readonly FieldSchema[]
   /** Of a list. */
   readonly item?: FieldSchema
@@ -76,9 +76,19 @@ export function fieldsOf(schema: readonly FieldSchema[]): Field[] {
     const spelling = field.data_type.trim().toLowerCase()
     const isStruct = spelling === 'struct'
     const isList = spelling === 'list' || spelling === 'array'
-    if (field.fields !== undefined && !isStruct) throw bad(path, 'has fields but is no struct')
+    const isMap = spelling === 'map'
+    if (field.fields !== undefined && !isStruct && !isMap) throw bad(path, 'has fields but is no struct')
     if (field.item !== undefined && !isList) throw bad(path, 'has an item but is no list')
     if (isStruct) return { kind: 'struct', fields: fields(field.fields ?? [], `${path}.`, depth + 1) }
+    if (isMap) {
+      const [key, value] = field.fields ?? []
+      if (field.fields?.length !== 2 || key.name !== 'key' || value.name !== 'value') {
+        throw bad(path, 'is a map and needs the fields key and value')
+      }
+      if (type(key, `${path}.key`, depth + 1).kind !== 'string') throw bad(`${path}.key`, 'must be a string')
+      const of = type(value, `${path}.value`, depth + 1)
+      return { kind: 'map', keyId: 0, key: { kind: 'string' }, valueId: 0, value: of, valueRequired: value.nullable === false }
+    }
     if (isList) {
       if (!field.item) throw bad(path, 'is a list and needs an item')
       const element = type(field.item, `${path}[]`, depth + 1)
@@ -92,7 +102,7 @@ export function fieldsOf(schema: readonly FieldSchema[]): Field[] {
     }
     throw bad(
       path,
-      `has a data_type that is none: ${[...Object.keys(plainTypes), 'decimal(precision, scale)', 'struct', 'list'].join(', ')}`,
+      `has a data_type that is none: ${[...Object.keys(plainTypes), 'decimal(precision, scale)', 'struct', 'list', 'map'].join(', ')}`,
     )
   }
   return fields(schema, '', 0)
@@ -102,7 +112,7 @@ function bad(path: string, what: string): FrazilError {
   return new FrazilError('request', 'bad-schema', `${path} ${what}`)
 }
 
-/** The inverse of {@link fieldsOf}. */
+/** The inverse of {@link fieldsOf}, which also names types that only other sources give. */
 export function schemaOf(fields: readonly Field[]): FieldSchema[] {
   return fields.map(({ name, type, required }) => describe(name, type, required))
 }

@@ -341,6 +341,21 @@ suite('rows over HTTP', () => {
     assert.deepEqual(await rows(`select id, day, price::varchar, labels['a'], kind, "where".x from app.avro`), [
       [1, null, '1.50', 'b', 'A', 0.5],
     ])
+    // What the server says of a table makes another one like it.
+    const schemaOf = async (table: string): Promise<unknown> =>
+      ((await (await fetch(`${server.url}/schema/app/${table}`)).json()) as { schema: unknown }).schema
+    const schema = await schemaOf('avro')
+    const like = await send('/tables/like', JSON.stringify({ database: 'app', table: 'like', schema }))
+    assert.equal(like.status, 200, JSON.stringify(like.body))
+    assert.deepEqual(await schemaOf('like'), schema)
+    assert.equal((await send('/ingest/like', `[${row}]`)).status, 200)
+    assert.deepEqual(await rows(`select labels['a'] from app.like`), [['b']])
+    const value = { name: 'value', data_type: 'string' }
+    for (const fields of [undefined, [value], [{ name: 'key', data_type: 'int64' }, value]]) {
+      const columns = [{ name: 'm', data_type: 'map', fields }]
+      const refused = await send('/tables/wrong', JSON.stringify({ database: 'app', table: 'wrong', schema: columns }))
+      assert.deepEqual([refused.status, refused.body['code']], [400, 'bad-schema'], JSON.stringify(fields))
+    }
     const wrong = [
       'string',
       { type: 'record', name: 'R', fields: [] },
