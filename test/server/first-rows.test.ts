@@ -181,6 +181,14 @@ suite('tables made and changed by their rows', { timeout: 240_000 }, () => {
     for (const row of ['{"id":3000000000,"x":1}', '{"id":2,"x":1,"n":"a"}', '{"id":2,"d":1.005,"x":1}', '{"x":2}']) {
       assert.equal((await ndjson('/ingest/grows', [row])).status, 422, row)
     }
+    const deepRow = `{"id":2,"deep":${'['.repeat(70)}1${']'.repeat(70)}}`
+    const why = 'is no column of the table, and none can be made of its value'
+    for (const others of [[], ['{"id":2,"x":1}']]) {
+      const { body } = await ndjson('/ingest/grows', [...others, deepRow])
+      assert.deepEqual(body['rows'], [{ row: others.length + 1, code: 'unknown-field', column: 'deep', message: why }])
+    }
+    const strict = await ndjson('/ingest/strict', ['{"id":1,"x":1}'])
+    assert.equal(strict.body['message'], 'row 1: "x" is no column of the table; no row was stored')
     assert.deepEqual(await rows('select * from app.grows'), [[1, 1, 1.5, 1.25]])
     assert.deepEqual(await columns('app', 'grows'), before)
     const grown = await ndjson('/ingest/grows?wait=visible', [

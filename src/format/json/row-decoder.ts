@@ -178,7 +178,7 @@ export class JsonRowDecoder {
         if (text === null) return this.#malformed()
         const found = this.#byName.get(text)
         if (found === undefined && !this.#ignored.has(text) && !this.#isOpen(bytes, quote + 1, end)) {
-          return this.#refuse('unknown-field', text.slice(0, longestNameShown), 'the table has no such column')
+          return this.#refuse('unknown-field', text.slice(0, longestNameShown), 'is no column of the table')
         }
         index = found ?? -1
         at = this.#space(bytes, quote + 1, end)

@@ -247,7 +247,7 @@ export class HttpSource extends SpooledSource<Batched> implements PushSource {
       return fields && { ...before, fields }
     }
     const grown = grow(request)
-    if (!grown) return first ?? decode(request)
+    if (!grown) return withoutColumns(first ?? decode(request))
     if (first) letGo(first.rows)
     try {
       table.reshape(grown)
@@ -255,13 +255,13 @@ export class HttpSource extends SpooledSource<Batched> implements PushSource {
       if (second.refused === 0) return second
       if (second.count === 0) {
         table.reshape(before)
-        return second
+        return withoutColumns(second)
       }
       if (saysColumns) return second
       // The table gets the columns only that the good rows have.
       letGo(second.rows)
       table.reshape(grow({ body: second.body, form: 'lines' }) ?? before)
-      return decode(request)
+      return withoutColumns(decode(request))
     } catch (error) {
       table.reshape(before)
       throw error
@@ -338,6 +338,12 @@ function reusedKey(): FrazilError {
   return new FrazilError('request', 'idempotency-key-reused', 'another request was stored with this Idempotency-Key', {
     hint: 'A new request needs a new key.',
   })
+}
+
+/** Refusals of an evolving table, where new columns were looked for. */
+function withoutColumns(batch: Batch): Batch {
+  const message = 'is no column of the table, and none can be made of its value'
+  return { ...batch, refusals: batch.refusals.map((one) => (one.code === 'unknown-field' ? { ...one, message } : one)) }
 }
 
 function hasRow(body: Uint8Array, from: number): boolean {
