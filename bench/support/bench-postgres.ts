@@ -53,6 +53,15 @@ export class BenchPostgres {
     return answer.rows[0].lsn
   }
 
+  /**
+   * Waits until the disk has what was loaded. The server does not sync, so the system would write it while the lake is measured, whose own
+   * syncs wait for that.
+   */
+  async settle(): Promise<void> {
+    await this.client.query('CHECKPOINT')
+    await run('sync')
+  }
+
   /** Seconds of `COPY table TO STDOUT (FORMAT binary)` by psql over TCP into /dev/null. */
   async copyToNull(table: string): Promise<number> {
     const from = performance.now()
