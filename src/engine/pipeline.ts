@@ -30,6 +30,7 @@ import { pipelineStatus } from './pipeline-status.ts'
 import { Recopies } from './recopies.ts'
 import { Room } from './room.ts'
 import { SchemaPolicy } from './schema-policy.ts'
+import { SourceCommits } from './source-commits.ts'
 import { sourceState } from './state-record.ts'
 import { Visibility } from './visibility.ts'
 import { TableDesk } from './table-desk.ts'
@@ -42,16 +43,13 @@ import type { Sick, Work } from './table-work.ts'
 const [poolShare, filterShare] = [0.75, 0.125]
 /** A commit is due at the latest when hot rows fill this share of the pool. */
 const commitShare = 1 / 3
-/** How long a transaction may still be applied when the pipeline is to end. */
-const longestEndMs = 5000
 
 /**
  * One source with its tables: takes the source's events, applies each source commit as a whole, answers views and look-ups, and
  * has a committer bring what is visible into the lake. It runs in one thread and owns everything in it; whether that is the main
  * thread or a worker, it does not know.
  *
- * Intake and committer take turns at every `await`. Whoever must not see a half-applied commit waits while `#applying` is set, and
- * then goes on in the same turn.
+ * Intake and committer take turns at every `await`; whoever must not see a half-applied source commit: {@link SourceCommits}.
  */
 export class Pipeline implements PipelineHandle {
   readonly name: string
@@ -61,6 +59,7 @@ export class Pipeline implements PipelineHandle {
   readonly #spill: SpillSpace
   readonly #source: Source
   readonly #visible: Visibility
+  readonly #changes: SourceCommits
   readonly #mirror: Mirror
   readonly #committer: Committer
   readonly #compactor: Compactor
@@ -69,8 +68,6 @@ export class Pipeline implements PipelineHandle {
   #nextSegment = 1
   #state: PipelineStatus['source']['state'] = 'starting'
   readonly #freshness: Freshness
-  /** Set while a long transaction is being applied: resolves when the tables are whole again. */
-  #applying: Promise<void> | null = null
   readonly #schemaPolicy: SchemaPolicy
   readonly #recopies: Recopies
   readonly #views: OpenViews
@@ -79,7 +76,6 @@ export class Pipeline implements PipelineHandle {
   #started = false
   /** Aborted when the pipeline ends, to cut short what it waits for. */
   readonly #ending = new AbortController()
-  #endingSince: number | null = null
   #intake: Promise<void> = Promise.resolve()
   #commits: Promise<void> = Promise.resolve()
   #compacting: Promise<void> = Promise.resolve()
@@ -106,6 +102,12 @@ export class Pipeline implements PipelineHandle {
       onSchemaChange: (table) => options.tables[fullName(table)]?.onSchemaChange ?? null,
     })
     this.#visible = new Visibility((a, b) => this.#source.reached(a, b), clock)
+    this.#changes = new SourceCommits({
+      visible: this.#visible,
+      clock,
+      ending: this.#ending.signal,
+      fail: (error) => this.#fail(error),
+    })
     const { warehouse, local } = options
     this.#spill = new SpillSpace(join(local, 'spill', locationSegment(options.name)))
     this.#mirror = new Mirror({
@@ -122,9 +124,9 @@ export class Pipeline implements PipelineHandle {
       },
     })
     const reaper = new FileReaper(options.name, parts)
-    const applying = (): Promise<void> | null => this.#applying
+    const applying = (): Promise<void> | null => this.#changes.underWay
     const done = (): void => undefined
-    const alone = (work: Work): Promise<number> => this.#changeAlone(null, done, (number) => work(number, noTable))
+    const alone = (work: Work): Promise<number> => this.#changes.apply(null, done, (number) => work(number, noTable))
     const follower = new LakeFollower({
       ...parts,
       source: options.name,
@@ -167,7 +169,7 @@ export class Pipeline implements PipelineHandle {
       mirror: this.#mirror,
       committer: this.#committer,
       ending: this.#ending.signal,
-      applying: () => this.#applying !== null,
+      applying: () => this.#changes.underWay !== null,
       dropOldViews: () => this.#views.dropOld(),
       emit,
       fail: (error) => this.#fail(asError(error)),
@@ -325,7 +327,7 @@ export class Pipeline implements PipelineHandle {
     let rows = 0
     const sick: string[] = []
     const change = async (): Promise<void> => {
-      rows = await this.#changeAlone(position, done, (number) => this.#steps(position, number, condemn, work))
+      rows = await this.#changes.apply(position, done, (number) => this.#steps(position, number, condemn, work))
     }
     const condemn = (id: string, error: FrazilError): void => {
       this.#condemn(id, error)
@@ -340,53 +342,6 @@ export class Pipeline implements PipelineHandle {
       await this.#reopen(id)
     }
     return rows
-  }
-
-  /** With a position of null it stays where it is: what is done has nothing to do with the source. Waits for the source commit before. */
-  async #changeAlone(
-    position: Position | null,
-    done: () => void,
-    begin: (commit: number) => Generator<Promise<void> | null, number>,
-  ): Promise<number> {
-    while (this.#applying) await this.#applying
-    const number = this.#visible.commit + 1
-    const steps = begin(number)
-    let finish: (() => void) | null = null
-    let rows: number
-    try {
-      let step = steps.next()
-      while (step.done !== true) {
-        // A long transaction: queries and timers get a turn, but nobody sees what is half done.
-        if (!finish) this.#applying = new Promise((resolve) => (finish = resolve))
-        let failure: { readonly cause: unknown } | null = null
-        await (step.value ?? new Promise<void>((resolve) => setImmediate(resolve))).catch((cause: unknown) => {
-          failure = { cause }
-        })
-        // Where it was waited for, it is known which table it belongs to.
-        step = failure === null ? steps.next() : steps.throw((failure as { readonly cause: unknown }).cause)
-        if (this.#isCutShort()) throw new FrazilError('unavailable', 'closed', 'the engine is closing')
-      }
-      rows = step.value
-      done()
-      this.#visible.advance(number, position ?? this.#visible.position)
-    } catch (error) {
-      // Before anybody else has a turn: half of this transaction must not reach the lake.
-      this.#fail(asError(error))
-      steps.return(0)
-      throw error
-    } finally {
-      this.#applying = null
-      ;(finish as (() => void) | null)?.()
-    }
-    return rows
-  }
-
-  /** Whether a transaction that is being applied keeps the end of the pipeline waiting for too long. The source sends it again. */
-  #isCutShort(): boolean {
-    if (!this.#ending.signal.aborted) return false
-    const now = this.#parts.clock.monotonic()
-    this.#endingSince ??= now
-    return now - this.#endingSince > longestEndMs
   }
 
   *#steps(position: Position, number: number, sick: Sick, work: Work): Generator<Promise<void> | null, number> {
@@ -447,7 +402,7 @@ export class Pipeline implements PipelineHandle {
   }
 
   async views(names: readonly { namespace: string; name: string }[]): Promise<PipelineViews> {
-    while (this.#applying && !this.#mirror.holds) await this.#applying
+    while (this.#changes.underWay && !this.#mirror.holds) await this.#changes.underWay
     this.#check()
     this.#views.check()
     const found = names.map(({ namespace, name }) => this.#mirror.find(namespace, name))
@@ -475,7 +430,7 @@ export class Pipeline implements PipelineHandle {
 
   async lookup(namespace: string, name: string, key: Readonly<Record<string, unknown>>): Promise<LookupAnswer> {
     const find = (): Table => this.#mirror.find(namespace, name).table
-    while (this.#applying && !(this.#mirror.holds && find().canFind)) await this.#applying
+    while (this.#changes.underWay && !(this.#mirror.holds && find().canFind)) await this.#changes.underWay
     this.#check()
     return readKeyedRow(find(), key, this.#parts.store)
   }
