@@ -18,17 +18,17 @@ import type {
   LoggedChange,
   SlicedWork,
   TableShape,
-  TableWork,
 } from '../table/index.ts'
 import { Arrivals } from './arrivals.ts'
 import type { ArrivingTable, Reached } from './arriving-table.ts'
 import type { TableStatus } from './contract.ts'
 import { loadNamed, openDetached, reopenPushed } from './detached-tables.ts'
+import { LogApplier } from './log-applier.ts'
 import { fullName, isLive, shapeOf, statusOf } from './mirrored-table.ts'
 import type { MirroredTable } from './mirrored-table.ts'
 import { OpenTransactions } from './open-transactions.ts'
-import { isTableFault, refuseGoneFile } from './policy.ts'
-import { checkNotRolledBack, openRun, rebuildRun, recoverTable, runPathOf } from './recovery.ts'
+import { isTableFault } from './policy.ts'
+import { checkNotRolledBack, openRun, recoverTable, runPathOf } from './recovery.ts'
 import type { DetachedTable, PushedName, SourceRecord } from './state-record.ts'
 import { laidOutAs, withSettings } from './table-settings.ts'
 import type { TableSettings } from './table-settings.ts'
@@ -50,12 +50,8 @@ export interface MirrorParts {
   readonly emit: (event: EngineEvent) => void
 }
 
-/** Rows after which a long transaction lets other work have a turn. */
-const yieldRows = 16_384
 /** Readers do not wait for a transaction with more rows: they see what was before it. Fewer take some 20 ms. */
 const longRows = 65_536
-/** Share of the pool that a table's rows may fill, while a long transaction is applied, before they are written to a file. */
-const stageShare = 1 / 4
 /** Share of the pool in logs below which nothing is spilled. */
 const spillShare = 1 / 8
 
@@ -68,16 +64,14 @@ export class Mirror {
   readonly #open: OpenTransactions
   /** Tables that were told of changes to come. */
   readonly #foreseeing = new Set<Table>()
-  #held = false
-  /** Rows of the source commit that is being applied are on their way to files. */
-  #staging: Promise<void> | null = null
+  readonly #applier: LogApplier
   /** Tables that are being copied; one that is copied again is in `#tables` as well. */
   readonly arrivals: Arrivals
-  #sinceYield = 0
 
   constructor(parts: MirrorParts) {
     this.#parts = parts
     this.#open = new OpenTransactions(parts.memory)
+    this.#applier = new LogApplier(parts)
     this.arrivals = new Arrivals({
       ...parts,
       openFile: (iceberg, shape, folder) => this.openFile(iceberg, shape, { folder, atOnce: false }),
@@ -195,7 +189,7 @@ export class Mirror {
   ): Generator<Promise<void> | null, number> {
     const entering = this.arrivals.due(at.position, reached)
     let rows = 0
-    this.#held = at.holds
+    this.#applier.held = at.holds
     const whole = new Set(entering)
     for (const arriving of entering) {
       // The former rows' table has marked in its segments what died since; segments that are read back are new.
@@ -212,9 +206,9 @@ export class Mirror {
           continue
         }
       }
-      rows += yield* this.#applyLog(arriving.next, commit, arriving.held, hands, fail)
+      rows += yield* this.#applier.apply(arriving.next, commit, arriving.held, hands, fail)
     }
-    this.#held = false
+    this.#applier.held = false
     for (const arriving of whole) if (this.arrivals.get(arriving.next.source.id) === arriving) this.#place(arriving, commit)
     return rows
   }
@@ -309,7 +303,7 @@ export class Mirror {
 
   /** Whether readers of all tables see what was before the source commit that is being applied. */
   get holds(): boolean {
-    return this.#held
+    return this.#applier.held
   }
 
   /** Bytes of the pool that open transactions take, and what is kept for tables that are being copied. */
@@ -357,13 +351,13 @@ export class Mirror {
     try {
       for (const log of logs) {
         const mirrored = this.#tables.get(log.table)
-        if (mirrored) rows += yield* this.#applyLog(mirrored, commit, log, hands, sick)
+        if (mirrored) rows += yield* this.#applier.apply(mirrored, commit, log, hands, sick)
       }
       yield* this.arrivals.keep(transaction ?? null, position, reached)
     } finally {
       for (const log of logs) log.clear()
       for (const { table } of this.#tables.values()) table?.unhold()
-      this.#held = false
+      this.#applier.held = false
     }
     return rows
   }
@@ -378,21 +372,14 @@ export class Mirror {
   ): Generator<Promise<void> | null, number> {
     const { table } = mirrored
     assert(table, 'a table that is live')
-    yield* this.changeHeld(commit, table, table.follow(commit, change, this.#workOf(mirrored, table, hands)))
+    yield* this.changeHeld(commit, table, table.follow(commit, change, this.#applier.workOf(mirrored, table, hands)))
     this.rebase(mirrored, iceberg)
     return 0
   }
 
   /** Changes a table as source commit `commit`, as `steps` do it; readers see what was before it meanwhile. */
-  *changeHeld(commit: number, table: Table, steps: SlicedWork): Generator<Promise<void> | null, void> {
-    table.hold(commit - 1)
-    this.#held = true
-    try {
-      for (const step of steps) yield typeof step === 'number' ? null : step
-    } finally {
-      table.unhold()
-      this.#held = false
-    }
+  changeHeld(commit: number, table: Table, steps: SlicedWork): Generator<Promise<void> | null, void> {
+    return this.#applier.applyHeld(commit, table, steps)
   }
 
   /** The lake has a table with the same files in another state. False when it has ended meanwhile. */
@@ -402,66 +389,9 @@ export class Mirror {
     return true
   }
 
-  #workOf(mirrored: MirroredTable, table: Table, hands: Hands): TableWork {
-    return {
-      stage: (at) => hands.stageOne(mirrored, at),
-      readCells: ({ path: uri, fileSize }, wanted, mostBytes) =>
-        hands
-          .insist(() => this.#parts.files.readCells({ warehouse: this.#parts.warehouse, uri, fileSize, wanted, mostBytes }))
-          .catch(refuseGoneFile),
-      rebuildRun: (file) => hands.insist(() => rebuildRun(this.#parts, mirrored.iceberg.uuid, table.shape, file)),
-    }
-  }
-
-  *#applyLog(
-    mirrored: MirroredTable,
-    commit: number,
-    log: ChangeLog,
-    hands: Hands,
-    sick: Sick,
-  ): Generator<Promise<void> | null, number> {
-    const { table } = mirrored
-    if (!table) return 0
-    const work = this.#workOf(mirrored, table, hands)
-    let rows = 0
-    try {
-      for (const applied of table.apply(commit, log, work)) {
-        if (typeof applied === 'number') {
-          rows += applied
-          this.#sinceYield += applied
-          if (this.#sinceYield < yieldRows) continue
-        }
-        this.#sinceYield = 0
-        yield typeof applied === 'number' ? this.#stageBeside(mirrored, table, commit, hands) : applied
-      }
-      mirrored.source = table.shape.source
-    } catch (error) {
-      if (!isTableFault(error)) throw error
-      sick(log.table, error)
-    }
-    return rows
-  }
-
   #hold(logs: readonly ChangeLog[], commit: number): void {
     for (const log of logs) this.#tables.get(log.table)?.table?.hold(commit)
-    this.#held = true
-  }
-
-  /**
-   * Has rows of a long source commit written while more of it is applied. Returns what has to be waited for: the files do not keep up.
-   */
-  #stageBeside(mirrored: MirroredTable, table: Table, commit: number, hands: Hands): Promise<void> | null {
-    const { budget } = this.#parts.memory.pool
-    if (!this.#held || table.activeBytes < budget * stageShare) return null
-    if (this.#staging) return table.activeBytes < budget * 2 * stageShare ? null : this.#staging
-    // An error that time does not heal comes again with the next lake commit.
-    this.#staging = hands
-      .stageOne(mirrored, commit)
-      .catch(() => undefined)
-      .finally(() => {
-        this.#staging = null
-      })
-    return null
+    this.#applier.held = true
   }
 
   // ---- going ---------------------------------------------------------------------------------------------------------------
