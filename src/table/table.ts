@@ -18,6 +18,7 @@ import type { PartialChange } from './old-values.ts'
 import { killNamed, killReplaced } from './outdated-rows.ts'
 import { missingRow } from './refusals.ts'
 import { RowCompletion } from './row-completion.ts'
+import { ShapeHistory } from './shape-history.ts'
 import { planFiles } from './table-commit.ts'
 import type { TableCommit } from './table-commit.ts'
 import { reshape } from './table-shape.ts'
@@ -42,8 +43,7 @@ const parallelRebuilds = 4
  * connection has nothing to undo.
  */
 export class Table {
-  /** Oldest first: the one that the lake has, and those from later source commits; rows have the last one's columns. */
-  #shapes: { readonly since: number; readonly shape: TableShape }[]
+  readonly #shapes: ShapeHistory
   #keySpec: KeySpec | null
   /** Has its rows in memory, and counts the filters of its key runs. */
   readonly pool: SlabPool
@@ -73,7 +73,7 @@ export class Table {
   #foreseen: readonly PartialChange[] = []
 
   constructor(shape: TableShape, parts: TableParts) {
-    this.#shapes = [{ since: 0, shape }]
+    this.#shapes = new ShapeHistory(shape)
     this.#keySpec = keySpecOf(shape.fields, shape.source.key)
     this.#parts = parts
     this.pool = parts.pool
@@ -82,12 +82,12 @@ export class Table {
 
   /** The shape of rows that are in memory and of those to come. */
   get shape(): TableShape {
-    return this.#shapes[this.#shapes.length - 1].shape
+    return this.#shapes.latest
   }
 
   /** The shape at a source commit that is not older than the last one in the lake. */
   shapeAt(commit: number): TableShape {
-    return (this.#shapes.findLast(({ since }) => since <= commit) ?? this.#shapes[0]).shape
+    return this.#shapes.at(commit)
   }
 
   /** Fields with their Iceberg ids. */
@@ -145,12 +145,7 @@ export class Table {
       // Their key runs go with the files.
       other.#files = []
     }
-    if (JSON.stringify(base.fields) !== JSON.stringify(this.shape.fields)) {
-      this.#shapes = [
-        { since: 0, shape: base },
-        { since: 0, shape: this.shape },
-      ]
-    }
+    this.#shapes.rebase(base)
     this.#changedAt = commit
   }
 
@@ -239,7 +234,7 @@ export class Table {
     this.#completion?.release()
     this.#completion = null
     this.#foreseen = []
-    this.#shapes.push({ since: commit, shape })
+    this.#shapes.add(commit, shape)
     this.#keySpec = keySpecOf(shape.fields, source.key)
     this.#ranges[0].release()
     this.#ranges = [new HotRange(this.keySpec, this.pool)]
@@ -502,15 +497,12 @@ export class Table {
    */
   plan(commit: number): TableCommit {
     assert(!this.#ranges.some(({ since }) => since > 0 && since <= commit), 'a commit has all rows before it')
-    const shape = this.shapeAt(commit)
-    const { foreign } = this
-    const properties = this.#properties.at(commit)
     return {
       commit,
       ...planFiles(this.#files, commit),
-      shape: shape === this.#shapes[0].shape ? null : shape,
-      foreign,
-      properties,
+      shape: this.#shapes.toCommit(commit),
+      foreign: this.foreign,
+      properties: this.#properties.at(commit),
     }
   }
 
@@ -530,7 +522,7 @@ export class Table {
       if (file.committed || added.has(file.file.path)) file.settle(plan.commit)
       return true
     })
-    if (plan.shape) this.#shapes = this.#shapes.slice(this.#shapes.findIndex(({ shape }) => shape === plan.shape))
+    if (plan.shape) this.#shapes.settle(plan.shape)
     this.#properties.settle(plan.commit)
     this.#settledAt = Math.max(this.#settledAt, plan.commit)
     return runs
@@ -538,7 +530,7 @@ export class Table {
 
   /** Whether files written by the shape that the lake has can take the place of others. */
   get compactable(): boolean {
-    return this.#shapes.length === 1
+    return this.#shapes.isSettled
   }
 
   /**
