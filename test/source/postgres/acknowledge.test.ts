@@ -1,27 +1,14 @@
 import assert from 'node:assert/strict'
-import { after, before, test } from 'node:test'
-import { Client } from 'pg'
+import { test } from 'node:test'
 import { seededRandom } from '../../../src/base/index.ts'
 import { lsnToText, parseLsn, readLsn } from '../../../src/source/postgres/lsn.ts'
 import type { Lsn } from '../../../src/source/postgres/lsn.ts'
-import { startPostgres } from '../../support/postgres.ts'
-import type { EmbeddedPostgres } from '../../support/postgres.ts'
+import { postgresForFile } from '../../support/postgres-for-file.ts'
 import { TcpProxy } from '../../support/tcp-proxy.ts'
 import type { Tap } from '../../support/tcp-proxy.ts'
 import { MapLake } from './lake.ts'
 
-let server: EmbeddedPostgres
-let client: Client
-
-before(async () => {
-  server = await startPostgres()
-  client = new Client(server.url)
-  await client.connect()
-})
-after(async () => {
-  await client.end()
-  await server.stop()
-})
+const { server, client } = await postgresForFile()
 
 /** Cuts bytes into typed messages; the first of a client has no type. */
 function messages(untyped: boolean, each: (type: number, body: Buffer) => void): (bytes: Buffer) => void {

@@ -1,34 +1,16 @@
 import assert from 'node:assert/strict'
-import { after, before, test } from 'node:test'
-import { Client } from 'pg'
+import { test } from 'node:test'
 import { seededRandom } from '../../../src/base/index.ts'
 import type { SourceState } from '../../../src/source/index.ts'
-import { startPostgres } from '../../support/postgres.ts'
-import type { EmbeddedPostgres } from '../../support/postgres.ts'
-import { MapLake } from './lake.ts'
+import { postgresForFile } from '../../support/postgres-for-file.ts'
+import { connect } from '../../support/workload.ts'
+import { MapLake, rowsOf } from './lake.ts'
 
-let server: EmbeddedPostgres
-let client: Client
+const { server, client } = await postgresForFile()
+await client.query('create table other (id int primary key, v int, t text)')
 
-before(async () => {
-  server = await startPostgres()
-  client = await connected(server.url)
-  await client.query('create table other (id int primary key, v int, t text)')
-})
-after(async () => {
-  await client.end()
-  await server.stop()
-})
-
-async function connected(url: string): Promise<Client> {
-  const made = new Client(url)
-  await made.connect()
-  return made
-}
-
-async function expected(table: string): Promise<string[]> {
-  const { rows } = await client.query<{ id: number; v: number; t: string }>(`select id, v, t from ${table}`)
-  return rows.map(({ id, v, t }) => `${id} ${v} ${JSON.stringify(t)}`).sort()
+function expected(table: string): Promise<string[]> {
+  return rowsOf(client, `select id, v, t from ${table}`)
 }
 
 /** A source whose tables are copied, and which was closed again. */
@@ -71,7 +53,7 @@ function readBySql(lake: MapLake): boolean {
 /** Transactions of all kinds on `table`, of one row to some thousand. */
 async function write(table: string, seed: number, transactions: number): Promise<void> {
   const random = seededRandom(seed)
-  const writer = await connected(server.url)
+  const writer = await connect(server.url)
   const below = (n: number): number => Math.floor(random.next() * n)
   for (let i = 0; i < transactions; i++) {
     await writer.query('begin')

@@ -1,32 +1,18 @@
 import assert from 'node:assert/strict'
-import { after, before, suite, test } from 'node:test'
-import { Client } from 'pg'
+import { suite, test } from 'node:test'
 import { FrazilError } from '../../../src/base/index.ts'
 import { checkPostgresSource, dropPostgresSource } from '../../../src/source/index.ts'
-import { startPostgres } from '../../support/postgres.ts'
-import type { EmbeddedPostgres } from '../../support/postgres.ts'
-import { MapLake, show } from './lake.ts'
+import { postgresForFile } from '../../support/postgres-for-file.ts'
+import { MapLake, rowsOf } from './lake.ts'
 
-let server: EmbeddedPostgres
-let client: Client
-let version: number
-
-before(async () => {
-  server = await startPostgres()
-  client = new Client(server.url)
-  await client.connect()
-  const { rows } = await client.query<{ version: number }>("select current_setting('server_version_num')::int as version")
-  version = rows[0].version
-})
-after(async () => {
-  await client.end()
-  await server.stop()
-})
+const { server, client } = await postgresForFile()
+const {
+  rows: [{ version }],
+} = await client.query<{ version: number }>("select current_setting('server_version_num')::int as version")
 
 async function same(lake: MapLake, name: string, query: string, what: string): Promise<void> {
   await lake.caughtUp()
-  const { rows } = await client.query<(string | number | null)[]>({ text: query, rowMode: 'array' })
-  assert.deepEqual(lake.rows(name), rows.map((row) => row.map(show).join(' ')).sort(), what)
+  assert.deepEqual(lake.rows(name), await rowsOf(client, query), what)
 }
 
 async function failure(lake: MapLake): Promise<FrazilError> {

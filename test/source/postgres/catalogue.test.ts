@@ -1,27 +1,15 @@
 import assert from 'node:assert/strict'
-import { after, before, test } from 'node:test'
-import { Client } from 'pg'
+import { test } from 'node:test'
+import type { Client } from 'pg'
 import { readCatalogue } from '../../../src/source/postgres/catalogue.ts'
 import { ReplacedValues } from '../../../src/source/postgres/replaced-values.ts'
-import { startPostgres } from '../../support/postgres.ts'
-import type { EmbeddedPostgres } from '../../support/postgres.ts'
+import { postgresForFile } from '../../support/postgres-for-file.ts'
+import { connect } from '../../support/workload.ts'
 
-let server: EmbeddedPostgres
-
-before(async () => {
-  server = await startPostgres()
-})
-
-after(() => server.stop())
-
-async function connected(): Promise<Client> {
-  const client = new Client(server.url)
-  await client.connect()
-  return client
-}
+const { server, client } = await postgresForFile()
 
 test('tables that are made anew between any two questions are what they were: with columns and a key', async () => {
-  const [client, other] = [await connected(), await connected()]
+  const other = await connect(server.url)
   const make =
     'create table remade (id int primary key, v text); create table keyless (id int unique not null); alter table keyless replica identity full'
   await other.query(make)
@@ -56,7 +44,6 @@ test('tables that are made anew between any two questions are what they were: wi
     )
     assert.ok(questions > 4, `${questions} questions`)
   } finally {
-    await client.end()
     await other.end()
   }
 })

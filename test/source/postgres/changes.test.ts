@@ -1,32 +1,14 @@
 import assert from 'node:assert/strict'
-import { after, before, test } from 'node:test'
-import { Client } from 'pg'
-import { startPostgres } from '../../support/postgres.ts'
-import type { EmbeddedPostgres } from '../../support/postgres.ts'
-import { MapLake, show } from './lake.ts'
+import { test } from 'node:test'
+import { postgresForFile } from '../../support/postgres-for-file.ts'
+import { MapLake, rowsOf, show } from './lake.ts'
 
-let server: EmbeddedPostgres
-let client: Client
-
-before(async () => {
-  server = await startPostgres()
-  client = new Client(server.url)
-  await client.connect()
-})
-after(async () => {
-  await client.end()
-  await server.stop()
-})
-
-/** The rows of a table as the lake shows them: integers, text and null only. */
-async function atSource(table: string): Promise<string[]> {
-  const { rows } = await client.query<Record<string, string | number | null>>(`select * from ${table}`)
-  return rows.map((row) => Object.values(row).map(show).join(' ')).sort()
-}
+const { server, client } = await postgresForFile()
 
 async function same(lake: MapLake, tables: Record<string, string>): Promise<void> {
   await lake.caughtUp()
-  for (const [name, table] of Object.entries(tables)) assert.deepEqual(lake.rows(name), await atSource(table), name)
+  for (const [name, table] of Object.entries(tables))
+    assert.deepEqual(lake.rows(name), await rowsOf(client, `select * from ${table}`), name)
 }
 
 test('every statement, in every order within a transaction', async () => {

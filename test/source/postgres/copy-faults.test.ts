@@ -1,24 +1,11 @@
 import assert from 'node:assert/strict'
-import { after, before, test } from 'node:test'
-import { Client } from 'pg'
+import { test } from 'node:test'
 import { FrazilError } from '../../../src/base/index.ts'
-import { startPostgres } from '../../support/postgres.ts'
-import type { EmbeddedPostgres } from '../../support/postgres.ts'
+import { postgresForFile } from '../../support/postgres-for-file.ts'
+import { connect } from '../../support/workload.ts'
 import { MapLake } from './lake.ts'
 
-let server: EmbeddedPostgres
-let client: Client
-
-before(async () => {
-  server = await startPostgres()
-  client = new Client(server.url)
-  await client.connect()
-})
-
-after(async () => {
-  await client.end()
-  await server.stop()
-})
+const { server, client } = await postgresForFile()
 
 const alter: Readonly<Record<string, string>> = {
   swapped: 'alter table T rename a to c; alter table T rename b to a; alter table T rename c to b',
@@ -76,8 +63,7 @@ test('postgres faults 23 and 29: columns that change between the snapshot and th
 
 test('postgres faults 23 and 29: columns that change between the plan and the snapshot of a copy: copied in no wrong shape', async () => {
   const changes = await create('y')
-  const other = new Client(server.url)
-  await other.connect()
+  const other = await connect(server.url)
   try {
     // A slot, and so its snapshot, waits for the transactions that are open.
     await other.query('begin; select pg_current_xact_id()')

@@ -1,28 +1,16 @@
 import assert from 'node:assert/strict'
-import { after, before, test } from 'node:test'
-import { Client } from 'pg'
+import { test } from 'node:test'
 import { FrazilError } from '../../../src/base/index.ts'
 import { dropPostgresSource } from '../../../src/source/index.ts'
+import { postgresForFile } from '../../support/postgres-for-file.ts'
 import { startPostgres } from '../../support/postgres.ts'
-import type { EmbeddedPostgres } from '../../support/postgres.ts'
-import { MapLake } from './lake.ts'
+import { connect } from '../../support/workload.ts'
+import { MapLake, rowsOf } from './lake.ts'
 
-let server: EmbeddedPostgres
-let client: Client
+const { server, client } = await postgresForFile({ settings: { max_replication_slots: 24 } })
 
-before(async () => {
-  server = await startPostgres({ settings: { max_replication_slots: 24 } })
-  client = new Client(server.url)
-  await client.connect()
-})
-after(async () => {
-  await client.end()
-  await server.stop()
-})
-
-async function ids(table: string): Promise<string[]> {
-  const { rows } = await client.query<{ id: number }>(`select id from ${table}`)
-  return rows.map((row) => `${row.id}`).sort()
+function ids(table: string): Promise<string[]> {
+  return rowsOf(client, `select id from ${table}`)
 }
 
 /** The error that ends a source. */
@@ -85,8 +73,7 @@ test('a consumer that stalls for three times wal_sender_timeout keeps its connec
 
 test('the server crashes and comes back; a source that was closed goes on where it was', async () => {
   const own = await startPostgres()
-  const first = new Client(own.url)
-  await first.connect()
+  const first = await connect(own.url)
   await first.query('create table t (id int primary key); insert into t values (1)')
   const config = { name: 'back', url: own.url, tables: ['t'] }
   const lake = new MapLake(config)
@@ -96,8 +83,7 @@ test('the server crashes and comes back; a source that was closed goes on where 
   first.on('error', () => {})
   await own.crash()
   await own.restart()
-  const second = new Client(own.url)
-  await second.connect()
+  const second = await connect(own.url)
   await second.query('insert into t values (3)')
   await lake.caughtUp()
   assert.deepEqual(lake.rows('back.t'), ['1', '2', '3'])
@@ -168,8 +154,7 @@ test('what is wrong with the server is said in one sentence with what to do', as
 
 test('settings of the server that would make it fail, or harm it', async () => {
   const own = await startPostgres({ settings: { wal_level: 'replica', max_replication_slots: 1 }, password: 'right' })
-  const admin = new Client(own.url)
-  await admin.connect()
+  const admin = await connect(own.url)
   await admin.query('create table t (id int primary key)')
   const config = { name: 'own', url: own.url, tables: ['t'], retryForMs: 0 }
   assert.equal((await failure(new MapLake({ ...config, url: own.url.replace('right', 'wrong') }))).code, 'login-refused')
@@ -180,8 +165,7 @@ test('settings of the server that would make it fail, or harm it', async () => {
   await own.stop()
 
   const few = await startPostgres({ settings: { max_replication_slots: 2 } })
-  const second = new Client(few.url)
-  await second.connect()
+  const second = await connect(few.url)
   await second.query("create table t (id int primary key); select pg_create_physical_replication_slot('taken')")
   assert.equal((await failure(new MapLake({ ...config, url: few.url }))).code, 'no-free-slot')
   await second.query("alter system set synchronous_standby_names = 'FIRST 1 (other, *)'")
@@ -194,13 +178,11 @@ test('settings of the server that would make it fail, or harm it', async () => {
 
 test('transactions that block the slot are named, all of them; when they end the source goes on', async () => {
   await client.query('create table blocked (id int primary key)')
-  const blocker = new Client(server.url)
-  await blocker.connect()
+  const blocker = await connect(server.url)
   const { rows } = await blocker
     .query<{ pid: number }>('begin; create table half_made (a int); select pg_backend_pid() as pid')
     .then((results) => (Array.isArray(results) ? results.at(-1) : results))
-  const younger = new Client(server.url)
-  await younger.connect()
+  const younger = await connect(server.url)
   await younger.query('begin; create table half_made_too (a int)')
   const second = await younger.query<{ pid: number }>('select pg_backend_pid() as pid')
   const lake = new MapLake({ name: 'blocked', url: server.url, tables: ['blocked'], slotWaitMs: 300 })
@@ -280,8 +262,7 @@ test('writers during the initial copy: no gap, no overlap; a table added later j
   )
   const writers = await Promise.all(
     Array.from({ length: 3 }, async () => {
-      const writer = new Client(server.url)
-      await writer.connect()
+      const writer = await connect(server.url)
       return writer
     }),
   )

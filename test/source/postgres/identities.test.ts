@@ -1,36 +1,18 @@
 import assert from 'node:assert/strict'
-import { after, before, suite, test } from 'node:test'
-import { Client } from 'pg'
-import { startPostgres } from '../../support/postgres.ts'
-import type { EmbeddedPostgres } from '../../support/postgres.ts'
-import { MapLake, show } from './lake.ts'
+import { suite, test } from 'node:test'
+import { postgresForFile } from '../../support/postgres-for-file.ts'
+import { MapLake, rowsOf } from './lake.ts'
 
-let server: EmbeddedPostgres
-let client: Client
-let version: number
-
-before(async () => {
-  server = await startPostgres()
-  client = new Client(server.url)
-  await client.connect()
-  const { rows } = await client.query<{ version: number }>("select current_setting('server_version_num')::int as version")
-  version = rows[0].version
-  // A value that is stored out of line, and still fits into an index.
-  await client.query("create function long(n int) returns text language sql immutable as 'select repeat(md5(n::text), 70)'")
-})
-after(async () => {
-  await client.end()
-  await server.stop()
-})
-
-async function rowsOf(query: string): Promise<string[]> {
-  const { rows } = await client.query<(string | number | null)[]>({ text: query, rowMode: 'array' })
-  return rows.map((row) => row.map(show).join(' ')).sort()
-}
+const { server, client } = await postgresForFile()
+const {
+  rows: [{ version }],
+} = await client.query<{ version: number }>("select current_setting('server_version_num')::int as version")
+// A value that is stored out of line, and still fits into an index.
+await client.query("create function long(n int) returns text language sql immutable as 'select repeat(md5(n::text), 70)'")
 
 async function same(lake: MapLake, name: string, query: string, what: string): Promise<void> {
   await lake.caughtUp()
-  assert.deepEqual(lake.rows(name), await rowsOf(query), what)
+  assert.deepEqual(lake.rows(name), await rowsOf(client, query), what)
 }
 
 /** Each identity with the expression that makes key `n` of it. All tables have the columns k, o and v. */
@@ -218,7 +200,7 @@ suite('partitions and inheritance', () => {
       await same(lake, 'days.days', query, sql)
     }
     // What Postgres does not tell: rows stay in the lake (docs/operations.md).
-    const [held] = await rowsOf('select count(*)::int from days')
+    const [held] = await rowsOf(client, 'select count(*)::int from days')
     await client.query(
       'truncate days_1; alter table days detach partition days_2; drop table days_3; insert into days values (5000, $$2024-01-07$$, $$x$$)',
     )

@@ -1,3 +1,4 @@
+import type { Client } from 'pg'
 import { SlabPool, systemClock } from '../../../src/base/index.ts'
 import type { Clock } from '../../../src/base/index.ts'
 import { readRow } from '../../../src/data/index.ts'
@@ -21,6 +22,12 @@ interface Table {
   /** While it is copied: changes of transactions, each with its position. */
   held: { readonly position: Position; readonly changes: readonly (() => void)[] }[]
   failed: Error | null
+}
+
+/** Rows of a query at the source, as {@link MapLake.rows} shows them; integers, text and nulls only. */
+export async function rowsOf(client: Client, query: string): Promise<string[]> {
+  const { rows } = await client.query<(string | number | null)[]>({ text: query, rowMode: 'array' })
+  return rows.map((row) => row.map(show).join(' ')).sort()
 }
 
 /**

@@ -1,25 +1,12 @@
 import assert from 'node:assert/strict'
-import { after, before, test } from 'node:test'
-import { Client } from 'pg'
+import { test } from 'node:test'
 import { seededRandom, systemClock } from '../../../src/base/index.ts'
 import type { Clock } from '../../../src/base/index.ts'
-import { startPostgres } from '../../support/postgres.ts'
-import type { EmbeddedPostgres } from '../../support/postgres.ts'
+import { postgresForFile } from '../../support/postgres-for-file.ts'
 import { TcpProxy } from '../../support/tcp-proxy.ts'
-import { MapLake } from './lake.ts'
+import { MapLake, rowsOf } from './lake.ts'
 
-let server: EmbeddedPostgres
-let client: Client
-
-before(async () => {
-  server = await startPostgres()
-  client = new Client(server.url)
-  await client.connect()
-})
-after(async () => {
-  await client.end()
-  await server.stop()
-})
+const { server, client } = await postgresForFile()
 
 /** The source's waits pass so many times faster; the server's do not. */
 function hurried(times: number): Clock {
@@ -31,9 +18,7 @@ function hurried(times: number): Clock {
 }
 
 async function same(lake: MapLake, name: string): Promise<void> {
-  const { rows } = await client.query<{ id: number; v: string }>(`select id, v from ${name}`)
-  const expected = rows.map(({ id, v }) => `${id} ${JSON.stringify(v)}`).sort()
-  assert.deepEqual(lake.rows(`${name}.${name}`), expected)
+  assert.deepEqual(lake.rows(`${name}.${name}`), await rowsOf(client, `select id, v from ${name}`))
 }
 
 test('postgres fault 4: connections cut at any byte, in messages and in transactions: nothing lost, nothing twice', async () => {

@@ -1,23 +1,10 @@
 import assert from 'node:assert/strict'
-import { after, before, test } from 'node:test'
-import { Client } from 'pg'
-import { startPostgres } from '../../support/postgres.ts'
-import type { EmbeddedPostgres } from '../../support/postgres.ts'
-import { MapLake } from './lake.ts'
+import { test } from 'node:test'
+import { postgresForFile } from '../../support/postgres-for-file.ts'
+import { connect } from '../../support/workload.ts'
+import { MapLake, rowsOf } from './lake.ts'
 
-let server: EmbeddedPostgres
-let client: Client
-
-before(async () => {
-  server = await startPostgres()
-  client = new Client(server.url)
-  await client.connect()
-})
-
-after(async () => {
-  await client.end()
-  await server.stop()
-})
+const { server, client } = await postgresForFile()
 
 /** More than one range: rows of one kilobyte that are not compressed. */
 async function fill(table: string, rows: number): Promise<void> {
@@ -27,8 +14,7 @@ async function fill(table: string, rows: number): Promise<void> {
 }
 
 async function same(lake: MapLake, table: string): Promise<void> {
-  const { rows } = await client.query<{ id: number; v: string }>(`select id, v from ${table}`)
-  assert.deepEqual(lake.rows(`shop.${table}`), rows.map(({ id, v }) => `${id} ${JSON.stringify(v)}`).sort(), table)
+  assert.deepEqual(lake.rows(`shop.${table}`), await rowsOf(client, `select id, v from ${table}`), table)
 }
 
 test('several tables and ranges on several connections, in memory that holds few segments', { timeout: 180_000 }, async () => {
@@ -109,8 +95,7 @@ test(
 test('a table that is truncated all the time ends no other one', { timeout: 60_000 }, async () => {
   for (const table of ['restless', 'still']) await client.query(`create table ${table} (id int primary key, v text)`)
   await fill('still', 10)
-  const restless = new Client(server.url)
-  await restless.connect()
+  const restless = await connect(server.url)
   const truncating = restless.query('do $$ begin loop truncate restless; commit; end loop; end $$').catch(() => {})
   try {
     const config = { url: server.url, tables: ['restless', 'still'], slot: 'p4', publication: 'p4', copyConnections: 1 }

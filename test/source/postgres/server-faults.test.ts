@@ -4,28 +4,17 @@ import { createServer } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { after, before, test } from 'node:test'
+import { test } from 'node:test'
 import type { TestContext } from 'node:test'
 import { TLSSocket } from 'node:tls'
-import { Client } from 'pg'
 import { FrazilError } from '../../../src/base/index.ts'
 import { testCertificate, testKey } from '../../support/certificate.ts'
+import { postgresForFile } from '../../support/postgres-for-file.ts'
 import { startPostgres } from '../../support/postgres.ts'
-import type { EmbeddedPostgres } from '../../support/postgres.ts'
+import { connect } from '../../support/workload.ts'
 import { MapLake } from './lake.ts'
 
-let server: EmbeddedPostgres
-let client: Client
-
-before(async () => {
-  server = await startPostgres()
-  client = new Client(server.url)
-  await client.connect()
-})
-after(async () => {
-  await client.end()
-  await server.stop()
-})
+const { server, client } = await postgresForFile()
 
 async function failure(url: string): Promise<FrazilError> {
   const lake = new MapLake({ name: 'refused', url, tables: ['t'], retryForMs: 0 })
@@ -81,8 +70,7 @@ test('postgres fault 33: TLS with a wrong authority, a wrong host, or bytes smug
 
 test('postgres fault 33: a password that is wrong, and one that is no longer right when it connects again', async () => {
   const own = await startPostgres({ password: 'hunter2 first' })
-  const admin = new Client(own.url)
-  await admin.connect()
+  const admin = await connect(own.url)
   await admin.query('create table t (id int primary key)')
   const wrong = new URL(own.url)
   wrong.password = 'hunter2 wrong'
@@ -129,8 +117,7 @@ test('postgres fault 31: a right that is taken away while it runs: the stream go
 test('postgres fault 13: another cluster behind the same address: recognised when it connects again, nothing is read', async () => {
   const [first, second] = [await startPostgres(), await startPostgres()]
   for (const { url } of [first, second]) {
-    const one = new Client(url)
-    await one.connect()
+    const one = await connect(url)
     await one.query('create table t (id int primary key); insert into t values (1)')
     await one.end()
   }
@@ -142,8 +129,7 @@ test('postgres fault 13: another cluster behind the same address: recognised whe
   await other.until(() => other.error !== null).catch(() => {})
   assert.ok(other.error instanceof FrazilError && other.error.code === 'other-cluster', String(other.error))
   assert.deepEqual(other.log, [])
-  const one = new Client(second.url)
-  await one.connect()
+  const one = await connect(second.url)
   const { rows } = await one.query('select slot_name from pg_replication_slots union all select pubname from pg_publication')
   assert.deepEqual(rows, [], 'nothing was made there')
   await one.end()

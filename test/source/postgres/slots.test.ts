@@ -1,30 +1,14 @@
 import assert from 'node:assert/strict'
-import { after, before, test } from 'node:test'
+import { test } from 'node:test'
 import { Client } from 'pg'
 import { FrazilError } from '../../../src/base/index.ts'
 import { dropPostgresSource } from '../../../src/source/index.ts'
+import { postgresForFile } from '../../support/postgres-for-file.ts'
 import { startPostgres } from '../../support/postgres.ts'
-import type { EmbeddedPostgres } from '../../support/postgres.ts'
+import { connect } from '../../support/workload.ts'
 import { MapLake } from './lake.ts'
 
-let server: EmbeddedPostgres
-let client: Client
-
-before(async () => {
-  server = await startPostgres()
-  client = await connected(server.url)
-})
-after(async () => {
-  await client.end()
-  await server.stop()
-})
-
-async function connected(url: string): Promise<Client> {
-  const made = new Client(url)
-  made.on('error', () => {})
-  await made.connect()
-  return made
-}
+const { server, client } = await postgresForFile()
 
 async function slot(name: string, at = client): Promise<{ confirmed: string | null; pid: number | null; status: string | null }> {
   const { rows } = await at.query<{ confirmed: string | null; pid: number | null; status: string | null }>(
@@ -61,7 +45,7 @@ test(
   { timeout: 60_000 },
   async (t) => {
     await client.query('create table emptied (id int primary key); create table other (id int primary key)')
-    const [first, second, last] = await Promise.all([connected(server.url), connected(server.url), connected(server.url)])
+    const [first, second, last] = await Promise.all([connect(server.url), connect(server.url), connect(server.url)])
     t.after(() => Promise.all([first, second, last].map((session) => session.end())))
     const begin = async (session: Client): Promise<string> => {
       await session.query('begin')
@@ -159,7 +143,7 @@ test('published tables are idle, others are not: the slot moves, what is said of
 
 test('a position that is written and not flushed is reached by whoever waits for it', async () => {
   const own = await startPostgres({ settings: { bgwriter_lru_maxpages: 0, autovacuum: 'off' } })
-  const first = await connected(own.url)
+  const first = await connect(own.url)
   await first.query('create table t (id int primary key)')
   const writer = await first.query<{ pid: number }>("select pid from pg_stat_activity where backend_type = 'walwriter'")
   const lake = new MapLake({ name: 'waits', url: own.url, tables: ['t'] })
@@ -194,7 +178,7 @@ test('a slot that the server gives up is recognised: while connected, and while 
         autovacuum: 'off',
       },
     })
-    const first = await connected(own.url)
+    const first = await connect(own.url)
     await first.query('create table t (id int primary key); create table noise (t text)')
     const config = { name: 'given', url: own.url, tables: ['t'] }
     const lake = new MapLake(config, { acknowledge: false })
@@ -217,7 +201,7 @@ test('a slot that nobody read for too long is given up by the server, and that i
   )
   if (!rows[0].known) return t.skip('Postgres 18 and newer')
   const own = await startPostgres({ settings: { idle_replication_slot_timeout: '1s' } })
-  const first = await connected(own.url)
+  const first = await connect(own.url)
   await first.query('create table t (id int primary key)')
   const config = { name: 'idled', url: own.url, tables: ['t'] }
   const lake = new MapLake(config)
@@ -277,8 +261,8 @@ test('drop leaves nothing behind, also what a process that was cut off still hol
   // A connection of a dead process that the server has not noticed yet, with a copy of the slot.
   const url = new URL(server.url)
   url.searchParams.set('application_name', 'frazil_dropped')
-  const ghost = await connected(url.href)
-  const foreign = await connected(server.url)
+  const ghost = await connect(url.href)
+  const foreign = await connect(server.url)
   await ghost.query("select pg_copy_logical_replication_slot('frazil_dropped', 'frazil_dropped_b' || pg_backend_pid(), true)")
   await foreign.query("select pg_create_logical_replication_slot('frazil_dropped_b1', 'pgoutput', true)")
   assert.deepEqual(await dropPostgresSource(config, 'lake-1'), { slot: 'frazil_dropped', publication: 'frazil_dropped' })

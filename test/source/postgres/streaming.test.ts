@@ -1,37 +1,19 @@
 import assert from 'node:assert/strict'
-import { after, before, test } from 'node:test'
-import { Client } from 'pg'
-import { startPostgres } from '../../support/postgres.ts'
-import type { EmbeddedPostgres } from '../../support/postgres.ts'
-import { MapLake, show } from './lake.ts'
+import { test } from 'node:test'
+import { postgresForFile } from '../../support/postgres-for-file.ts'
+import { connect } from '../../support/workload.ts'
+import { MapLake, rowsOf } from './lake.ts'
 
-let server: EmbeddedPostgres
-let client: Client
-
-before(async () => {
-  // The least that can be: some hundred rows of one transaction make the server send it before its end.
-  server = await startPostgres({ settings: { logical_decoding_work_mem: '64kB', max_prepared_transactions: '5' } })
-  client = await connected()
+// The least that can be: some hundred rows of one transaction make the server send it before its end.
+const { server, client: first } = await postgresForFile({
+  settings: { logical_decoding_work_mem: '64kB', max_prepared_transactions: '5' },
 })
-after(async () => {
-  await client.end()
-  await server.stop()
-})
-
-async function connected(): Promise<Client> {
-  const another = new Client(server.url)
-  await another.connect()
-  return another
-}
-
-async function atSource(table: string): Promise<string[]> {
-  const { rows } = await client.query<Record<string, string | number | null>>(`select * from ${table}`)
-  return rows.map((row) => Object.values(row).map(show).join(' ')).sort()
-}
+let client = first
 
 async function same(lake: MapLake, schema: string, tables: readonly string[]): Promise<void> {
   await lake.caughtUp()
-  for (const name of tables) assert.deepEqual(lake.rows(`${schema}.${name}`), await atSource(`${schema}.${name}`), name)
+  for (const name of tables)
+    assert.deepEqual(lake.rows(`${schema}.${name}`), await rowsOf(client, `select * from ${schema}.${name}`), name)
 }
 
 /** Waits until the server has streamed something that `lake` was told of. */
@@ -56,7 +38,7 @@ async function schema(name: string): Promise<MapLake> {
 
 test('interleaved transactions, each at its own end; nothing before', async () => {
   await using lake = await schema('inter')
-  const [one, two] = [await connected(), await connected()]
+  const [one, two] = [await connect(server.url), await connect(server.url)]
   await one.query('begin')
   await two.query('begin')
   for (let i = 0; i < 4; i++) {
@@ -89,7 +71,7 @@ test('savepoints: kept, rolled back, nested, and the whole', async () => {
   const commits = lake.commits
   // As a whole, once while it is known to be open.
   await client.query(`begin; ${fill('save.a', 20_001, 21_000)}; truncate save.b; rollback`)
-  const other = await connected()
+  const other = await connect(server.url)
   await other.query(`begin; ${fill('save.a', 20_001, 23_000)}`)
   await client.query("insert into save.b values (90000, 'x')")
   await same(lake, 'save', ['a', 'b'])
@@ -102,7 +84,7 @@ test('savepoints: kept, rolled back, nested, and the whole', async () => {
 
 test('a connection that is cut between segments, and a start between segments', async () => {
   const lake = await schema('cut')
-  const other = await connected()
+  const other = await connect(server.url)
   await other.query(`begin; ${fill('cut.a', 1, 3000)}; savepoint s; ${fill('cut.a', 3001, 4000)}`)
   await client.query("insert into cut.b values (1, 'x')")
   let inserts = await streamed(lake, 'insert', 3)
@@ -128,7 +110,7 @@ test('a connection that is cut between segments, and a start between segments', 
 
 test('a change of a table in a large transaction: the stream is opened again for whole transactions', async () => {
   await using lake = await schema('ddl')
-  const other = await connected()
+  const other = await connect(server.url)
   await other.query(`begin; ${fill('ddl.a', 1, 3000)}; alter table ddl.b add column w int; ${fill('ddl.b', 1, 3000)}`)
   await lake.until(() => lake.observed.some((event) => event.type === 'notice' && event.message.includes('whole transactions')))
   await client.query("insert into ddl.a values (100001, 'x')")
@@ -166,7 +148,7 @@ test('prepared transactions come when they are committed, also after a restart o
   await same(lake, 'two', ['a', 'b'])
   await client.end()
   await server.restart()
-  client = await connected()
+  client = await connect(server.url)
   await client.query("commit prepared 'large'; ")
   await client.query("rollback prepared 'never'")
   await client.query("insert into two.b values (2, 'x')")

@@ -1,27 +1,14 @@
 import assert from 'node:assert/strict'
-import { after, before, test } from 'node:test'
-import { Client } from 'pg'
+import { test } from 'node:test'
 import { namesOf } from '../../../src/source/postgres/postgres-config.ts'
 import { ReplacedValues } from '../../../src/source/postgres/replaced-values.ts'
 import { TableFinder, catalogueSettings } from '../../../src/source/postgres/table-finder.ts'
 import type { TablePlan } from '../../../src/source/postgres/table-plan.ts'
 import { ManualClock } from '../../support/manual-clock.ts'
-import { startPostgres } from '../../support/postgres.ts'
-import type { EmbeddedPostgres } from '../../support/postgres.ts'
+import { postgresForFile } from '../../support/postgres-for-file.ts'
 
-let server: EmbeddedPostgres
-let client: Client
-
-before(async () => {
-  server = await startPostgres()
-  client = new Client(server.url)
-  await client.connect()
-  await client.query('create table found_a (id int primary key); create table asked_for (id int primary key)')
-})
-after(async () => {
-  await client.end()
-  await server.stop()
-})
+const { server, client } = await postgresForFile()
+await client.query('create table found_a (id int primary key); create table asked_for (id int primary key)')
 
 test('a table that is excluded while the server is looked at does not come back', { timeout: 300_000 }, async () => {
   const config = { name: 'shop', url: server.url, lakeId: 'lake', tables: ['found_*'], added: [] }

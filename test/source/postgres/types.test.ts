@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
-import { after, before, test } from 'node:test'
+import { test } from 'node:test'
 import * as fc from 'fast-check'
-import { Client } from 'pg'
 import { FrazilError, seededRandom } from '../../../src/base/index.ts'
 import { typeText } from '../../../src/data/index.ts'
 import type { Type, Value } from '../../../src/data/index.ts'
@@ -10,29 +9,17 @@ import { floatText } from '../../../src/source/postgres/types/float-text.ts'
 import { float, float4 } from '../../../src/source/postgres/types/text-numbers.ts'
 import { resolveType } from '../../../src/source/postgres/types/index.ts'
 import type { Codec, Form } from '../../../src/source/postgres/types/index.ts'
-import { startPostgres } from '../../support/postgres.ts'
-import type { EmbeddedPostgres } from '../../support/postgres.ts'
+import { postgresForFile } from '../../support/postgres-for-file.ts'
 import { MapLake } from './lake.ts'
 import { since, textCases, typeCases, typeSchema } from './type-cases.ts'
 import type { TypeCase } from './type-cases.ts'
 
-let server: EmbeddedPostgres
-let client: Client
-let version = 0
-
-before(async () => {
-  server = await startPostgres()
-  client = new Client(server.url)
-  await client.connect()
-  await client.query("set timezone = 'UTC'; set extra_float_digits = 3")
-  await client.query(typeSchema)
-  const { rows } = await client.query<{ v: number }>("select current_setting('server_version_num')::int as v")
-  version = rows[0].v
-})
-after(async () => {
-  await client.end()
-  await server.stop()
-})
+const { server, client } = await postgresForFile()
+await client.query("set timezone = 'UTC'; set extra_float_digits = 3")
+await client.query(typeSchema)
+const {
+  rows: [{ version }],
+} = await client.query<{ version: number }>("select current_setting('server_version_num')::int as version")
 
 /** The cases that this version of Postgres has. */
 function present(all: readonly TypeCase[]): TypeCase[] {
