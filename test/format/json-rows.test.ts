@@ -201,9 +201,9 @@ suite('rows of JSON into columns', () => {
     assert.equal(one(list, '[1,]'), '!bad-json')
     assert.deepEqual(one(struct, '{"b":[7], "a":9007199254740993}'), [9_007_199_254_740_993n, [7]])
     assert.deepEqual(one(struct, '{"a":1}'), [1n, null])
-    assert.equal(one(struct, '{"b":[7]}'), '!wrong-type')
-    assert.equal(one(struct, '{"a":1,"c":2}'), '!wrong-type')
-    assert.equal(one(struct, '{"a":1,"a":2}'), '!wrong-type')
+    assert.equal(one(struct, '{"b":[7]}'), '!missing-value')
+    assert.equal(one(struct, '{"a":1,"c":2}'), '!unknown-field')
+    assert.equal(one(struct, '{"a":1,"a":2}'), '!duplicate-field')
     assert.deepEqual(one(map, '{"x":"1","y":null}'), [
       ['x', '1'],
       ['y', null],
@@ -238,6 +238,22 @@ suite('rows of JSON into columns', () => {
       ['{id:1}', 'bad-json'],
     ]
     for (const [text, expected] of cases) assert.deepEqual(decode(fields, text), expected, text)
+    // A struct is as strict as a row, wherever it is.
+    const id: Field = { id: 2, name: 'id', type: { kind: 'int' }, required: true }
+    const struct: Type = { kind: 'struct', fields: [id] }
+    const list: Type = { kind: 'list', elementId: 3, element: struct, elementRequired: true }
+    const nested: Field[] = [{ id: 1, name: 'a', type: list, required: false }]
+    const faults: [string, string][] = [
+      ['{"b":1,"id":1}', 'unknown-field'],
+      ['{"id":1,"id":1}', 'duplicate-field'],
+      ['{}', 'missing-value'],
+      ['{"id":null}', 'missing-value'],
+      ['null', 'missing-value'],
+      ['{"id":"x"}', 'wrong-type'],
+      ['{"id":3000000000}', 'out-of-range'],
+      ['{"b":', 'bad-json'],
+    ]
+    for (const [text, expected] of faults) assert.equal(decode(nested, `{"a":[{"id":1},${text}]}`), expected, text)
   })
 
   test('bytes of any kind are refused or decoded, never more', () => {

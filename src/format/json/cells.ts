@@ -1,6 +1,9 @@
 import { Buffer } from 'node:buffer'
 import type { Column } from '../../data/index.ts'
 
+/** What is wrong with a value; the last three of a struct inside of it. */
+export type Fault = 'wrong-type' | 'out-of-range' | 'unknown-field' | 'duplicate-field' | 'missing-value'
+
 /** Reads values of one type from JSON text into cells. */
 export interface CellReader {
   /**
@@ -9,7 +12,7 @@ export interface CellReader {
    */
   read(bytes: Uint8Array, at: number, end: number, column: Column, row: number): number
   /** After −1. */
-  readonly fault: 'wrong-type' | 'out-of-range'
+  readonly fault: Fault
   /** After −2: bytes of the value with its length. */
   readonly needed: number
   /** What a value has to be, for people. */

@@ -32,7 +32,9 @@ class Item {
     this.fault = 'wrong-type'
     if (at < end && bytes[at] === 0x6e) {
       this.bytes = null
-      return !this.required && isWord(bytes, at, end, 'null') ? at + 4 : -1
+      if (!isWord(bytes, at, end, 'null')) return -1
+      this.fault = 'missing-value'
+      return this.required ? -1 : at + 4
     }
     let after = this.#reader.read(bytes, at, end, this.#column, 0)
     if (after === -2) {
@@ -179,7 +181,10 @@ export class NestedReader implements CellReader {
       end,
       (name) => {
         const item = items.get(name)
-        if (!item || given.has(item)) return null
+        if (!item || given.has(item)) {
+          this.fault = item ? 'duplicate-field' : 'unknown-field'
+          return null
+        }
         given.add(item)
         return item
       },
@@ -188,7 +193,10 @@ export class NestedReader implements CellReader {
     if (after < 0) return after
     const parts = new CellParts()
     for (const item of items.values()) {
-      if (!given.has(item) && item.required) return -1
+      if (!given.has(item) && item.required) {
+        this.fault = 'missing-value'
+        return -1
+      }
       parts.item(given.has(item) ? item.bytes : null)
     }
     this.#cell = parts.join(null)

@@ -2,7 +2,7 @@ import { Buffer } from 'node:buffer'
 import { isNested } from '../../data/index.ts'
 import type { Column, Field } from '../../data/index.ts'
 import { cellText, setNull } from './cells.ts'
-import type { CellReader } from './cells.ts'
+import type { CellReader, Fault } from './cells.ts'
 import { isOpenValue } from './infer.ts'
 import { QuickColumn, quickKind, readQuickly } from './quick-cells.ts'
 import { readerOf } from './readers.ts'
@@ -75,6 +75,15 @@ class Target {
 }
 
 const longestNameShown = 100
+
+/** What is said of a value, by its fault and what its column wants. */
+const faultTexts: Readonly<Record<Fault, (wants: string) => string>> = {
+  'wrong-type': (wants) => `needs ${wants}`,
+  'out-of-range': (wants) => `does not fit ${wants}`,
+  'unknown-field': (wants) => `has a field that is none of ${wants}`,
+  'duplicate-field': (wants) => `gives a field of ${wants} twice`,
+  'missing-value': (wants) => `lacks what ${wants} requires`,
+}
 
 /**
  * Decodes JSON objects straight into columns: no object, string or number is made for a row. Names are expected in the order in
@@ -254,11 +263,7 @@ export class JsonRowDecoder {
     }
     // What does not have the form of the type may be no JSON at all.
     if (skipValue(bytes, at, end) === -1) return this.#malformed()
-    return this.#refuse(
-      read.fault,
-      field.name,
-      read.fault === 'wrong-type' ? `needs ${read.wants}` : `does not fit ${read.wants}`,
-    )
+    return this.#refuse(read.fault, field.name, faultTexts[read.fault](read.wants))
   }
 
   /** The object is whole: columns that it does not name are null. */

@@ -3,7 +3,16 @@ import { FrazilError, assert } from '../../base/index.ts'
 import type { Change, Position, SourceEvent, SourceTable } from '../../data/index.ts'
 import { SpooledSource, letGo } from '../push/index.ts'
 import type { KeptRequest, RequestRows, Rows, SpoolRecord } from '../push/index.ts'
-import type { Producer, PushReceipt, PushRequest, PushSource, SourceParts, SourceState, TableName } from '../source.ts'
+import type {
+  Producer,
+  PushReceipt,
+  PushRequest,
+  PushSource,
+  RefusedRow,
+  SourceParts,
+  SourceState,
+  TableName,
+} from '../source.ts'
 import { decodeBatch, grownFields, hasColumns } from './batch.ts'
 import type { Batch } from './batch.ts'
 import { keptRows } from './kept-rows.ts'
@@ -247,7 +256,7 @@ export class HttpSource extends SpooledSource<Batched> implements PushSource {
       return fields && { ...before, fields }
     }
     const grown = grow(request)
-    if (!grown) return withoutColumns(first ?? decode(request))
+    if (!grown) return withoutColumns(first ?? decode(request), before)
     if (first) letGo(first.rows)
     try {
       table.reshape(grown)
@@ -255,13 +264,13 @@ export class HttpSource extends SpooledSource<Batched> implements PushSource {
       if (second.refused === 0) return second
       if (second.count === 0) {
         table.reshape(before)
-        return withoutColumns(second)
+        return withoutColumns(second, before)
       }
       if (saysColumns) return second
       // The table gets the columns only that the good rows have.
       letGo(second.rows)
       table.reshape(grow({ body: second.body, form: 'lines' }) ?? before)
-      return withoutColumns(decode(request))
+      return withoutColumns(decode(request), table.table)
     } catch (error) {
       table.reshape(before)
       throw error
@@ -341,9 +350,11 @@ function reusedKey(): FrazilError {
 }
 
 /** Refusals of an evolving table, where new columns were looked for. */
-function withoutColumns(batch: Batch): Batch {
+function withoutColumns(batch: Batch, { fields }: SourceTable): Batch {
   const message = 'is no column of the table, and none can be made of its value'
-  return { ...batch, refusals: batch.refusals.map((one) => (one.code === 'unknown-field' ? { ...one, message } : one)) }
+  const isColumn = ({ code, column }: RefusedRow): boolean =>
+    code !== 'unknown-field' || fields.some(({ name }) => name === column)
+  return { ...batch, refusals: batch.refusals.map((one) => (isColumn(one) ? one : { ...one, message })) }
 }
 
 function hasRow(body: Uint8Array, from: number): boolean {
