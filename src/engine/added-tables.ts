@@ -134,14 +134,14 @@ export class TableAdditions {
    * copied.
    */
   async drop(namespace: string, name: string): Promise<void> {
-    const source = this.#serverSource()
+    const source = this.#serverSource('that could be dropped: they are always those of OpenTelemetry')
     await this.#turns.take(() => this.#drop(source, fullName({ namespace, name })))
   }
 
-  #serverSource(): ServerSource {
+  #serverSource(otherwise = 'that could be added'): ServerSource {
     const { source } = this.#parts
     if ('include' in source) return source as ServerSource
-    throw new FrazilError('request', 'table-refused', `the source ${source.name} has no tables that could be added`)
+    throw new FrazilError('request', 'table-refused', `the source ${source.name} has no tables ${otherwise}`)
   }
 
   async #add(source: ServerSource, { sourceName, namespace, name }: TableToAdd): Promise<SourceTable> {

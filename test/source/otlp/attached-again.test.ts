@@ -156,6 +156,7 @@ suite('a table of OpenTelemetry that was detached', { timeout: 300_000 }, () => 
     assert.equal(await shared.health('otel_traces'), 'detached')
     assert.equal((await lake.send('traces', trace())).status, 503)
 
+    await assert.rejects(lake.engine.engine.dropTable('telemetry', 'otel_logs'), { code: 'table-refused', message: /be dropped/ })
     await shared.detach('otel_logs', () => other.drop('telemetry', 'otel_logs'))
     await shared.resync('otel_logs')
     await lake.store('logs', log(2))
