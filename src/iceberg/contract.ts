@@ -1,5 +1,5 @@
 import type { Field, Schema } from '../data/index.ts'
-import type { FileLayout, PartitionValues } from './layout/index.ts'
+import type { ColumnBucket, FileLayout, PartitionValues } from './layout/index.ts'
 
 /** Metrics of one leaf field in one file, by Iceberg's rules (specification: "Manifests", field ids 108–137). */
 export interface FieldMetrics {
@@ -21,6 +21,8 @@ export interface FilePartition {
   readonly specId: number
   /** One for each field of the spec, in single-value binary form (Appendix D). */
   readonly values: PartitionValues
+  /** What they say of buckets; absent: nothing. */
+  readonly buckets?: readonly ColumnBucket[]
 }
 
 /** A written Parquet data file, before or after its commit. */

@@ -28,8 +28,18 @@ export { lastUpdatedField, rowIdField } from './row-lineage.ts'
 export { removeReachable } from './reachable.ts'
 export { nameMapping, nameMappingProperty } from './name-mapping.ts'
 export { schemaToJson } from './schema-json.ts'
-export { checkProperty, parsePartition, parseSort, resultType, singleValueAt, transformColumn } from './layout/index.ts'
+export {
+  checkProperty,
+  columnBuckets,
+  integerBucket,
+  parsePartition,
+  parseSort,
+  resultType,
+  singleValueAt,
+  transformColumn,
+} from './layout/index.ts'
 export type {
+  ColumnBucket,
   ColumnSettings,
   FileLayout,
   LayoutRequest,

@@ -2,7 +2,7 @@ import { FrazilError } from '../base/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
 import { badManifest } from './avro-fields.ts'
 import type { DeletionVector, FieldMetrics, FilePartition, LiveDataFile } from './contract.ts'
-import { decodePartition } from './layout/index.ts'
+import { bucketsOfSpec, decodePartition } from './layout/index.ts'
 import { Content } from './manifest.ts'
 import type { ManifestEntry } from './manifest.ts'
 import { loadAll } from './manifest-set.ts'
@@ -107,7 +107,9 @@ export async function liveFiles(
     const partition = (): FilePartition => {
       const { specId } = manifest.file
       const spec = partitionSpec(metadata, specId)
-      return { specId, values: decodePartition(manifest.partitionType, spec, entry.file.partition) }
+      const values = decodePartition(manifest.partitionType, spec, entry.file.partition)
+      const buckets = bucketsOfSpec(spec, values)
+      return buckets.length > 0 ? { specId, values, buckets } : { specId, values }
     }
     return new LiveFile(entry, partition, applies ? toVector(vector) : null)
   })

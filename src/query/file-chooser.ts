@@ -66,7 +66,11 @@ export class FileChooser {
       // A constant that does not fit its column: the statement itself says so.
       return files
     }
-    return this.#choice(files, chosen.map(Number))
+    const isNear = new Set(near)
+    return this.#choice(
+      files,
+      chosen.map(Number).filter((number) => isNear.has(number)),
+    )
   }
 
   #choice(files: readonly ViewFile[], numbers: readonly number[]): readonly ViewFile[] {

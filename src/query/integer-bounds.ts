@@ -1,12 +1,14 @@
 import type { Field } from '../data/index.ts'
-import { columnStats } from '../table/index.ts'
+import { integerBucket } from '../iceberg/index.ts'
+import type { ColumnBucket } from '../iceberg/index.ts'
+import { bucketsOf, columnStats } from '../table/index.ts'
 import type { ViewFile } from './contract.ts'
 import { distinctNames, foldCase } from './duck-types.ts'
 import { boundValue } from './file-filter.ts'
 import type { Comparison, Condition, Constant } from './filters.ts'
 import type { SentParameter } from './messages.ts'
 
-/** What the bounds of integer columns say of files. */
+/** What the bounds and buckets of integer columns say of files. */
 export interface IntegerTest {
   /** False: no row of the file meets the condition. */
   readonly mayHave: (file: ViewFile) => boolean
@@ -21,6 +23,7 @@ interface Bounds {
   readonly mayBePresent: boolean
   readonly lower: bigint | null
   readonly upper: bigint | null
+  readonly buckets: readonly ColumnBucket[]
 }
 
 /**
@@ -48,7 +51,11 @@ export function integerTest(
     }
     const { op } = condition
     const value = integerOf(condition.value, params)
-    return value === null ? nothingKnown : whole((file) => mayCompare(boundsOf(file, field), op, value))
+    if (value === null) return nothingKnown
+    return whole((file) => {
+      const bounds = boundsOf(file, field)
+      return mayCompare(bounds, op, value) && (op !== '=' || mayBeInBuckets(bounds, value))
+    })
   }
   return combined('any', conditions.map(testOf))
 }
@@ -87,6 +94,10 @@ function mayCompare({ mayBePresent, lower, upper }: Bounds, op: Comparison, valu
   }
 }
 
+function mayBeInBuckets({ buckets }: Bounds, value: bigint): boolean {
+  return BigInt.asIntN(64, value) !== value || buckets.every(({ of, bucket }) => integerBucket(value, of) === bucket)
+}
+
 /** Bounds that were read once, by the field id of the column. */
 const read = new WeakMap<ViewFile, Map<number, Bounds>>()
 
@@ -99,7 +110,13 @@ function boundsOf(file: ViewFile, field: Field): Bounds {
     const { mayBeNull = true, mayBePresent = true, lower = null, upper = null } = stats ?? {}
     columns.set(
       field.id,
-      (bounds = { mayBeNull, mayBePresent, lower: integerBound(field, lower), upper: integerBound(field, upper) }),
+      (bounds = {
+        mayBeNull,
+        mayBePresent,
+        lower: integerBound(field, lower),
+        upper: integerBound(field, upper),
+        buckets: file.stats ? bucketsOf(file.stats, field.id) : [],
+      }),
     )
   }
   return bounds

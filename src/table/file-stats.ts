@@ -1,4 +1,4 @@
-import type { DataFile } from '../iceberg/index.ts'
+import type { ColumnBucket, DataFile } from '../iceberg/index.ts'
 
 /** What is known of a column of a data file (specification: "Manifests", column metrics). What nobody has said is true. */
 export interface ColumnStats {
@@ -16,15 +16,22 @@ const headBytes = 16
 const nullFlag = 1
 const presentFlag = 2
 const nanFlag = 4
+/** Instead of bounds: how many buckets there are, and which one all values are in. */
+const bucketFlag = 8
+const bucketBytes = 8
 
 /**
  * The column metrics of a data file in one piece of shared memory, which views carry from thread to thread without copying it; read by
  * {@link columnStats}. Null when the file has none.
  */
-export function packStats({ metrics, recordCount }: DataFile): Uint8Array | null {
+export function packStats({ metrics, recordCount, partition }: DataFile): Uint8Array | null {
   const known = metrics.filter(({ lower, upper, nullCount }) => lower || upper || nullCount !== undefined)
-  if (known.length === 0) return null
-  const bytes = known.reduce((sum, { lower, upper }) => sum + headBytes + (lower?.length ?? 0) + (upper?.length ?? 0), 0)
+  const buckets = partition?.buckets ?? []
+  if (known.length + buckets.length === 0) return null
+  const bytes = known.reduce(
+    (sum, { lower, upper }) => sum + headBytes + (lower?.length ?? 0) + (upper?.length ?? 0),
+    buckets.length * (headBytes + bucketBytes),
+  )
   const packed = new Uint8Array(new SharedArrayBuffer(bytes))
   const view = new DataView(packed.buffer)
   let at = 0
@@ -40,6 +47,11 @@ export function packStats({ metrics, recordCount }: DataFile): Uint8Array | null
       at += bound.length
     }
   }
+  for (const { fieldId, of, bucket } of buckets) {
+    const record = [fieldId, bucketFlag, bucketBytes, -1, of, bucket]
+    record.forEach((value, i) => view.setInt32(at + i * 4, value, true))
+    at += headBytes + bucketBytes
+  }
   return packed
 }
 
@@ -51,7 +63,7 @@ export function columnStats(packed: Uint8Array, fieldId: number): ColumnStats | 
     const start = at + headBytes
     const middle = start + Math.max(0, lower)
     const end = middle + Math.max(0, upper)
-    if (view.getInt32(at, true) === fieldId) {
+    if (view.getInt32(at, true) === fieldId && (flags & bucketFlag) === 0) {
       return {
         mayBeNull: (flags & nullFlag) !== 0,
         mayBePresent: (flags & presentFlag) !== 0,
@@ -63,4 +75,19 @@ export function columnStats(packed: Uint8Array, fieldId: number): ColumnStats | 
     at = end
   }
   return null
+}
+
+/** The buckets that all values of a column are in, of what {@link packStats} has. */
+export function bucketsOf(packed: Uint8Array, fieldId: number): ColumnBucket[] {
+  const view = new DataView(packed.buffer, packed.byteOffset, packed.byteLength)
+  const buckets: ColumnBucket[] = []
+  for (let at = 0; at < packed.length;) {
+    const [id, flags, lower, upper] = [0, 4, 8, 12].map((offset) => view.getInt32(at + offset, true))
+    at += headBytes
+    if (id === fieldId && (flags & bucketFlag) !== 0) {
+      buckets.push({ fieldId, of: view.getInt32(at, true), bucket: view.getInt32(at + 4, true) })
+    }
+    at += Math.max(0, lower) + Math.max(0, upper)
+  }
+  return buckets
 }

@@ -1,6 +1,7 @@
 import { basename, dirname, join } from 'node:path'
 import { assert } from '../base/index.ts'
 import type { SharedPart } from '../data/index.ts'
+import { columnBuckets } from '../iceberg/index.ts'
 import type { FilePartition } from '../iceberg/index.ts'
 import { openStore } from '../storage/index.ts'
 import { DataFileWriter } from './data-file-writer.ts'
@@ -87,11 +88,13 @@ export class LaidOutFiles {
       return known
     }
     if (this.#open.size >= maxOpenFiles) await this.#closeOldest()
-    const { layout, atOnce } = this.#spec
+    const { layout, fields, atOnce } = this.#spec
     const { uri, runPath } = this.#name(this.#begun++)
     const isAlone = atOnce || layout.partition.length === 0
     const writer = new DataFileWriter({ ...this.#spec, uri, runPath, columns: layout.columns }, [], isAlone ? {} : openFileLimits)
-    const opened = { writer, runPath, partition: { specId: layout.specId, values }, sorted: false }
+    const columns = layout.partition.map(({ column, transform }) => ({ fieldId: fields[column].id, transform }))
+    const partition = { specId: layout.specId, values, buckets: columnBuckets(columns, values) }
+    const opened = { writer, runPath, partition, sorted: false }
     this.#open.set(key, opened)
     return opened
   }

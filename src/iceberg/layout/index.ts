@@ -1,5 +1,7 @@
 export { singleValueAt, transformColumn } from './apply-transform.ts'
 export type { TransformedValues } from './apply-transform.ts'
+export { bucketsOfSpec, columnBuckets, integerBucket } from './buckets.ts'
+export type { ColumnBucket } from './buckets.ts'
 export { resultType } from './transform.ts'
 export { checkProperty } from './column-settings.ts'
 export type { ColumnSettings } from './column-settings.ts'

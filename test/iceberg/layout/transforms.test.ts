@@ -4,6 +4,7 @@ import * as fc from 'fast-check'
 import { columnOf, decodeValue } from '../../../src/data/index.ts'
 import type { PrimitiveType, Value } from '../../../src/data/index.ts'
 import { singleValueAt, transformColumn } from '../../../src/iceberg/layout/apply-transform.ts'
+import { integerBucket } from '../../../src/iceberg/layout/buckets.ts'
 import { murmur3, murmur3Long } from '../../../src/iceberg/layout/murmur3.ts'
 import { parseTransform, resultType, transformText } from '../../../src/iceberg/layout/transform.ts'
 import type { Transform } from '../../../src/iceberg/layout/transform.ts'
@@ -63,6 +64,17 @@ describe('partition transforms', () => {
     assert.equal(murmur3(new TextEncoder().encode('iceberg')), 1210000089)
     assert.equal(murmur3Long(34, 0), 2017239379)
     assert.equal(murmur3(new Uint8Array(0)), 0)
+  })
+
+  test('iceberg check 46: a query finds the bucket of an integer that its file is in', () => {
+    assert.equal(integerBucket(34n, 2147483647), 2017239379)
+    fc.assert(
+      fc.property(fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }), fc.integer({ min: 1, max: 2147483647 }), (value, of) => {
+        assert.deepEqual(apply(`bucket[${of}]`, { kind: 'long' }, [value]), [integerBucket(value, of)])
+        const int = BigInt.asIntN(32, value)
+        assert.deepEqual(apply(`bucket[${of}]`, { kind: 'int' }, [Number(int)]), [integerBucket(int, of)])
+      }),
+    )
   })
 
   test('iceberg check 46: truncation of numbers goes towards negative infinity', () => {
