@@ -89,14 +89,6 @@ export class CopyLane implements FrameDecoder {
     return this.#pump.take()
   }
 
-  pause(): void {
-    this.#pump.pause()
-  }
-
-  resume(): void {
-    this.#pump.resume()
-  }
-
   /** Reads no more. What was given out stays as it is until {@link close}. */
   stop(): void {
     this.#pump.close()

@@ -306,16 +306,6 @@ export abstract class SpooledSource<Request extends RequestRows> implements Sent
     )
   }
 
-  pause(): void {}
-
-  resume(): void {}
-
-  reach(): void {}
-
-  lag(): null {
-    return null
-  }
-
   stop(): void {
     this.#isStopped = true
     this.#wake()
