@@ -12,6 +12,12 @@ export function isLoopback(host: string): boolean {
   return loopback.check(host, version === 4 ? 'ipv4' : 'ipv6')
 }
 
+/** What a `Host` header names: `localhost` of `localhost:3030`, `::1` of `[::1]:3030`. Null for what is none. */
+export function hostName(header: string | undefined): string | null {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^\s:[\]/@]+))(?::\d{1,5})?$/.exec(header ?? '')
+  return match ? (match[1] ?? match[2]) : null
+}
+
 /**
  * Throws `config` (`listen-beyond-loopback`) when other machines could connect to `host` and nothing asks them for a token.
  *

@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import { isLoopback } from '../access/index.ts'
+import { hostName, isLoopback } from '../access/index.ts'
 import type { Caller } from '../access/index.ts'
 import { FrazilError } from '../base/index.ts'
 
@@ -32,10 +32,4 @@ export function requestGuard(onlyLocal: boolean): (headers: IncomingHttpHeaders)
     }
     throw new FrazilError('request', 'wrong-origin', 'requests from web pages of other origins are refused')
   }
-}
-
-/** `localhost` of `localhost:3030`, `::1` of `[::1]:3030`. */
-function hostName(header: string | undefined): string | null {
-  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^\s:[\]/@]+))(?::\d{1,5})?$/.exec(header ?? '')
-  return match ? (match[1] ?? match[2]) : null
 }

@@ -37,6 +37,7 @@ const requests: Readonly<Record<string, readonly [http: number, code: number]>> 
   'wrong-content-encoding': [415, grpcCodes.unimplemented],
   unauthorized: [401, grpcCodes.unauthenticated],
   forbidden: [403, grpcCodes.denied],
+  'wrong-host': [403, grpcCodes.denied],
   'wrong-origin': [403, grpcCodes.denied],
   'no-such-route': [404, grpcCodes.unimplemented],
   'wrong-method': [405, grpcCodes.unimplemented],

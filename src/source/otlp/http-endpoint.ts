@@ -44,6 +44,7 @@ export function createHttpEndpoint({ receiver, exporters, traffic, room, failed 
     const held = roomFor(request.socket, room)
     try {
       const caller = exporters.caller(request.headers.authorization)
+      exporters.checkHost(request.headers.host)
       const signal = route(request)
       exporters.demand(caller, signal)
       if (given === null) {

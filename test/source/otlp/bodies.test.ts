@@ -22,7 +22,7 @@ const local = { host: '127.0.0.1', port: 0 }
 const receiver: Receiver = { receive: async () => ({ position: '1', kept: 1, refused: 0, reason: null }) }
 
 function head(length: number): string {
-  return `POST /v1/logs HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\ncontent-length: ${length}\r\n\r\n`
+  return `POST /v1/logs HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-protobuf\r\ncontent-length: ${length}\r\n\r\n`
 }
 
 async function close(server: Server): Promise<void> {

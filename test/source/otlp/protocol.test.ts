@@ -5,6 +5,7 @@ import { suite, test } from 'node:test'
 import { gzipSync, zstdCompressSync } from 'node:zlib'
 import { bytes, double, fixed64, logRecord, message, metric, number, request, span } from '../../support/otlp/encode.ts'
 import { GrpcClient } from '../../support/otlp/grpc-client.ts'
+import { RawHttp } from '../../support/raw-http.ts'
 import { OtlpLake } from '../../support/otlp/lake.ts'
 
 const time = 1_790_000_000_123_456_789n
@@ -113,6 +114,18 @@ suite('OTLP, the protocol', { timeout: 240_000 }, () => {
       assert(!answer.body.includes(retryInfo), `${i}`)
     }
     assert.equal((await fetch(`http://${lake.http}/v1/logs`)).status, 405)
+    // A name that somebody has made to point here.
+    for (const [host, status] of [
+      ['rebound.example:4318', 403],
+      ['', 403],
+      ['localhost', 200],
+      ['[::1]:4318', 200],
+    ] as const) {
+      using raw = await RawHttp.open(`http://${lake.http}`)
+      const head = `POST /v1/logs HTTP/1.1\r\nhost: ${host}\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n`
+      raw.write(`${head}{}`)
+      assert(new RegExp(`^HTTP/1.1 ${status} `).test(await raw.answer()), host)
+    }
     const path = '/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export'
     const calls: [status: number, answer: Awaited<ReturnType<GrpcClient['call']>>][] = [
       [3, await client.call('logs', good.subarray(0, -1))],
@@ -141,7 +154,7 @@ suite('OTLP, the protocol', { timeout: 240_000 }, () => {
         const socket = connect({ host, port: Number(port) })
         await once(socket, 'connect')
         socket.write(
-          `POST /v1/logs HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\ncontent-length: ${64 << 20}\r\n\r\n`,
+          `POST /v1/logs HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-protobuf\r\ncontent-length: ${64 << 20}\r\n\r\n`,
         )
         return socket
       }),
