@@ -189,10 +189,14 @@ export class Committer {
 
   /** Remembers which tables were asked to be copied again, so that a later start goes on with it. */
   async rememberAgain(): Promise<void> {
-    const again = [...this.#parts.mirror.arrivals.again]
-    await this.exclusively(() =>
-      this.#state.land({ ...this.record, again }, { commit: (states) => swap(this.#parts, [], states) }),
-    )
+    const { mirror } = this.#parts
+    await this.exclusively(() => {
+      const names = new Set(mirror.detached.map(fullName))
+      // Copied by now, and detached in the record until the next lake commit has them.
+      const copied = this.record.detached.filter((table) => !table.pushed && !names.has(fullName(table)))
+      const again = [...new Set([...mirror.arrivals.again, ...copied.map(fullName)])]
+      return this.#state.land({ ...this.record, again }, { commit: (states) => swap(this.#parts, [], states) })
+    })
   }
 
   /** Whether a commit is under way. */

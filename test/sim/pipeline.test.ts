@@ -366,6 +366,41 @@ describe('a whole pipeline', () => {
     })
   })
 
+  it('a detached table is whole after a death, although another was asked for between its copy and the lake commit with it', async () => {
+    const random = seededRandom(firstSeed)
+    using world = new World(newHistory(random, 8), random)
+    const gate = new Gate()
+    let isAsked = false
+    const notNow = async (): Promise<void> => {
+      gate.beforeCommit = notNow
+      throw new FrazilError('unavailable', 'down', 'the catalog does not answer')
+    }
+    const process = await world.start(gate, {
+      onEvent(event) {
+        if (!isAsked || event.type !== 'table' || event.table !== 'shop.row' || event.health !== 'streaming') return
+        gate.beforeCommit = notNow
+        gate.arm('dies-after', /commit of 0 tables/)
+        process.pipeline.resync('shop', 'long').catch(() => undefined)
+      },
+    })
+    assert.ok(await process.catchUp(), process.failure?.stack)
+    world.history.add([...manyInserts(random, 3), { op: 'fail', table: 'row' }])
+    assert.ok(await process.catchUp(), process.failure?.stack)
+    isAsked = true
+    await process.pipeline.resync('shop', 'row')
+    await gate.died
+    process.die()
+    const next = await world.start(new Gate())
+    for (let health; health !== 'streaming'; await new Promise((resolve) => setTimeout(resolve, 1))) {
+      assert.ok(await next.catchUp(), next.failure?.stack)
+      health = (await next.pipeline.status()).tables.find(({ table }) => table === 'row')?.health
+      assert.notEqual(health, 'detached')
+    }
+    await next.checkViews()
+    await next.close()
+    assert.equal(await world.check('at the end'), Number(world.history.head))
+  })
+
   it('commits whole transactions only, also between two long ones', async () => {
     await underSeeds(1, async (seed) => {
       const random = seededRandom(seed)
