@@ -30,6 +30,8 @@ const message = { copyOut: 0x48, copyData: 0x64, copyDone: 0x63, error: 0x45, re
 
 /** How Postgres says that nobody exports a snapshot of this name: undefined_object, before 18 invalid_parameter_value. */
 const snapshotUnknown = ['42704', '22023']
+/** And that there is no table of this name: undefined_table. */
+const relationUnknown = '42P01'
 
 /**
  * One connection that copies range after range in one snapshot. At the end of each range it says `copied`, or `copied-part`, with the
@@ -159,6 +161,8 @@ export class CopyLane implements FrameDecoder {
     if (!this.#copying && code === rewrittenCode) return this.#fail(rewritten(plan))
     if (!/^(?:42|22|0A|XX)/.test(code)) throw error
     if (!this.#copying && (code === reshapedCode || code === '42703')) return this.#fail(reshaped(plan))
+    // Its ranges are those of its partitions: one was dropped since they were asked for.
+    if (!this.#copying && plan.partitioned && code === relationUnknown) return this.#fail(repartitioned(plan))
     const { namespace, name, sourceName } = plan.source
     const text = `table ${sourceName} cannot be copied: ${error.message}`
     this.#fail(new FrazilError('unsupported', 'copy-refused', text, { cause: error, table: `${namespace}.${name}` }))
@@ -216,6 +220,12 @@ function newWriter(plan: TablePlan, parts: SourceParts, retired: RetiredSegments
 function reshaped({ source }: TablePlan): FrazilError {
   const text = `table ${source.sourceName} was given other columns just before it was copied`
   const hint = 'frazil resync the table: it is copied anew in its new shape'
+  return new FrazilError('unsupported', 'schema-changed', text, { hint, table: `${source.namespace}.${source.name}` })
+}
+
+function repartitioned({ source }: TablePlan): FrazilError {
+  const text = `a partition of table ${source.sourceName} was dropped just before it was copied`
+  const hint = 'frazil resync the table: it is copied anew, by the partitions that it has then'
   return new FrazilError('unsupported', 'schema-changed', text, { hint, table: `${source.namespace}.${source.name}` })
 }
 

@@ -81,3 +81,31 @@ test('postgres faults 23 and 29: columns that change between the plan and the sn
     await other.end()
   }
 })
+
+// The ranges of a partitioned table are those of its partitions.
+test('a partition that is dropped between the plan and the copy of it: the table is one to copy anew, a table that is gone is not', async () => {
+  await client.query(
+    "create table large (id int primary key, v text); insert into large select g, repeat('x', 300) from generate_series(1, 100000) g;" +
+      'create table parted (id int primary key, v text) partition by range (id);' +
+      'create table parted_0 partition of parted for values from (0) to (100);' +
+      'create table parted_100 partition of parted for values from (100) to (200);' +
+      "insert into parted values (1, 'a'), (101, 'b'); create table single (id int primary key)",
+  )
+  await using lake = new MapLake(
+    { slot: 'parted', publication: 'parted', url: server.url, tables: ['large', 'parted', 'single'], copyConnections: 1 },
+    { memory: 16 << 20 },
+  )
+  const copied = (): number => [...lake.tables.values()].find(({ source }) => source.name === 'large')?.rows.size ?? 0
+  const { promise: stall, resolve: goOn } = Promise.withResolvers<void>()
+  lake.stalled = () => (copied() > 0 ? stall : null)
+  await lake.until(() => copied() > 0, 'the copy has begun')
+  assert.ok(copied() < 100_000, 'and has not ended')
+  await client.query('drop table parted_100, single')
+  goOn()
+  await lake.caughtUp()
+  const code = (name: string): unknown => {
+    const { failed } = lake.table(`shop.${name}`)
+    return failed instanceof FrazilError ? failed.code : failed
+  }
+  assert.deepEqual(['large', 'parted', 'single'].map(code), [null, 'schema-changed', 'copy-refused'])
+})
