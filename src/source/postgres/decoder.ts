@@ -282,15 +282,16 @@ w${i}[2 * row] = y; w${i}[2 * row + 1] = x; ${present}`
     case 'bytes':
       return putBytes(i, 'p', 'n', present)
     case 'versioned':
-      return `if (n < 1 || b[p] !== 1) ${refuse(refusal.malformed)}; ${putBytes(i, 'p + 1', '(n - 1)', present)}`
+      return putBytes(i, 'p + 1', '(n - 1)', present, `if (n < 1 || b[p] !== 1) ${refuse(refusal.malformed)}`)
     case 'stored':
       return `x = sf${i}(b, p, n, row); if (x !== 0) return x`
   }
 }
 
-function putBytes(i: number, from: string, size: string, present: string): string {
+function putBytes(i: number, from: string, size: string, present: string, check = ''): string {
   return `x = e${i}[row]
-if (x + 4 + ${size} > z${i}) return full(${i}, 4 + ${size})
+if (x + 4 + n > z${i}) return full(${i}, 4 + n)
+${check}
 g${i}.setInt32(x, ${size}, true)
 x += 4
 if (${size} >= ${longBytes}) { b.copy(h${i}, x, ${from}, p + n); x += ${size} }

@@ -255,7 +255,7 @@ const versioned: Codec = {
   type: { kind: 'string' },
   signature: 'versioned',
   binary: {
-    bound: (_bytes, from, to) => Math.max(to - from - 1, 0),
+    bound: (_bytes, from, to) => to - from,
     store: (bytes, from, to, out, at) =>
       to > from && bytes[from] === 1 ? copyBytes(bytes, from + 1, to, out, at) : refusal.malformed,
   },
