@@ -27,22 +27,26 @@ export interface MirrorOptions {
 /** A database under load and what a daemon needs to mirror it: the scene of the crash tests. */
 export class Mirror {
   readonly folder: string
+  /** Of the database, its slot and its publication. */
+  readonly name: string
+  /** Of the database. */
+  readonly url: string
   /** Reads what Postgres has. */
   client: pg.Client
   readonly #options: MirrorOptions
-  readonly #name: string
   readonly #writers: readonly BackgroundLoad[]
   readonly #daemons = new Set<Daemon>()
 
   private constructor(folder: string, name: string, options: MirrorOptions, client: pg.Client) {
     this.folder = folder
-    this.#name = name
+    this.name = name
+    this.url = databaseUrl(options.url, name)
     this.#options = options
     this.client = client
     this.#writers = Array.from(
       { length: options.writers ?? 2 },
       (_, writer) =>
-        new BackgroundLoad(databaseUrl(options.url, name), {
+        new BackgroundLoad(this.url, {
           seed: options.seed * 100 + writer,
           writer: writer + 1,
           mostRows: 2000,
@@ -77,10 +81,10 @@ export class Mirror {
         sources: {
           shop: {
             type: 'postgres',
-            url: databaseUrl(this.#options.url, this.#name),
+            url: this.url,
             tables: workloadTables.map((table) => table.sqlName),
-            slot: this.#name,
-            publication: this.#name,
+            slot: this.name,
+            publication: this.name,
           },
         },
         ...this.#options.config,
@@ -95,7 +99,7 @@ export class Mirror {
   /** A new {@link client}, after the server has been away. */
   async reconnect(): Promise<void> {
     await this.client.end().catch(() => {})
-    this.client = await connect(databaseUrl(this.#options.url, this.#name), answerWithinMs)
+    this.client = await connect(this.url, answerWithinMs)
   }
 
   load(): void {
@@ -130,12 +134,12 @@ export class Mirror {
     const admin = await connect(this.#options.url, answerWithinMs).catch(() => null)
     // The walsender of a killed daemon may take a moment to notice.
     await admin
-      ?.query('SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = $1', [this.#name])
+      ?.query('SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = $1', [this.name])
       .catch(() => {})
     await admin
-      ?.query('SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1', [this.#name])
+      ?.query('SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1', [this.name])
       .catch(() => {})
-    await admin?.query(`DROP DATABASE ${this.#name} WITH (FORCE)`).catch(() => {})
+    await admin?.query(`DROP DATABASE ${this.name} WITH (FORCE)`).catch(() => {})
     await admin?.end().catch(() => {})
     await rm(this.folder, { recursive: true, force: true })
   }
