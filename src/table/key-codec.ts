@@ -99,10 +99,17 @@ export function keysEqual(a: readonly Column[], rowA: number, b: readonly Column
   return true
 }
 
-/** A 32-bit hash of a key's words, for tables in memory. */
+/**
+ * A 32-bit hash of a key's words, for tables in memory. Numbers that differ in their low three bits only get hashes that do so,
+ * too: ids mostly come ascending, and eight slots of 8 bytes are one line of the processor's cache.
+ */
 export function mixWords(words: Int32Array, at: number, count: 2 | 4): number {
   if (count === 4) return words[at]
-  let h = Math.imul(words[at], 0x9e3779b1) ^ Math.imul(words[at + 1] ^ 0x7f4a7c15, 0x85ebca77)
+  return mixPair(words[at] >> 3, words[at + 1]) ^ (words[at] & 7)
+}
+
+function mixPair(low: number, high: number): number {
+  let h = Math.imul(low, 0x9e3779b1) ^ Math.imul(high ^ 0x7f4a7c15, 0x85ebca77)
   h ^= h >>> 15
   h = Math.imul(h, 0x2c1b3c6d)
   h ^= h >>> 12

@@ -5,7 +5,7 @@ import { SlabPool } from '../../src/base/index.ts'
 import { assignFieldIds, columnOf, encodeValue } from '../../src/data/index.ts'
 import type { Column, Field, Value } from '../../src/data/index.ts'
 import { ParquetEncoder, ParquetReader } from '../../src/format/parquet/index.ts'
-import { keyReader, keySpecOf, keyWords, keysEqual } from '../../src/table/key-codec.ts'
+import { keyReader, keySpecOf, keyWords, keysEqual, mixWords } from '../../src/table/key-codec.ts'
 import type { KeySpec } from '../../src/table/key-codec.ts'
 import { anyPrimitive, cellOf } from '../data/any-field.ts'
 import { field, segmentWith } from './rows.ts'
@@ -174,3 +174,36 @@ async function throughParquet(fields: readonly Field[], rows: readonly (readonly
   for await (const batch of reader.read(fields, 0, rows.length)) return [...batch.columns]
   return assert.fail('has rows')
 }
+
+describe('hashes of numbers in memory', () => {
+  const hashOf = (value: bigint): number =>
+    mixWords(Int32Array.of(Number(BigInt.asIntN(32, value)), Number(BigInt.asIntN(32, value >> 32n))), 0, 2)
+
+  it('eight neighbours are within one line of the cache, each at its own place', () => {
+    fc.assert(
+      fc.property(fc.bigInt({ min: -(2n ** 60n), max: 2n ** 60n - 1n }), (block) => {
+        const hashes = Array.from({ length: 8 }, (_, i) => hashOf(block * 8n + BigInt(i)))
+        assert.equal(new Set(hashes.map((hash) => hash >>> 3)).size, 1)
+        assert.equal(new Set(hashes).size, 8)
+      }),
+    )
+  })
+
+  for (const stride of [1n, 2n, 8n, 10n, 1000n, 4096n, 1n << 22n, 1n << 32n, (1n << 40n) + 1n]) {
+    it(`numbers in steps of ${stride} are spread over shards and lines`, () => {
+      const keys = 1 << 15
+      const hashes = Array.from({ length: keys }, (_, i) => hashOf(BigInt(i) * stride))
+      assert.ok(new Set(hashes).size > keys * 0.999, 'hardly two are the same')
+      const shards = new Map<number, number>()
+      const lines = new Map<number, number>()
+      for (const hash of hashes) {
+        shards.set(hash >>> 28, (shards.get(hash >>> 28) ?? 0) + 1)
+        // A shard of 8192 slots has 1024 lines of eight.
+        const line = ((hash >>> 28) << 10) | ((hash >>> 3) & 1023)
+        lines.set(line, (lines.get(line) ?? 0) + 1)
+      }
+      for (const count of shards.values()) assert.ok(Math.abs(count / (keys / 16) - 1) < 0.25, `a shard has ${count}`)
+      assert.ok(Math.max(...lines.values()) <= 7 * 8, 'no line is wanted by very many')
+    })
+  }
+})
