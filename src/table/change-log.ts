@@ -153,12 +153,12 @@ export class ChangeLog {
 
   /** Takes out what was added with this part; nothing is added with it afterwards. */
   drop(part: number): void {
-    if (this.#count > 0) this.#dropped.add(part)
+    if (this.#count > 0) this.#dropped.add(partWordOf(part))
   }
 
   /** What was added with this part, and is from here on, only outdates what was copied before moment `before`. */
   outdate(part: number, before: number): void {
-    this.#outdating.set(part, before)
+    this.#outdating.set(partWordOf(part), before)
   }
 
   /** Moves all changes of another log to the end of this one. Yields what has to be waited for. */
@@ -331,7 +331,7 @@ export class ChangeLog {
     }
     const words = this.#chunkOf(entry)?.words ?? this.#headWords()
     words[at + opWord] = how
-    words[at + partWord] = part
+    words[at + partWord] = partWordOf(part)
     words[at + rowsWord] = rows
     words[at + fromWord] = from
     words[at + toWord] = to
@@ -464,6 +464,11 @@ export class ChangeLog {
 /** Where in its chunk, or in the head, an entry's words are. */
 function placeOf(entry: number): number {
   return (entry < headEntries ? entry : (entry - headEntries) % chunkEntries) * entryWords
+}
+
+/** A part as an entry has it: numbers of transactions have 32 bits, which make a negative word from 2^31 on. */
+function partWordOf(part: number): number {
+  return part | 0
 }
 
 function shifted(number: number, by: number): number {

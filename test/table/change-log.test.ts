@@ -136,23 +136,25 @@ describe('change log', () => {
     await bench.end()
   })
 
-  it('drops parts, and only those', async () => {
-    const bench = new Bench(31)
-    const log = bench.log()
-    const kept: string[] = []
-    for (let part = 1; part <= 30; part++) {
-      const did = [...bench.some(log, 5, part % 10), ...(part % 3 === 0 ? bench.some(log, 3, 100) : [])]
-      if (part % 10 !== 4 && part % 3 !== 0) kept.push(...did)
-      else if (part % 10 !== 4) kept.push(...did.slice(0, -3))
-      if (part === 15) await log.spill()
-    }
-    log.drop(4)
-    log.drop(100)
-    assert.deepEqual(await drained(log), kept)
-    const again = bench.some(log, 5, 4)
-    assert.deepEqual(await drained(log), again, 'a new transaction has parts of its own')
-    await bench.end()
-  })
+  for (const first of [0, 2 ** 31 - 5, 2 ** 32 - 101]) {
+    it(`drops parts, and only those: numbers from ${first} on`, async () => {
+      const bench = new Bench(31)
+      const log = bench.log()
+      const kept: string[] = []
+      for (let part = 1; part <= 30; part++) {
+        const did = [...bench.some(log, 5, first + (part % 10)), ...(part % 3 === 0 ? bench.some(log, 3, first + 100) : [])]
+        if (part % 10 !== 4 && part % 3 !== 0) kept.push(...did)
+        else if (part % 10 !== 4) kept.push(...did.slice(0, -3))
+        if (part === 15) await log.spill()
+      }
+      log.drop(first + 4)
+      log.drop(first + 100)
+      assert.deepEqual(await drained(log), kept)
+      const again = bench.some(log, 5, first + 4)
+      assert.deepEqual(await drained(log), again, 'a new transaction has parts of its own')
+      await bench.end()
+    })
+  }
 
   it('takes over what other logs have', async () => {
     for (let seed = 41; seed < 46; seed++) {
