@@ -397,16 +397,18 @@ export class Committer {
 
   /**
    * Puts files with the same rows in the place of others, as of the last lake commit. Only within {@link exclusively}. Throws `conflict`
-   * when the lake is not as it was left: also when an answer that was lost was a yes.
+   * when the lake is not as it was left.
    */
   async commitRewrite(mirrored: MirroredTable, plan: TableCommit): Promise<void> {
     const { position } = this.record
     assert(position !== null, 'what is rewritten is in the lake')
-    const { tables } = await this.insist(async () => {
-      if (this.#failure) throw this.#failure
-      const entry = { iceberg: mirrored.iceberg, plan }
-      return commitToLake(this.#parts, { ...this.#request([entry], position), rewrite: true })
-    })
+    const request = { ...this.#request([{ iceberg: mirrored.iceberg, plan }], position), rewrite: true }
+    const { tables } = await commitToLake(this.#parts, request, (work) =>
+      this.insist(async () => {
+        if (this.#failure) throw this.#failure
+        return work()
+      }),
+    )
     mirrored.iceberg = tables[0]
   }
 

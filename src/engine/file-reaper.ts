@@ -43,7 +43,7 @@ export class FileReaper {
   readonly #metadata: Batch[] = []
   /** Records whose files are gone. */
   readonly #spent = new Set<number>()
-  /** Records that exist. */
+  /** Numbers of records that exist, or will if a commit lands of which nobody knows yet. */
   readonly #used = new Set<number>()
   /** Files of commits that may land. */
   readonly #noted = new Set<readonly string[]>()
@@ -85,16 +85,19 @@ export class FileReaper {
       states.push({ key: this.#prefix + String(record), expected: null, value })
     }
     this.#noted.add(uris)
+    if (record !== null) this.#used.add(record)
     return {
       states,
-      failed: () => void this.#noted.delete(uris),
+      failed: () => {
+        this.#noted.delete(uris)
+        if (record !== null) this.#used.delete(record)
+      },
       landed: () => {
         this.#noted.delete(uris)
         for (const each of spent) {
           this.#spent.delete(each)
           this.#used.delete(each)
         }
-        if (record !== null) this.#used.add(record)
         this.#wait(uris, record)
       },
     }

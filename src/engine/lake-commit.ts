@@ -52,7 +52,10 @@ export interface LakeCommit {
   readonly tables: readonly IcebergTable[]
   /** Objects written. */
   readonly objects: number
-  /** The catalog transaction, with the source's state record. Throws as {@link swap}. Then one of the others follows. */
+  /**
+   * The catalog transaction, with the source's state record. Throws as {@link swap}. Then one of the others follows, or the same again
+   * where nobody knows.
+   */
   commit(states: readonly StateChange[]): Promise<void>
   landed(): void
   /** Removes what was written: at once, or, when the outcome was in doubt for a while, after the readers' grace. */
@@ -92,15 +95,16 @@ export async function prepareLakeCommit(parts: LakeCommitParts, request: LakeCom
     await store.delete(written).catch(() => undefined)
     throw error
   }
+  let isAgain = false
   return {
     tables: prepared.map(({ next }) => next),
     objects,
-    commit: (states) =>
-      swap(
-        parts,
-        prepared.map(({ commit }) => commit),
-        [...states, ...note.states],
-      ),
+    commit(states) {
+      const commits = prepared.map(({ commit }) => commit)
+      const swapped = swap(parts, commits, [...states, ...note.states], isAgain)
+      isAgain = true
+      return swapped
+    },
     landed: () => note.landed(),
     async failed(late) {
       note.failed()
@@ -111,18 +115,27 @@ export async function prepareLakeCommit(parts: LakeCommitParts, request: LakeCom
 }
 
 /**
- * A lake commit that leaves the source's position and its state record as they are. Throws `fenced` when another process owns the lake,
- * `conflict` when somebody else changed a table; nothing is visible then. `unavailable`: nobody knows.
+ * A lake commit that leaves the source's position and its state record as they are. `insist` does what the lake does not answer to again: the
+ * commit is prepared once, so that one which had landed is known when it comes again. Throws `fenced` when another process owns the
+ * lake, `conflict` when somebody else changed a table; nothing is visible then. `unavailable`: nobody knows.
  */
-export async function commitToLake(parts: LakeCommitParts, request: LakeCommitRequest): Promise<LakeCommit> {
-  const lake = await prepareLakeCommit(parts, request)
-  try {
-    await lake.commit([])
-  } catch (error) {
-    // Only what definitely never became visible is removed; when in doubt it stays.
-    if (!(error instanceof FrazilError) || error.kind !== 'unavailable') await lake.failed(false)
-    throw error
-  }
+export async function commitToLake(
+  parts: LakeCommitParts,
+  request: LakeCommitRequest,
+  insist: <T>(work: () => Promise<T>) => Promise<T>,
+): Promise<LakeCommit> {
+  const lake = await insist(() => prepareLakeCommit(parts, request))
+  let attempts = 0
+  await insist(async () => {
+    attempts++
+    try {
+      await lake.commit([])
+    } catch (error) {
+      // Only what definitely never became visible is removed; when in doubt it stays.
+      if (!(error instanceof FrazilError) || error.kind !== 'unavailable') await lake.failed(attempts > 1)
+      throw error
+    }
+  })
   lake.landed()
   return lake
 }
@@ -199,12 +212,14 @@ async function putVectors(
 
 /**
  * The catalog transaction of prepared commits and state records. An answer that was lost is looked up: also when somebody else has
- * committed on top meanwhile. Throws `unavailable` when it stays unknown; any other error means that nothing is visible.
+ * committed on top meanwhile. `isAgain`: an earlier call did not know. Throws `unavailable` when it stays unknown; any other error means
+ * that nothing is visible.
  */
 export async function swap(
   parts: Omit<LakeCommitParts, 'reaper'>,
   prepared: readonly PreparedCommit[],
   states: readonly StateChange[],
+  isAgain = false,
 ): Promise<void> {
   const { catalog, clock, random } = parts
   const tables = prepared.map(({ namespace, name, base, metadataLocation }) => ({
@@ -220,12 +235,14 @@ export async function swap(
     } catch (error) {
       if (!(error instanceof FrazilError)) throw error
       if (error.kind === 'uncertain') doubt = error
-      if (doubt === null) throw error
+      if (doubt === null && !isAgain) throw error
       // This attempt or an earlier one may have won.
       if (await landed(parts, prepared, states)) return
       // It has not: what stands in its way is somebody else's.
       if (error.kind === 'conflict' || error.kind === 'fenced') throw error
-      throw new FrazilError('unavailable', 'commit-unknown', 'the catalog did not say whether a commit landed', { cause: doubt })
+      throw new FrazilError('unavailable', 'commit-unknown', 'the catalog did not say whether a commit landed', {
+        cause: doubt ?? error,
+      })
     }
   })
 }

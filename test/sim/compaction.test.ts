@@ -208,6 +208,33 @@ describe('compaction', () => {
     await world.check('at the end')
   })
 
+  for (const fault of ['uncertain-done', 'uncertain-undone'] as const) {
+    it(`goes on when the answer to a rewrite is lost and nothing answers for long after it: ${fault}`, async () => {
+      const random = seededRandom(8)
+      using world = new World(newHistory(random, 0), random)
+      const process = await someFiles(world)
+      const { gate } = process
+      // Each commit has a metadata file to forget, and so a record of it.
+      await world.foreignCommit('long', { 'write.metadata.previous-versions-max': '1' })
+      world.history.add(inserts(300, 301))
+      assert.ok(await process.catchUp(), process.failure?.stack)
+      // More calls than one attempt makes, and the look behind it.
+      gate.afterLoss = async () => void (gate.unanswered = 20)
+      gate.arm(fault, /commit of 1 tables/)
+      await process.pipeline.optimize('shop', 'long')
+      assert.notEqual(gate.met, null)
+      assert.equal(gate.unanswered, 0)
+      for (let i = 0; i < 3; i++) {
+        world.history.add(inserts(310 + i, 311 + i))
+        assert.ok(await process.catchUp(), process.failure?.stack)
+        await process.checkViews()
+      }
+      await process.close()
+      assert.equal(process.failure, null)
+      await world.check('at the end')
+    })
+  }
+
   it('ends with the pipeline before it has begun', async () => {
     const random = seededRandom(7)
     using world = new World(newHistory(random, 0), random)

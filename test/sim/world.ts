@@ -186,11 +186,11 @@ export class World {
   }
 
   /** Another engine changes a table: here only a property of it. */
-  async foreignCommit(name: string): Promise<void> {
+  async foreignCommit(name: string, properties: Record<string, string> = { owner: 'somebody' }): Promise<void> {
     const pointer = (await this.catalog.load({ namespace: 'shop', name })) ?? assert.fail(`${name} is in the catalog`)
     const table = await loadTable({ store: this.store, clock: systemClock, random: this.random }, pointer)
     const retention = { maxSnapshots: 100, maxAgeMs: 3_600_000 }
-    const update = { added: [], removed: [], deletionVectors: [], summary: {}, properties: { owner: 'somebody' }, retention }
+    const update = { added: [], removed: [], deletionVectors: [], summary: {}, properties, retention }
     const { commit } = await table.prepare(update)
     await this.catalog.commit({
       tables: [{ namespace: 'shop', name, base: commit.base, next: commit.metadataLocation }],
