@@ -1,16 +1,23 @@
-import { spawn } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 
-// npm run bench -- <question> [options]: each question is a file beside this one.
+// npm run bench -- <question>… [options]: each question is a file beside this one; several are run one after the other.
 const questions = readdirSync(import.meta.dirname)
   .filter((name) => name.endsWith('.ts') && name !== 'main.ts')
   .map((name) => name.slice(0, -'.ts'.length))
 
-const [question, ...rest] = process.argv.slice(2)
-if (!questions.includes(question)) {
-  console.error(`usage: npm run bench -- <${questions.join(' | ')}> [--scale 0.1] [--profile]`)
+const asked = process.argv.slice(2)
+const firstOption = asked.findIndex((word) => word.startsWith('-'))
+const wanted = firstOption < 0 ? asked : asked.slice(0, firstOption)
+const options = firstOption < 0 ? [] : asked.slice(firstOption)
+const unknown = wanted.filter((name) => !questions.includes(name))
+if (wanted.length === 0 || unknown.length > 0) {
+  if (unknown.length > 0) console.error(`no such benchmark: ${unknown.join(', ')}`)
+  console.error(`usage: npm run bench -- <${questions.join(' | ')}>… [--scale 0.1] [--profile]`)
   process.exit(2)
 }
-const child = spawn(process.execPath, [join(import.meta.dirname, `${question}.ts`), ...rest], { stdio: 'inherit' })
-child.once('exit', (code) => process.exit(code ?? 1))
+for (const name of wanted) {
+  const { status } = spawnSync(process.execPath, [join(import.meta.dirname, `${name}.ts`), ...options], { stdio: 'inherit' })
+  if (status !== 0) process.exit(status ?? 1)
+}
