@@ -75,14 +75,19 @@ export class Uploads {
       const mirrored = this.#find(request)
       const { table } = mirrored
       const earlier = this.#earlier(mirrored, request, digest)
-      if (earlier) return { position: mirrored.committed, rows: earlier.rows, replayed: true }
+      if (earlier) {
+        // The lake may not have answered the first time.
+        if (table.pendingProperty(uploadsProperty) !== undefined) await this.#commit(mirrored, table)
+        return { position: mirrored.committed, rows: earlier.rows, replayed: true }
+      }
       const { shape } = table
       const result = await this.#parts.uploader.take(this.#jobOf(request, mirrored))
       let isIn = false
       try {
         isIn = await this.#enter(mirrored, table, shape, result, this.#properties(mirrored, request, digest, result))
         if (isIn) {
-          await this.#commit(mirrored, table, result)
+          if (result.written.length > 0) await this.#commit(mirrored, table)
+          else await this.#parts.committer.flush()
           return { position: mirrored.committed, rows: result.rows, replayed: false }
         }
       } finally {
@@ -152,9 +157,10 @@ export class Uploads {
     return isIn
   }
 
-  async #commit(mirrored: MirroredTable, table: Table, { written }: UploadResult): Promise<void> {
+  /** Has the lake take what the table has taken in. */
+  async #commit(mirrored: MirroredTable, table: Table): Promise<void> {
     await this.#parts.committer.flush()
-    if (mirrored.table === table || written.length === 0) return
+    if (mirrored.table === table) return
     const name = fullName(mirrored.source)
     throw new FrazilError('unavailable', 'table-not-ready', `the table ${name} has ended while files were taken in`, {
       table: name,
@@ -168,33 +174,38 @@ export class Uploads {
   // ---- what a table remembers of its uploads -------------------------------------------------------------------------------
 
   #properties(
-    { iceberg, table }: MirroredTable & { table: Table },
+    mirrored: MirroredTable & { table: Table },
     { key }: UploadRequest,
     body: string,
     { rows, byName }: UploadResult,
   ): Record<string, string> {
-    const { properties } = iceberg
+    const { fields } = mirrored.table
     const at = this.#parts.clock.now()
     const uploads = [
       ...(key === null ? [] : [{ key: digestOf(key), body, at, rows }]),
-      ...rememberedBy(properties[uploadsProperty]),
+      ...rememberedBy(propertyOf(mirrored, uploadsProperty)),
     ]
     const recent = uploads.filter((upload) => at - upload.at < rememberedMs).slice(0, mostRemembered)
     return {
       ...(key === null ? {} : { [uploadsProperty]: JSON.stringify(recent) }),
-      ...(byName ? { [nameMappingProperty]: nameMapping(table.fields, properties[nameMappingProperty]) } : {}),
+      ...(byName ? { [nameMappingProperty]: nameMapping(fields, propertyOf(mirrored, nameMappingProperty)) } : {}),
     }
   }
 
   /** The upload with the same key, if there was one. Throws `request` when it was another one. */
-  #earlier({ iceberg }: MirroredTable, { key }: UploadRequest, body: string): Remembered | null {
+  #earlier(mirrored: MirroredTable & { table: Table }, { key }: UploadRequest, body: string): Remembered | null {
     if (key === null) return null
     const digest = digestOf(key)
-    const found = rememberedBy(iceberg.properties[uploadsProperty]).find((upload) => upload.key === digest)
+    const found = rememberedBy(propertyOf(mirrored, uploadsProperty)).find((upload) => upload.key === digest)
     if (!found || this.#parts.clock.now() - found.at >= rememberedMs) return null
     if (found.body === body) return found
     throw new FrazilError('request', 'idempotency-key-reused', 'this Idempotency-Key was used for another upload')
   }
+}
+
+/** As it is in the lake, or will be with the files that the table has taken in since. */
+function propertyOf({ iceberg, table }: MirroredTable & { table: Table }, name: string): string | undefined {
+  return table.pendingProperty(name) ?? iceberg.properties[name]
 }
 
 function digestOf(text: string): string {

@@ -570,6 +570,11 @@ export class Table {
     this.#changedAt = commit
   }
 
+  /** What a property is going to be by files that were {@link takeIn | taken in}; undefined: what it is in the lake. */
+  pendingProperty(name: string): string | undefined {
+    return this.#properties.newest(name)
+  }
+
   /** Removes files and closes their key runs. */
   #takeOut(isGone: (file: ColdFile) => boolean): ColdFile[] {
     const gone = this.#files.filter(isGone)

@@ -44,6 +44,11 @@ export class PendingProperties {
     return all
   }
 
+  /** What a property is going to be; undefined: what it is in the lake. */
+  newest(name: string): string | undefined {
+    return this.#pending.findLast(({ properties }) => name in properties)?.properties[name]
+  }
+
   /** The lake has those. */
   settle(commit: number): void {
     this.#pending = this.#pending.filter(({ since }) => since > commit)

@@ -18,6 +18,7 @@ import { ParquetReader } from '../../src/format/parquet/index.ts'
 import { MemoryCatalog, lastUpdatedField, loadTable, readDeletionVector, rowIdField } from '../../src/iceberg/index.ts'
 import type { Catalog, CatalogCommit, IcebergTable, TablePointer } from '../../src/iceberg/index.ts'
 import type { EngineEvent } from '../../src/observe/index.ts'
+import type { Source, SourceParts } from '../../src/source/index.ts'
 import { SimulatedSource, valueText } from '../../src/source/simulated/index.ts'
 import type { SimulatedHistory, SimulatedOptions, SimulatedRows } from '../../src/source/simulated/index.ts'
 import { LocalStore } from '../../src/storage/index.ts'
@@ -270,6 +271,10 @@ export interface ProcessSettings {
   readonly local?: string
   readonly tables?: TableSettings
   readonly source?: Partial<Pick<SimulatedOptions, 'capacity' | 'lostConnection' | 'batch' | 'streamed'>>
+  /** In the place of the simulated source. */
+  readonly openSource?: (parts: SourceParts) => Source
+  /** Folders from which files may be taken. */
+  readonly uploads?: readonly string[]
   /** One lane to a file worker each. */
   readonly workers?: readonly (HeldWorker | null)[]
   /** In front of the thread that rewrites files. */
@@ -364,7 +369,7 @@ export class Process {
         restMs: this.#settings.restMs ?? Infinity,
       },
       tables,
-      uploads: [],
+      uploads: this.#settings.uploads ?? [],
       withAdded: false,
       onError,
     }
@@ -376,8 +381,10 @@ export class Process {
       files: pool,
       compactions,
       uploader: new Uploader(),
-      openSource: (parts) =>
-        new SimulatedSource({ name: 'sim', history: world.history, random: world.random, capacity: 63, ...source }, parts),
+      openSource:
+        this.#settings.openSource ??
+        ((parts) =>
+          new SimulatedSource({ name: 'sim', history: world.history, random: world.random, capacity: 63, ...source }, parts)),
       listener: {
         event: (event) => onEvent?.(event),
         stopped: (error) => this.#fail(error),
