@@ -18,7 +18,7 @@ import { fromJson, toJson } from './values.ts'
 export interface ClientOptions {
   /** For example `http://127.0.0.1:3030`. */
   readonly url: string
-  readonly token?: string
+  readonly token?: string | undefined
   /** How often a request is sent at most. Default 10. */
   readonly attempts?: number
   /** Each attempt has so long for its answer, in milliseconds. Default 90 000. */
@@ -51,6 +51,9 @@ export interface Ingested {
   /** Answer of each batch. */
   readonly batches: readonly IngestResult[]
 }
+
+/** Positions by source. Null, as `ingest` without rows gives it, is nothing to wait for. */
+export type Positions = Readonly<Record<string, string | null>>
 
 export type Row = Readonly<Record<string, unknown>>
 
@@ -121,17 +124,18 @@ export class FrazilClient {
   /** SQL over hot and cold rows. Integers beyond 2^53 come as bigint. */
   async query(
     sql: string,
-    options: Omit<QueryBody, 'sql' | 'format' | 'at'> & { readonly signal?: AbortSignal } = {},
+    options: Omit<QueryBody, 'sql' | 'format' | 'at' | 'wait'> & {
+      readonly wait?: 'now' | Positions
+      readonly signal?: AbortSignal
+    } = {},
   ): Promise<QueryRows> {
-    const { signal, ...body } = options
-    return (await this.#post('/query', { sql, ...body, format: 'json' }, signal)) as QueryRows
+    const { signal, wait, ...body } = options
+    const wanted = typeof wait === 'object' ? Object.fromEntries(Object.entries(wait).filter(([, at]) => at !== null)) : wait
+    return (await this.#post('/query', { sql, ...body, wait: wanted, format: 'json' }, signal)) as QueryRows
   }
 
   /** Resolves when everything up to these positions, by source, can be read. */
-  async wait(
-    positions: Readonly<Record<string, string>>,
-    options: { timeout?: string; signal?: AbortSignal } = {},
-  ): Promise<void> {
+  async wait(positions: Positions, options: { timeout?: string; signal?: AbortSignal } = {}): Promise<void> {
     await this.query('SELECT 1', { wait: positions, wait_timeout: options.timeout, signal: options.signal })
   }
 

@@ -90,7 +90,9 @@ suite('the client, against a server', { timeout }, () => {
   })
 
   test('nothing to send is nothing; rows may come one after the other', async () => {
-    assert.deepEqual(await client.ingest('users', []), { rows: 0, refused: 0, position: null, batches: [] })
+    const none = await client.ingest('users', [])
+    assert.deepEqual(none, { rows: 0, refused: 0, position: null, batches: [] })
+    assert.deepEqual((await client.query('select 1', { wait: { http: none.position } })).rows, [[1]])
     async function* some() {
       for (let id = 20; id < 25; id++) yield { id }
     }
