@@ -50,7 +50,7 @@ export function configText({ name, url, survey }: { name: string; url: string; s
     '# All settings: docs/configuration.md.',
     '',
     'warehouse: ./lake          # the Iceberg tables and their catalog',
-    'local: ./.frazil           # what can be rebuilt: key runs, cache, spill',
+    'local: ./.frazil           # key runs, cache, spill; rows sent over HTTP that the lake does not have yet: keep it',
     'listen: 127.0.0.1:3030     # SQL, status and metrics over HTTP',
     'memory: 512MB              # rows that are not in the lake yet, their index, queues',
     'commit: { every: 5s }      # rows are visible to queries before that',
@@ -64,7 +64,7 @@ export function configText({ name, url, survey }: { name: string; url: string; s
   ]
   if (into !== null) lines.push(`    into: ${scalar(into)}   # by the default name two tables would meet`)
   lines.push(
-    "    # SQL identifiers, or globs over bare names such as 'public.*'; tables that match later are taken at the next start.",
+    "    # SQL identifiers, or globs over bare names such as 'public.*'; tables that are made later and match are taken as well.",
   )
   if (tables.length === 0) {
     lines.push("    tables: ['public.*']   # no table can be mirrored now")

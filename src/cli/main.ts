@@ -12,7 +12,9 @@ import { addTablesCommand } from './tables.ts'
 import { packageVersion } from './version.ts'
 
 const program = new Command('frazil')
-  .description('Streams Postgres changes into Apache Iceberg tables and answers queries over hot and cold rows as one table.')
+  .description(
+    'Streams Postgres, HTTP events and OpenTelemetry into Apache Iceberg tables and answers queries over hot and cold rows as one table.',
+  )
   .version(packageVersion(), '-V, --version')
   .exitOverride()
   .configureOutput({ outputError: (text, write) => write(`frazil: ${text.replace(/^error: /, '')}`) })
