@@ -37,7 +37,7 @@ export async function checkConfig(config: Config, running: boolean): Promise<Che
         name,
         ...(await checkPostgresSource(
           { name, ...revealed(source), added: lakeId === null ? [] : await addedTo(config, name) },
-          { lakeId, running, memo: lakeId === null ? null : await rememberedBy(config, name) },
+          { lakeId, running, ...(lakeId === null ? { memo: null, position: null } : await rememberedBy(config, name)) },
         )),
       }
     }),

@@ -8,7 +8,8 @@ import { addedTables } from './added-tables.ts'
 import type { Config, PostgresSourceConfig, SourceConfig } from './config.ts'
 import { catalogPath, storedLakeId } from './lake.ts'
 import type { PipelineSource, PostgresPipelineSource } from './pipeline-contract.ts'
-import { readMemo } from './state-record.ts'
+import { readRemembered } from './state-record.ts'
+import type { Remembered } from './state-record.ts'
 
 /** Name of the source of rows that programs send. */
 export const pushSource = 'http'
@@ -36,17 +37,21 @@ export async function dropSource(config: Config, name: string): Promise<string[]
       `there is no lake in ${config.warehouse}, so nothing at the server is known to be its own`,
     )
   }
-  const { slot, publication } = await dropPostgresSource({ name, ...revealed(source) }, lakeId, await rememberedBy(config, name))
+  const { slot, publication } = await dropPostgresSource(
+    { name, ...revealed(source) },
+    lakeId,
+    (await rememberedBy(config, name)).memo,
+  )
   return [...(slot === null ? [] : [`replication slot ${slot}`]), ...(publication === null ? [] : [`publication ${publication}`])]
 }
 
-/** What a source asked the lake to remember of it; null for one that the lake has never committed. */
-export async function rememberedBy(config: Config, name: string): Promise<string | null> {
+/** What a source asked the lake to remember of it, and up to where the lake has it; null for one that the lake has never committed. */
+export async function rememberedBy(config: Config, name: string): Promise<Remembered> {
   const path = catalogPath(config.warehouse)
-  if (!existsSync(path)) return null
+  if (!existsSync(path)) return { memo: null, position: null }
   const catalog = await SqliteCatalog.open(path)
   try {
-    return await readMemo(catalog, name)
+    return await readRemembered(catalog, name)
   } finally {
     await catalog.close()
   }

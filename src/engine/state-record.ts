@@ -126,10 +126,14 @@ export async function readRecord(catalog: Catalog, source: string): Promise<Stor
   return { record, version, tables }
 }
 
-/** What a source asked to be remembered; see {@link readRecord}. */
-export async function readMemo(catalog: Catalog, source: string): Promise<string | null> {
+export type Remembered = Pick<SourceRecord, 'memo' | 'position'>
+
+/** What a source asked to be remembered, and its position; see {@link readRecord}. */
+export async function readRemembered(catalog: Catalog, source: string): Promise<Remembered> {
   const stored = await catalog.state(sourceStateKey(source))
-  return stored === null ? null : (parse(stored.value).content as SourceRecord).memo
+  if (stored === null) return { memo: null, position: null }
+  const { memo, position } = parse(stored.value).content as SourceRecord
+  return { memo, position }
 }
 
 /** What has to be written so that the catalog has `record` in the place of `stored`. Asks it for versions where they are not known. */

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { Client } from 'pg'
 import { FrazilError } from '../../src/base/index.ts'
-import { requestResync, resolveConfig } from '../../src/engine/index.ts'
+import { checkConfig, requestResync, resolveConfig } from '../../src/engine/index.ts'
 import { EventBus, open } from '../../src/index.ts'
 import type { Frazil, TableStatus } from '../../src/index.ts'
 import { SpillSpace } from '../../src/table/index.ts'
@@ -219,7 +219,18 @@ test('a lost slot: the whole source begins anew, its tables stay readable meanwh
   await client.query("select pg_drop_replication_slot('lost'); delete from lost where id <= 10; update lost set v = 1")
   await assert.rejects(open(input), { code: 'slot-missing', hint: /frazil resync s,/ })
   const config = resolveConfig(input, { folder, env: {} })
+  const found = async (): Promise<(string | null)[][]> =>
+    (await checkConfig(config, false)).sources[0].findings
+      .filter(({ level, code }) => level === 'error' || code === 'plan')
+      .map(({ code, message, hint }) => [code, message, hint])
+  const [[code, message, hint], ...others] = await found()
+  assert.deepEqual([code, message, others], ['slot-missing', 'replication slot lost is gone', []])
+  assert.match(hint ?? '', /frazil resync s,/)
   assert.deepEqual(await requestResync(config, 's'), ['s.lost'])
+  assert.deepEqual(
+    (await found()).map(([of]) => of),
+    ['plan'],
+  )
   await assert.rejects(requestResync(config, 's.nothing'), { code: 'unknown-table' })
   const again = await open(input)
   try {

@@ -4,7 +4,7 @@ import * as fc from 'fast-check'
 import { FrazilError, seededRandom, systemClock } from '../../src/base/index.ts'
 import type { SourceTable } from '../../src/data/index.ts'
 import { StateKeeper } from '../../src/engine/state-keeper.ts'
-import { changeRecord, emptyRecord, readMemo, readRecord, sourceStateKey } from '../../src/engine/state-record.ts'
+import { changeRecord, emptyRecord, readRecord, readRemembered, sourceStateKey } from '../../src/engine/state-record.ts'
 import type { RecordedTable, SourceRecord } from '../../src/engine/state-record.ts'
 import { MemoryCatalog } from '../../src/iceberg/index.ts'
 import type { CatalogCommit } from '../../src/iceberg/index.ts'
@@ -106,7 +106,7 @@ describe('the state records of a source', () => {
     const old = recordOf([entry(1), entry(2)])
     const value = JSON.stringify({ format: 1, ...old })
     await catalog.commit({ tables: [], states: [{ key: sourceStateKey('shop'), expected: null, value }] })
-    assert.equal(await readMemo(catalog, 'shop'), 'slot')
+    assert.deepEqual(await readRemembered(catalog, 'shop'), { memo: old.memo, position: old.position })
     const keeper = keeperOf(catalog)
     assert.equal(await keeper.recover(), true)
     assert.deepEqual(keeper.record.tables, old.tables)

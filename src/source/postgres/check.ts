@@ -1,5 +1,6 @@
 import type { Client } from 'pg'
 import { FrazilError } from '../../base/index.ts'
+import type { Position } from '../../data/index.ts'
 import { readBorrowed } from './borrowed-publication.ts'
 import type { BorrowedPublication } from './borrowed-publication.ts'
 import type { CatalogueRequest } from './catalogue.ts'
@@ -12,11 +13,13 @@ import { errorCode, postgresError } from './errors.ts'
 import type { Place } from './errors.ts'
 import { finding, findingOf, sizeText } from './finding.ts'
 import type { SourceFinding } from './finding.ts'
+import { parseLsn } from './lsn.ts'
 import { readMemo } from './memo.ts'
-import { isBorrowed, refuseForeign } from './ownership.ts'
+import { checkSlot, isBorrowed, publicationGone, refuseForeign } from './ownership.ts'
 import { endpointOf, namesOf } from './postgres-config.ts'
 import type { PostgresConfig } from './postgres-config.ts'
 import { examineServer, readPublication, readSlot } from './preflight.ts'
+import { checkServer } from './timeline.ts'
 
 /** Everything that was found out about a source. */
 export interface SourceReport {
@@ -33,6 +36,8 @@ export interface CheckOptions {
   readonly running: boolean
   /** What the lake remembers of the source, null for nothing. */
   readonly memo: string | null
+  /** Up to where the lake has the source, null for a source that begins. */
+  readonly position: Position | null
 }
 
 /** What is checked of a source's settings. */
@@ -101,7 +106,7 @@ function requestOf(config: CheckedConfig): CatalogueRequest {
 async function examine(
   client: Client,
   config: CheckedConfig,
-  { lakeId, running, memo }: CheckOptions,
+  { lakeId, running, memo, position }: CheckOptions,
   findings: SourceFinding[],
 ): Promise<Pick<SourceReport, 'tables' | 'leftOut'>> {
   const place = placeOf(config.url)
@@ -118,20 +123,28 @@ async function examine(
     findings.push(...(await checkReplication(endpoint, place)))
   }
   findings.push(...(await checkServerSettings(client, facts, place.host)))
-  let foreign = false
+  let refused = false
   try {
-    refuseForeign(names, slot, publication, facts, memo !== null && readMemo(memo).slot === names.slot)
+    const known = memo === null ? null : readMemo(memo)
+    // A process that runs moves both, and says by itself what is wrong with them.
+    if (known !== null && position !== null && !running) {
+      const at = parseLsn(position)
+      await checkServer(endpoint, names, { memo: known, facts, position: at, committed: at })
+      if (known.published && !isBorrowed(names, publication)) throw publicationGone(names)
+      checkSlot(names, slot, at, facts)
+    }
+    refuseForeign(names, slot, publication, facts, known?.slot === names.slot)
   } catch (error) {
-    foreign = true
+    refused = true
     findings.push(findingOf(postgresError(error, place)))
   }
-  if (slot && !foreign) findings.push(...(await checkSlotUse(client, slot, running)))
-  if (!slot) findings.push(...(await checkTransactions(client, facts.role)))
+  if (slot && !refused) findings.push(...(await checkSlotUse(client, slot, running)))
+  if (!slot && !refused) findings.push(...(await checkTransactions(client, facts.role)))
   const borrowed = isBorrowed(names, publication) ? await readBorrowed(client, names.publication, facts.version) : null
   if (borrowed) findings.push(...borrowedFindings(names.publication, borrowed))
   const checked = await checkTables(client, { ...requestOf(config), borrowed })
   const { tables, leftOut } = checked
-  if (!slot) {
+  if (!slot && !refused) {
     const bytes = tables.reduce((sum, table) => sum + table.bytes, 0)
     const made = `slot ${names.slot}${publication ? '' : ` and publication ${names.publication}`}`
     const what = `${made} would be made, and ${tables.length} ${tables.length === 1 ? 'table' : 'tables'} copied (${sizeText(bytes)})`

@@ -106,7 +106,7 @@ test('each sslmode verifies what it says, and what is wrong is said', async () =
   ]
   for (const [host, parameters, expected] of cases) {
     const config = { name: 'shop', url: url(host, parameters), tables: ['items'] }
-    const report = await checkPostgresSource(config, { lakeId: null, running: false, memo: null })
+    const report = await checkPostgresSource(config, { lakeId: null, running: false, memo: null, position: null })
     const errors = report.findings.filter(({ level }) => level === 'error')
     const text = errors.map(({ code, message, hint }) => `${code}: ${message}; ${hint}`).join('\n')
     const what = `${host} ${JSON.stringify(parameters)}`

@@ -113,7 +113,7 @@ suite('a publication that somebody else made', () => {
       create publication "DBA's, ""Log""" for table log_lines${filter}, keyed_log with (publish = 'insert')`)
     const report = await checkPostgresSource(
       { name: 'log', url: server.url, tables: ['log_lines', 'keyed_log'], publication: logs },
-      { lakeId: null, running: false, memo: null },
+      { lakeId: null, running: false, memo: null, position: null },
     )
     assert.ok(report.findings.every(({ level }) => level !== 'error' && level !== 'warning'))
     assert.match(

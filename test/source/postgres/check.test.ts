@@ -9,7 +9,7 @@ import type { SourceFinding, SourceReport } from '../../../src/source/index.ts'
 import { startPostgres } from '../../support/postgres.ts'
 import type { EmbeddedPostgres } from '../../support/postgres.ts'
 
-const fresh = { lakeId: null, running: false, memo: null }
+const fresh = { lakeId: null, running: false, memo: null, position: null }
 
 function check(url: string, tables: readonly string[] = ['public.*']): Promise<SourceReport> {
   return checkPostgresSource({ name: 'shop', url, tables }, fresh)
