@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { FrazilError } from '../base/index.ts'
+import { FrazilError, nearest } from '../base/index.ts'
 import { requestResync } from '../engine/index.ts'
 import { callDaemon, findDaemon } from './daemon.ts'
 import type { Daemon } from './daemon.ts'
@@ -52,10 +52,16 @@ async function resync(daemon: Daemon, name: string): Promise<string> {
   return `${name} ${what}\n`
 }
 
-/** Tables of a source; a name that is no source's goes on as it is, for the daemon to refuse. */
+/** Tables of a source. Throws `request` where there are none. */
 async function tablesOf(daemon: Daemon, source: string): Promise<string[]> {
   const response = await callDaemon(daemon, '/tables')
   const { tables } = (await response.json()) as { tables: { source: string; database: string; table: string }[] }
-  const found = tables.filter((table) => table.source === source).map(({ database, table }) => `${database}.${table}`)
-  return found.length > 0 ? found : [`${source}.`]
+  const named = tables.map((table) => ({ source: table.source, name: `${table.database}.${table.table}` }))
+  const found = named.filter((table) => table.source === source).map(({ name }) => name)
+  if (found.length > 0) return found
+  const known = [...new Set(named.map((table) => table.source)), ...named.map(({ name }) => name)]
+  const near = nearest(source, known)
+  throw new FrazilError('request', 'unknown-table', `there is no table ${source}, and no source of that name that has tables`, {
+    hint: near === null ? 'frazil tables shows what there is' : `did you mean ${near}?`,
+  })
 }

@@ -55,6 +55,9 @@ test('resync of a source goes through all of its tables, and says of each what i
     })
     assert.equal(gone.status, 200, await gone.text())
     assert.deepEqual(await resync('http'), { code: 0, out: ['first', 'grown', 'last'].map(nothing), err: '' })
+    const wrong = await resync('htp')
+    assert.deepEqual([wrong.code, wrong.out], [1, ['']])
+    assert.equal(wrong.err, 'frazil: there is no table htp, and no source of that name that has tables\n  did you mean http?\n')
     // Who names one is told that it was not needed.
     assert.equal((await resync('app.first')).code, 1)
     await daemon.terminate()
