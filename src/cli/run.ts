@@ -20,6 +20,9 @@ interface RunOptions {
   readonly logLevel: LogLevel
 }
 
+/** Errors of a source that has no slot to be reminded of any more. */
+const slotIsGone: ReadonlySet<string> = new Set(['slot-missing', 'slot-lost'])
+
 /** How long a stop waits for an engine that is still opening. */
 const openingGraceMs = 3000
 
@@ -45,6 +48,10 @@ async function runDaemon(config: Config, options: RunOptions): Promise<void> {
   const stop = stopRequested()
   const events = new EventBus()
   logEvents(log, events)
+  const withoutSlot = new Set<string>()
+  events.on((event) => {
+    if (event.type === 'error' && event.source !== null && slotIsGone.has(event.code)) withoutSlot.add(event.source)
+  })
   const server = await listen(config, log)
   const opening = openEngine(config, { takeOver: options.takeOver ?? false, events, processMetrics: true })
   const running = opening.then(async (engine) => {
@@ -60,7 +67,7 @@ async function runDaemon(config: Config, options: RunOptions): Promise<void> {
   } finally {
     await stopInTime(close(server, running))
   }
-  remindOfSlots(config, log)
+  remindOfSlots(config, log, withoutSlot)
   if (failure) throw failure
   log.info('stopped')
 }
@@ -99,9 +106,9 @@ async function close(server: HttpServer, running: Promise<{ engine: Engine; forg
 }
 
 /** A slot that nobody reads keeps the server's WAL, until its disk is full. */
-function remindOfSlots(config: Config, log: Log): void {
+function remindOfSlots(config: Config, log: Log, withoutSlot: ReadonlySet<string>): void {
   for (const [name, source] of Object.entries(config.sources)) {
-    if (source.type !== 'postgres') continue
+    if (source.type !== 'postgres' || withoutSlot.has(name)) continue
     log.info(`the replication slot ${source.slot} stays on the server and keeps WAL for the next run`, {
       source: name,
       remove: `frazil drop ${name}`,

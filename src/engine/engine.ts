@@ -207,7 +207,7 @@ class RunningEngine implements Engine {
     for (let attempt = 1; reactionTo(failure) === 'restart' && !this.#closing; attempt++) {
       const delayMs = Math.min(firstRestartMs * 2 ** (attempt - 1), longestRestartMs)
       const code = failure instanceof FrazilError ? failure.code : 'bug'
-      this.#events.emit({ type: 'retry', what: 'source', attempt, delayMs, code, message: failure.message })
+      this.#events.emit({ type: 'retry', what: 'source', source: options.name, attempt, delayMs, code, message: failure.message })
       await systemClock.sleep(delayMs, this.#stopping.signal)
       if (this.#closing) return
       try {

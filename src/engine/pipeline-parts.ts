@@ -71,7 +71,7 @@ function openSource(
   listener: PipelineListener,
 ): Source {
   const spool = join(local, 'spool', locationSegment(name))
-  const observe = (event: EngineEvent): void => listener.event(event)
+  const observe = (event: EngineEvent): void => listener.event(event.type === 'retry' ? { ...event, source: name } : event)
   if (source.type === 'http') return new HttpSource({ name, spool }, parts)
   if (source.type === 'otlp') return new OtlpSource({ name, spool, ...source }, { ...parts, observe })
   return createPostgresSource(

@@ -75,6 +75,8 @@ export type EngineEvent =
   | {
       readonly type: 'retry'
       readonly what: string
+      /** For whose sake, where it is one source alone. */
+      readonly source?: string
       readonly attempt: number
       readonly delayMs: number
       readonly code: string

@@ -78,7 +78,16 @@ function logEvent(log: Log, event: EngineEvent): void {
       return log.info('initial copy complete', { source: event.source, table: event.table, rows: event.rows })
     case 'committed': {
       const { source, position, tables, files, rows, deletes, ms } = event
-      return log.info('committed', { source, position, tables, files, rows, deletes, ms: Math.round(ms) })
+      // One without tables only moves the position, every ten seconds where others write to the server.
+      return log[tables === 0 ? 'debug' : 'info']('committed', {
+        source,
+        position,
+        tables,
+        files,
+        rows,
+        deletes,
+        ms: Math.round(ms),
+      })
     }
     case 'compacted': {
       const { source, table, filesIn, filesOut, bytesIn, bytesOut, rows, ms } = event
@@ -90,6 +99,7 @@ function logEvent(log: Log, event: EngineEvent): void {
       return log.debug('values replaced', { source: event.source, values: event.values })
     case 'retry':
       return log.warn(`${event.what}: trying again: ${event.message}`, {
+        source: event.source,
         attempt: event.attempt,
         delayMs: Math.round(event.delayMs),
         code: event.code,

@@ -121,6 +121,8 @@ export interface Source {
    * log of its own.
    */
   lag?(visible: Position | null, committed: Position | null): SourceLag | null
+  /** What keeps it from reading now, as a sentence, while it tries again; null: nothing. */
+  readonly trouble?: string | null
   /** Stops reading: the iterator ends behind what it has given out. Acknowledgements still reach the source until {@link close}. */
   stop(): void
   /** Stops, and gives up connections when the source has heard the last acknowledgement. What the source created stays (slot, publication, group). */

@@ -116,6 +116,32 @@ suite('frazil run', () => {
     assert.equal(slots.rowCount, 0)
   })
 
+  test('a slot that somebody drops ends it, and nobody is told that it stays', async () => {
+    const other = join(folder, 'dropped.yaml')
+    const source = `type: postgres, url: "${postgres.url}", tables: [public.items], slot: dropped, publication: dropped`
+    writeFileSync(other, `warehouse: ./dropped\nlocal: ./dropped-local\nlisten: 127.0.0.1:0\nsources: {shop: {${source}}}\n`)
+    const daemon = start(['run', other])
+    await daemon.line('"source streaming"')
+    await client.query(`do $$ begin
+      loop
+        begin
+          perform pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = 'dropped';
+          perform pg_drop_replication_slot('dropped');
+          return;
+        exception when object_in_use then perform pg_sleep(0.01);
+        end;
+      end loop;
+    end $$`)
+    const { code, out, err } = await daemon.finished
+    assert.equal(code, 6, err)
+    assert.match(err, /^frazil: replication slot dropped is gone\n.*frazil resync shop/)
+    assert(!out.includes('stays on the server'), out)
+    const checked = await frazil(['check', other])
+    assert.equal(checked.code, 1)
+    assert.match(checked.out, /^error {3}shop: replication slot dropped is gone$/m)
+    await client.query('drop publication dropped')
+  })
+
   test('a server that does not answer: a sentence without the password, exit 1 of check and 4 of run', async () => {
     const other = join(folder, 'unreachable.yaml')
     const source = 'type: postgres, url: "postgres://postgres:hunter2@127.0.0.1:1/shop", tables: [public.items]'

@@ -1,4 +1,5 @@
 import { after, before, test } from 'node:test'
+import type { EngineStatus } from '../../src/index.ts'
 import { Mirror } from '../support/crash.ts'
 import { startPostgres } from '../support/postgres.ts'
 import type { EmbeddedPostgres } from '../support/postgres.ts'
@@ -39,8 +40,16 @@ test('a Postgres that restarts or crashes under load', { timeout: 180_000 }, asy
     const daemon = await mirror.daemon()
     await daemon.ready()
     for (const way of ['restart', 'crash'] as const) {
-      if (way === 'crash') await server.crash()
+      const said = async (): Promise<string | null> => {
+        const { text } = await daemon.get('/tables')
+        return (JSON.parse(text) as EngineStatus).sources.find(({ type }) => type === 'postgres')?.reason ?? null
+      }
+      if (way === 'crash') {
+        await server.crash()
+        await daemon.until('it says what it waits for', async () => (await said())?.includes('cannot be reached') ?? false)
+      }
       await server.restart()
+      await daemon.until('it waits for nothing', async () => (await said()) === null)
       await mirror.reconnect()
       await daemon.ready()
     }

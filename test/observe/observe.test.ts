@@ -85,6 +85,44 @@ suite('logs', () => {
   })
 })
 
+test('commits that only move the position are for debugging; what is tried again names its source', () => {
+  const lines: string[] = []
+  const events = new EventBus()
+  logEvents(createLog({ level: 'info', format: 'json', write: (line) => void lines.push(line) }), events)
+  for (const tables of [0, 1]) {
+    events.emit({
+      type: 'committed',
+      source: 'shop',
+      position: '0/1',
+      tables,
+      files: 0,
+      rows: 0,
+      deletes: 0,
+      objects: 0,
+      ms: 1,
+    })
+  }
+  events.emit({
+    type: 'retry',
+    what: 'postgres',
+    source: 'shop',
+    attempt: 1,
+    delayMs: 100,
+    code: 'x',
+    message: 'nothing listens',
+  })
+  assert.deepEqual(
+    lines.map((line) => {
+      const { msg, source, tables } = JSON.parse(line) as { msg: string; source: string; tables?: number }
+      return { msg, source, tables }
+    }),
+    [
+      { msg: 'committed', source: 'shop', tables: 1 },
+      { msg: 'postgres: trying again: nothing listens', source: 'shop', tables: undefined },
+    ],
+  )
+})
+
 test('a listener that throws stops neither the others nor the engine, and its error surfaces', (t) => {
   const later = t.mock.method(globalThis, 'queueMicrotask', () => {})
   const events = new EventBus()

@@ -95,6 +95,7 @@ class PostgresSource implements ServerSource {
   #memo: Memo | null = null
   #decoder: ChangeDecoder | null = null
   #stream: ReplicationStream | null = null
+  #trouble: string | null = null
   #backlog: Backlog | null = null
   #backlogRefused = false
   #copier: Copier | null = null
@@ -206,6 +207,10 @@ class PostgresSource implements ServerSource {
   lag(visible: Position | null, committed: Position | null): SourceLag | null {
     const begin = this.#memo?.start ?? 0
     return this.#watch.lag(visible === null ? begin : parseLsn(visible), committed === null ? begin : parseLsn(committed))
+  }
+
+  get trouble(): string | null {
+    return this.#trouble
   }
 
   stop(): void {
@@ -399,6 +404,7 @@ class PostgresSource implements ServerSource {
         if (!byStream && head - decoder.position >= (this.#config.farBehindBytes ?? farBehindBytes)) {
           if (!announced) yield [{ type: 'streaming' }]
           announced = true
+          this.#trouble = null
           yield* this.#readBacklog(decoder, head)
           if (this.#closing.signal.aborted) return
           await this.#checkAgain(decoder.position)
@@ -417,6 +423,9 @@ class PostgresSource implements ServerSource {
           senderTimeoutMs: this.#config.senderTimeoutMs ?? null,
         })
         this.#stream = stream
+        void stream.started.then(() => {
+          if (this.#stream === stream) this.#trouble = null
+        })
         if (this.#closing.signal.aborted) return
         stream.reach(this.#target)
         let next = stream.take()
@@ -447,7 +456,7 @@ class PostgresSource implements ServerSource {
         yield events
         this.#retired.release()
         if (reopenings.has(failure.code)) this.#notice('info', failure.message)
-        else await retry.after(failure, this.#closing.signal)
+        else await this.#waitFor(retry, failure)
       }
     }
   }
@@ -549,10 +558,16 @@ class PostgresSource implements ServerSource {
         if (this.#closing.signal.aborted) return null
         const failure = this.#unavailable(error)
         if (failure.code === 'unreachable' && this.#parts.clock.monotonic() - started > firstContactMs) throw failure
-        await retry.after(failure, this.#closing.signal)
+        await this.#waitFor(retry, failure)
         if (this.#closing.signal.aborted) return null
       }
     }
+  }
+
+  /** Throws `failure` when it has lasted too long. */
+  #waitFor(retry: Retry, failure: FrazilError): Promise<void> {
+    this.#trouble = failure.message
+    return retry.after(failure, this.#closing.signal)
   }
 
   /** The same for the stream: what the server says of a slot that cannot be read depends on its version, the slot itself does not. */
