@@ -211,7 +211,7 @@ export function parseEnvelope(body: Buffer): Envelope {
   let mode: string | null = null
   let data: Buffer | null = null
   let at = skipSpace(body, 0, end)
-  if (at >= end || body[at] !== 0x7b) throw malformed()
+  if (at >= end || body[at] !== 0x7b) throw at < end && skipValue(body, at, end) > 0 ? noObject() : malformed()
   at = skipSpace(body, at + 1, end)
   while (at < end && body[at] !== 0x7d) {
     const nameEnd = body[at] === 0x22 ? skipValue(body, at, end) : -1
@@ -257,6 +257,10 @@ function operationAt(body: Buffer, from: number, to: number): string {
 
 function textAt(body: Buffer, from: number, to: number): string {
   return body[from] === 0x22 ? body.toString('utf8', from + 1, to - 1) : ''
+}
+
+function noObject(): FrazilError {
+  return new FrazilError('request', 'bad-body', 'the body must be an object, or an array of objects', { hint })
 }
 
 function malformed(): FrazilError {

@@ -76,7 +76,8 @@ export function ingestRoute(app: FastifyInstance, engine: () => Engine, bodies: 
 export async function ingest(engine: Engine, request: IngestRequest): Promise<IngestAnswer> {
   const { caller, name, headers } = request
   const create = wantedTable(request)
-  const table = caller.mayAll('write') ? { ingest: name } : await targetOf(caller, engine, name, create)
+  const isAnywhere = caller.mayAll('write') && request.query['database'] === undefined
+  const table = isAnywhere ? { ingest: name } : await targetOf(request, engine, create)
   const { bytes, held } = request.body
   const encoding = headers['content-encoding']
   const body = encoding === undefined ? bytes : await unpacked(bytes, encoding, held)
@@ -116,13 +117,12 @@ export function rowAnswer(table: string, operation: PushRequest['operation'], re
 }
 
 /**
- * The table that rows sent to `name` go to. A token that has no right on that table gets the answer for a table that is not there.
- * Throws `request`.
+ * The table that rows sent to a name go to. A token that has no right on that table gets the answer for a table that is not there.
+ * Throws `request`, and `conflict` (`ingest-name-taken`) when it is in another database than the one that the request names.
  */
 async function targetOf(
-  caller: Caller,
+  { caller, name, query }: IngestRequest,
   engine: Engine,
-  name: string,
   create: TableFromRows | undefined,
 ): Promise<PushRequest['table']> {
   const known = await engine.ingestTable(name)
@@ -134,6 +134,10 @@ async function targetOf(
     })
   }
   caller.demand('write', table.namespace, table.name)
+  if (query['database'] !== undefined && create && table.namespace !== create.namespace) {
+    const message = `rows sent to ${name} go to the table ${table.namespace}.${table.name} already`
+    throw new FrazilError('conflict', 'ingest-name-taken', message, { hint: 'Send them to another name, or leave database out.' })
+  }
   return table
 }
 

@@ -11,7 +11,7 @@ const fields: Field[] = [
 ]
 
 function parse(csv: string): unknown[] {
-  const lines = csvToJsonLines(Buffer.from(csv), fields).toString()
+  const lines = csvToJsonLines(Buffer.from(csv), fields).lines.toString()
   return lines === ''
     ? []
     : lines
@@ -39,7 +39,12 @@ suite('CSV', () => {
     fc.assert(
       fc.property(fc.string({ unit: fc.constantFrom('a', '1', ',', '"', '\n', '\r'), maxLength: 30 }), (csv) => {
         try {
-          parse(csv)
+          const { lines, ragged } = csvToJsonLines(Buffer.from(csv), fields)
+          const rows = lines.toString().split('\n').slice(0, -1)
+          for (const [i, row] of rows.entries()) {
+            if (ragged.has(i + 1)) assert.throws(() => JSON.parse(row) as unknown)
+            else assert.equal(typeof JSON.parse(row), 'object')
+          }
         } catch (error) {
           assert(error instanceof FrazilError && error.code === 'bad-csv')
         }

@@ -128,6 +128,16 @@ suite('tables made and changed by their rows', { timeout: 240_000 }, () => {
     ])
     assert.equal((await send('/ingest/table?create=true&database=app', 'a,b\n1,x\n', 'text/csv')).status, 200)
     assert.deepEqual(await rows('select a, b from app.table'), [['1', 'x']])
+    // Rows never go to a table of another database than the one that they name.
+    const elsewhere = await ndjson('/ingest/table?create=true&database=other', ['{"a":"2","b":"y"}'])
+    assert.deepEqual([elsewhere.status, elsewhere.body['code']], [409, 'ingest-name-taken'])
+    assert.equal((await ndjson('/ingest/table?create=true&database=app', ['{"a":"3"}'])).status, 200)
+    assert.equal((await ndjson('/ingest/table?create=true', ['{"a":"4"}'])).status, 200)
+    assert.deepEqual(await rows('select a, b from app.table order by a'), [
+      ['1', 'x'],
+      ['3', null],
+      ['4', null],
+    ])
   })
 
   test('a refused request makes nothing; with partial the good rows make the table, without what the others have', async () => {
@@ -187,6 +197,9 @@ suite('tables made and changed by their rows', { timeout: 240_000 }, () => {
       const { body } = await ndjson('/ingest/grows', [...others, deepRow])
       assert.deepEqual(body['rows'], [{ row: others.length + 1, code: 'unknown-field', column: 'deep', message: why }])
     }
+    const upper = await ndjson('/ingest/grows', ['{"id":2,"N":1}'])
+    const alike = 'is no column of the table: n differs in the case of letters only'
+    assert.deepEqual(upper.body['rows'], [{ row: 1, code: 'unknown-field', column: 'N', message: alike }])
     const strict = await ndjson('/ingest/strict', ['{"id":1,"x":1}'])
     assert.equal(strict.body['message'], 'row 1: "x" is no column of the table; no row was stored')
     assert.deepEqual(await rows('select * from app.grows'), [[1, 1, 1.5, 1.25]])

@@ -168,6 +168,9 @@ suite('rows over HTTP', () => {
         'body-too-large',
       ],
       ['/ingest/plain', new Uint8Array([...Buffer.from('[{"note":"'), 0xff, ...Buffer.from('"}]')]), {}, 400, 'bad-encoding'],
+      ['/ingest/plain', '"text"', {}, 400, 'bad-body'],
+      ['/ingest/plain', '"text', {}, 400, 'bad-json'],
+      ['/ingest/plain', '[{"id":1}] x', {}, 400, 'bad-json'],
       ['/ingest/plain', row, { 'idempotency-key': 'k'.repeat(256) }, 400, 'bad-idempotency-key'],
       [
         '/tables/plain',
@@ -313,10 +316,25 @@ suite('rows over HTTP', () => {
       ],
     )
     assert.equal((await send('/ingest/sheet', 'id,color\n4,x\n', csv)).status, 422)
-    for (const wrong of ['', 'id,note\n1\n', 'id\n"1', 'id\n"1"2\n', 'id\n1"2\n']) {
+    for (const wrong of ['', 'id\n"1', 'id\n"1"2\n', 'id\n1"2\n', 'id\r1\r']) {
       const answer = await send('/ingest/sheet', wrong, csv)
       assert.deepEqual([answer.status, answer.body['code']], [400, 'bad-csv'], wrong)
     }
+    // Where its lines end is certain: a ragged one is a row that is refused.
+    const ragged = 'id,note\n5,five\n6\n"7","a\nb",more\n\nx,eight\n9,nine\n'
+    const whole = await send('/ingest/sheet', ragged, csv)
+    assert.deepEqual([whole.status, whole.body['code'], whole.body['refused']], [422, 'rows-refused', 3])
+    const partial = await send('/ingest/sheet?partial=true', ragged, csv)
+    assert.deepEqual([partial.status, partial.body['rows'], partial.body['refused']], [200, 2, 3])
+    assert.deepEqual(partial.body['errors'], [
+      { row: 2, code: 'wrong-field-count', column: null, message: 'has 1 field and not 2' },
+      { row: 3, code: 'wrong-field-count', column: null, message: 'has 3 fields and not 2' },
+      { row: 4, code: 'wrong-type', column: 'id', message: 'needs a whole number of 64 bits' },
+    ])
+    assert.deepEqual(await rows('select id, note from app.sheet where id > 3 order by id'), [
+      [5, 'five'],
+      [9, 'nine'],
+    ])
   })
 
   test('a table by an Avro schema', async () => {
@@ -384,13 +402,28 @@ suite('rows over HTTP', () => {
     assert.deepEqual([answers.map(({ status }) => status), positions.size], [[200, 200, 200, 200, 200], 1])
     assert.equal(answers.filter(({ headers }) => headers.get('idempotency-replayed') === 'true').length, 4)
     assert.equal((await send('/ingest/once', '[{"id":3}]', key)).body['code'], 'idempotency-key-reused')
-    for (const shape of ['in the spool', 'in the lake']) {
+    // The same rows, but something else is to be done with them.
+    await makeTable('keyed-once', [id], { key: ['id'] })
+    const one = { 'idempotency-key': 'one' }
+    assert.equal((await send('/ingest/keyed-once?operation=upsert', '[{"id":1}]', one)).status, 200)
+    assert.equal((await send('/ingest/keyed-once?operation=delete', '[{"id":1}]', one)).body['code'], 'idempotency-key-reused')
+    const part = { 'idempotency-key': 'part' }
+    const partial = async (): Promise<unknown[]> => {
+      const { status, body } = await send('/ingest/once?partial=true', '[{"id":3},{"id":"x"}]', part)
+      return [status, body['rows'], body['refused'], body['position']]
+    }
+    const first = await partial()
+    assert.deepEqual(first.slice(0, 3), [200, 1, 1])
+    for (const shape of ['at once', 'in the spool', 'in the lake']) {
       if (shape === 'in the lake') await engine.flush()
-      await stop()
-      await start()
+      if (shape !== 'at once') {
+        await stop()
+        await start()
+      }
       const again = await send('/ingest/once', '[{"id":1},{"id":2}]', key)
       assert.deepEqual([again.status, again.headers.get('idempotency-replayed')], [200, 'true'], shape)
-      assert.deepEqual(await rows('select count(*) from app.once'), [[2]])
+      assert.deepEqual(await partial(), first, `${shape}: the answer says that a row was refused`)
+      assert.deepEqual(await rows('select count(*) from app.once'), [[3]])
     }
   })
 

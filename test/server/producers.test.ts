@@ -87,6 +87,8 @@ suite('rows of producers that number their requests', { timeout: 240_000 }, () =
     assert.equal((await numbered('turns', 8, '[]')).status, 200)
     const partial = await numbered('turns', 9, '[{"id":3},{"id":"x"}]', 'one', '?partial=true')
     assert.deepEqual([partial.status, partial.body['rows'], partial.body['refused']], [200, 1, 1])
+    const repeated = await numbered('turns', 9, '[{"id":3},{"id":"x"}]', 'one', '?partial=true')
+    assert.deepEqual([repeated.replayed, repeated.body['rows'], repeated.body['refused']], [true, 1, 1])
     const older = await numbered('turns', 7, '[{"id":1},{"id":2}]')
     assert.deepEqual([older.status, older.replayed, older.body['rows']], [200, true, 0])
     assert.equal(older.body['position'], partial.body['position'])

@@ -10,12 +10,20 @@ interface Cell {
   readonly isQuoted: boolean
 }
 
+/** The rows of a CSV file. */
+export interface CsvRows {
+  /** A line for each: a JSON object, or, for one that is ragged, what is no JSON. */
+  readonly lines: Buffer
+  /** What is wrong with rows that have more or fewer fields than there are names, by their numbers, from 1 on. */
+  readonly ragged: ReadonlyMap<number, string>
+}
+
 /**
  * Rows of a CSV file (RFC 4180; the first line names the columns, lines end with LF or CRLF) as lines of JSON objects, for a decoder that
  * checks them: numbers, true and false as they stand where the column wants them, lists and structs as JSON, everything else as text;
- * an empty field is null. Throws `request` (`bad-csv`), naming the row, when it is no CSV.
+ * an empty field is null. Throws `request` (`bad-csv`), naming the row, when it is no CSV: where its quotes do not tell where rows end.
  */
-export function csvToJsonLines(bytes: Uint8Array, fields: readonly Field[]): Buffer {
+export function csvToJsonLines(bytes: Uint8Array, fields: readonly Field[]): CsvRows {
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8')
   const records = recordsOf(text.startsWith('\ufeff') ? text.slice(1) : text)
   const head = records.next()
@@ -23,11 +31,16 @@ export function csvToJsonLines(bytes: Uint8Array, fields: readonly Field[]): Buf
   const names = head.value.map((cell) => JSON.stringify(cell.text))
   const types = head.value.map((cell) => fields.find(({ name }) => name === cell.text)?.type ?? null)
   const lines: string[] = []
+  const ragged = new Map<number, string>()
   for (const record of records) {
-    if (record.length !== names.length) throw bad(lines.length + 1, `has ${record.length} fields and not ${names.length}`)
-    lines.push(`{${record.map((cell, i) => `${names[i]}:${jsonText(cell, types[i])}`).join(',')}}\n`)
+    if (record.length === names.length) {
+      lines.push(`{${record.map((cell, i) => `${names[i]}:${jsonText(cell, types[i])}`).join(',')}}\n`)
+      continue
+    }
+    lines.push('ragged\n')
+    ragged.set(lines.length, `has ${record.length} ${record.length === 1 ? 'field' : 'fields'} and not ${names.length}`)
   }
-  return Buffer.from(lines.join(''))
+  return { lines: Buffer.from(lines.join('')), ragged }
 }
 
 function jsonText({ text, isQuoted }: Cell, type: Type | null): string {
@@ -77,8 +90,11 @@ function* recordsOf(text: string): Generator<Cell[]> {
       isOpen = text[at] === ','
       if (isOpen) at++
     }
-    if (text[at] === '\r') at++
-    if (at < text.length && text[at] !== '\n') throw bad(row, 'goes on behind a quoted field')
+    const isReturn = text[at] === '\r'
+    if (isReturn) at++
+    if (at < text.length && text[at] !== '\n') {
+      throw bad(row, isReturn ? 'has a carriage return without a line feed' : 'goes on behind a quoted field')
+    }
     at++
     const isEmpty = record.length === 1 && record[0].text === '' && !record[0].isQuoted
     if (isEmpty) continue

@@ -1,1 +1,2 @@
 export { csvToJsonLines } from './csv.ts'
+export type { CsvRows } from './csv.ts'

@@ -3,6 +3,7 @@ import { FrazilError, assert } from '../../base/index.ts'
 import type { Field } from '../../data/index.ts'
 import { avroColumns, avroRowSchema, avroToJsonLines } from '../../format/avro/index.ts'
 import { csvToJsonLines } from '../../format/csv/index.ts'
+import type { CsvRows } from '../../format/csv/index.ts'
 import { RowShape, skipSpace, skipValue } from '../../format/json/index.ts'
 import type { RowProblem } from '../../format/json/index.ts'
 import { letGo } from '../push/index.ts'
@@ -62,7 +63,8 @@ export function decodeBatch(
   memoryBytes: number,
 ): Batch {
   const isArrow = form === 'arrow'
-  const body = isArrow ? sent : jsonOf({ body: sent, form }, fields)
+  const csv = form === 'csv' ? csvOf(sent, fields) : null
+  const body = csv ? csv.lines : isArrow ? sent : jsonOf({ body: sent, form }, fields)
   const arrowRows = isArrow ? lane.useArrow(sent) : 0
   const rows: Rows[] = []
   const refusals: RefusedRow[] = []
@@ -100,6 +102,8 @@ export function decodeBatch(
       }
     }
     if (problem) {
+      const ragged = csv?.ragged.get(number)
+      if (ragged !== undefined) problem = { code: 'wrong-field-count', column: null, message: ragged }
       refused++
       if (refusals.length < mostRefusals || form === 'rows') refusals.push({ row: number, ...problem })
       return
@@ -144,12 +148,21 @@ export function decodeBatch(
 /** The body as JSON. Throws `request`. */
 function jsonOf({ body, form }: Pick<PushRequest, 'body' | 'form'>, fields: readonly Field[]): Uint8Array {
   if (form === 'avro') return avroToJsonLines(body)
-  if (!isUtf8(body)) throw new FrazilError('request', 'bad-encoding', 'the body is not UTF-8')
-  if (form !== 'csv') return body
+  if (form === 'csv') return csvOf(body, fields).lines
+  demandUtf8(body)
+  return body
+}
+
+function csvOf(body: Uint8Array, fields: readonly Field[]): CsvRows {
+  demandUtf8(body)
   if (body.length > mostCsvBytes) {
     throw new FrazilError('request', 'body-too-large', `a body of CSV has at most ${mostCsvBytes >> 20} MiB`)
   }
   return csvToJsonLines(body, fields)
+}
+
+function demandUtf8(body: Uint8Array): void {
+  if (!isUtf8(body)) throw new FrazilError('request', 'bad-encoding', 'the body is not UTF-8')
 }
 
 /**
@@ -229,10 +242,10 @@ function lineEnd(body: Uint8Array, from: number): number {
 /** The items of an array, whatever they are. */
 function* items(body: Uint8Array): Generator<Place> {
   const end = body.length
-  const malformed = (row: number): FrazilError =>
-    new FrazilError('request', 'bad-json', `the body is not a JSON array: it goes wrong at or behind item ${row}`)
+  const wrong = (where: string): FrazilError => new FrazilError('request', 'bad-json', `the body is not a JSON array: ${where}`)
+  const malformed = (row: number): FrazilError => wrong(`it goes wrong at or behind item ${row}`)
   let at = skipSpace(body, 0, end)
-  if (body[at] !== 0x5b) throw malformed(0)
+  if (body[at] !== 0x5b) throw wrong('it does not begin with [')
   at = skipSpace(body, at + 1, end)
   if (body[at] === 0x5d) at = skipSpace(body, at + 1, end)
   else {
@@ -250,5 +263,5 @@ function* items(body: Uint8Array): Generator<Place> {
       at = skipSpace(body, at + 1, end)
     }
   }
-  if (at !== end) throw malformed(0)
+  if (at !== end) throw wrong('something follows its end')
 }

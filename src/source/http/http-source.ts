@@ -175,11 +175,12 @@ export class HttpSource extends SpooledSource<Batched> implements PushSource {
     const table = this.#find(request.table)
     if (request.producer) return this.#takeInTurn(table, request, request.producer)
     if (request.key === null) return this.#take(table, request, 0)
-    const digest = crc32(request.body)
+    const digest = digestOf(request)
     const known = this.#keys.find(table.table.id, request.key, this.#parts.clock.now())
     if (known) {
       if (known.digest !== digest) throw reusedKey()
-      return { position: String(known.sequence), rows: known.rows, refused: 0, refusals: [], replayed: true }
+      const { sequence, rows, refused = 0 } = known
+      return { position: String(sequence), rows, refused, refusals: [], replayed: true }
     }
     const id = `${table.table.id}\n${request.key}`
     const underWay = this.#underWay.get(id)
@@ -198,7 +199,7 @@ export class HttpSource extends SpooledSource<Batched> implements PushSource {
 
   async #takeInTurn(table: PushedTable, request: PushRequest, producer: Producer): Promise<PushReceipt> {
     const id = `${table.table.id}\n${producer.id}`
-    const digest = crc32(request.body)
+    const digest = digestOf(request)
     const before = this.#inTurn.get(id)
     const take = async (): Promise<PushReceipt> => {
       await before?.catch(() => undefined)
@@ -228,6 +229,7 @@ export class HttpSource extends SpooledSource<Batched> implements PushSource {
       fields: newShape?.fields,
       ...(request.form === 'arrow' ? { form: 'arrow' } : {}),
       ...(producer ? { producer } : {}),
+      ...(refused > 0 && (producer || key !== null) ? { refused } : {}),
     })
     const sent = { table: shape.id, operation, key: key ?? '', digest, head, body }
     let stored: SpoolRecord
@@ -343,6 +345,13 @@ export class HttpSource extends SpooledSource<Batched> implements PushSource {
   }
 }
 
+/** What is deleted by a body is not what is inserted by it. */
+function digestOf({ body, operation }: PushRequest): number {
+  return crc32(body, operation === 'delete' ? deleteSeed : 0)
+}
+
+const deleteSeed = 1
+
 function reusedKey(): FrazilError {
   return new FrazilError('request', 'idempotency-key-reused', 'another request was stored with this Idempotency-Key', {
     hint: 'A new request needs a new key.',
@@ -351,10 +360,15 @@ function reusedKey(): FrazilError {
 
 /** Refusals of an evolving table, where new columns were looked for. */
 function withoutColumns(batch: Batch, { fields }: SourceTable): Batch {
-  const message = 'is no column of the table, and none can be made of its value'
-  const isColumn = ({ code, column }: RefusedRow): boolean =>
-    code !== 'unknown-field' || fields.some(({ name }) => name === column)
-  return { ...batch, refusals: batch.refusals.map((one) => (isColumn(one) ? one : { ...one, message })) }
+  const said = (one: RefusedRow): RefusedRow => {
+    const { code, column } = one
+    if (code !== 'unknown-field' || column === null || fields.some(({ name }) => name === column)) return one
+    const folded = column.toLowerCase()
+    const alike = fields.find(({ name }) => name.toLowerCase() === folded)
+    const why = alike ? `: ${alike.name} differs in the case of letters only` : ', and none can be made of its value'
+    return { ...one, message: `is no column of the table${why}` }
+  }
+  return { ...batch, refusals: batch.refusals.map(said) }
 }
 
 function hasRow(body: Uint8Array, from: number): boolean {

@@ -3,6 +3,7 @@ import { mkdir, open, readFile, rename } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { FrazilError } from '../../base/index.ts'
 import type { SpoolRecord } from '../push/index.ts'
+import { decodeHead } from './record-head.ts'
 
 /** How long a request is known by its key after it was stored. */
 const keptMs = 24 * 3_600_000
@@ -17,6 +18,8 @@ export interface KnownRequest {
   readonly sequence: number
   readonly rows: number
   readonly timeMs: number
+  /** Rows that were refused; absent: none. */
+  readonly refused?: number
 }
 
 /** Requests by their keys, per table: those of a spool, and in a file of their own those whose records have gone from it. */
@@ -58,10 +61,11 @@ export class KnownKeys {
     return known && now - known.timeMs <= keptMs ? known : null
   }
 
-  add({ table, key, digest, sequence, rows, timeMs }: SpoolRecord): void {
+  add({ table, key, digest, sequence, rows, timeMs, head }: SpoolRecord): void {
     const id = idOf(table, key)
+    const { refused } = decodeHead(head)
     this.#known.delete(id)
-    this.#known.set(id, { table, key, digest, sequence, rows, timeMs })
+    this.#known.set(id, { table, key, digest, sequence, rows, timeMs, ...(refused ? { refused } : {}) })
     for (const [oldest, known] of this.#known) {
       if (this.#known.size <= mostKept && timeMs - known.timeMs <= keptMs) return
       this.#known.delete(oldest)

@@ -18,11 +18,12 @@ interface KnownProducer {
   readonly id: string
   readonly first: number
   readonly last: number
-  /** Of the last one: CRC-32 of its body, its number in the spool, its rows, when it was stored. */
+  /** Of the last one: CRC-32 of its body, its number in the spool, its rows, when it was stored, how many rows were refused. */
   readonly digest: number
   readonly position: number
   readonly rows: number
   readonly timeMs: number
+  readonly refused: number
 }
 
 /** As it is kept: {@link KnownProducer} without the table. */
@@ -34,6 +35,8 @@ type KeptProducer = readonly [
   position: number,
   rows: number,
   timeMs: number,
+  /** Absent: 0. */
+  refused?: number,
 ]
 
 /**
@@ -57,7 +60,7 @@ export class KnownProducers {
       })
     }
     const all = Object.entries(producers).flatMap(([table, kept]) =>
-      kept.map(([id, first, last, digest, position, rows, timeMs]) => ({
+      kept.map(([id, first, last, digest, position, rows, timeMs, refused = 0]) => ({
         table,
         id,
         first,
@@ -66,6 +69,7 @@ export class KnownProducers {
         position,
         rows,
         timeMs,
+        refused,
       })),
     )
     for (const known of all.sort((a, b) => a.position - b.position)) {
@@ -110,12 +114,13 @@ export class KnownProducers {
         hint: 'A new request needs the next number.',
       })
     }
-    return { position: String(known.position), rows: isLast ? known.rows : 0, refused: 0, refusals: [], replayed: true }
+    const { rows, refused } = isLast ? known : { rows: 0, refused: 0 }
+    return { position: String(known.position), rows, refused, refusals: [], replayed: true }
   }
 
   /** A request of a producer is stored. */
   add({ table, head, digest, sequence: position, rows, timeMs }: SpoolRecord): void {
-    const { producer } = decodeHead(head)
+    const { producer, refused = 0 } = decodeHead(head)
     if (!producer) return
     const { id, sequence: last } = producer
     const key = idOf(table, id)
@@ -123,7 +128,7 @@ export class KnownProducers {
     // What the lake's record said already.
     if (before && before.position >= position) return
     const isNext = before !== undefined && last === before.last + 1
-    const known = { table, id, first: isNext ? before.first : last, last, digest, position, rows, timeMs }
+    const known = { table, id, first: isNext ? before.first : last, last, digest, position, rows, timeMs, refused }
     put(this.#known, known)
     this.#since.push(known)
     limit(this.#known, timeMs)
@@ -146,8 +151,8 @@ export class KnownProducers {
     }
     if (this.#kept.size === 0) return '{}'
     const producers: Record<string, KeptProducer[]> = {}
-    for (const { table, id, first, last, digest, position: at, rows, timeMs } of this.#kept.values()) {
-      ;(producers[table] ??= []).push([id, first, last, digest, at, rows, timeMs])
+    for (const { table, id, first, last, digest, position: at, rows, timeMs, refused } of this.#kept.values()) {
+      ;(producers[table] ??= []).push([id, first, last, digest, at, rows, timeMs, refused])
     }
     return JSON.stringify({ format: 1, producers })
   }

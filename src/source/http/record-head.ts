@@ -9,10 +9,12 @@ export interface RecordHead {
   readonly form?: 'arrow'
   /** Who sent them, and with which number. */
   readonly producer?: Producer
+  /** Rows of the request that were refused, for whoever asks for its answer again. */
+  readonly refused?: number
 }
 
 export function encodeHead(head: RecordHead): string | undefined {
-  return head.fields || head.form || head.producer ? JSON.stringify(head) : undefined
+  return head.fields || head.form || head.producer || head.refused ? JSON.stringify(head) : undefined
 }
 
 export function decodeHead(text: string | undefined): RecordHead {
