@@ -8,6 +8,9 @@ export interface Clock {
   sleep(ms: number, signal?: AbortSignal): Promise<void>
 }
 
+/** A timer of Node that is to wait for longer ends at once. */
+export const longestTimerMs = 2 ** 31 - 1
+
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
@@ -19,7 +22,14 @@ export const systemClock: Clock = {
         signal?.removeEventListener('abort', done)
         resolve()
       }
-      const timer = setTimeout(done, ms)
+      let left = ms
+      let timer: NodeJS.Timeout
+      const wait = (): void => {
+        const step = Math.min(left, longestTimerMs)
+        left -= step
+        timer = setTimeout(left > 0 ? wait : done, step)
+      }
+      wait()
       signal?.addEventListener('abort', done, { once: true })
     })
   },

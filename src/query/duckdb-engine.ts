@@ -1,4 +1,4 @@
-import { FrazilError, asError } from '../base/index.ts'
+import { FrazilError, asError, longestTimerMs } from '../base/index.ts'
 import type { QueryAnswer, QueryRequest, SqlEngine, ViewProvider } from './contract.ts'
 import { DuckDbHost, isRunning } from './duckdb-host.ts'
 import type { Job, Member } from './duckdb-host.ts'
@@ -86,7 +86,8 @@ class DuckDbEngine implements SqlEngine, Member {
       views: null,
       stopped: false,
     }
-    const timer = setTimeout(() => this.#host.stop(job, timeoutError(request.timeoutMs)), request.timeoutMs)
+    const stop = (): void => this.#host.stop(job, timeoutError(request.timeoutMs))
+    const timer = setTimeout(stop, Math.min(request.timeoutMs, longestTimerMs))
     const onAbort = (): void => this.#host.stop(job, cancelledError())
     signal?.addEventListener('abort', onAbort, { once: true })
     this.#host.add(this, job)

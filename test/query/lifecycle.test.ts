@@ -98,6 +98,15 @@ describe('queries at one time', () => {
     })
   }
 
+  it('may have a time-out of months', async () => {
+    const gate = Promise.withResolvers<void>()
+    lake.gate = gate.promise
+    const running = run('FROM t', 60 * 86_400_000)
+    // Longer than a timer that was set to more than it can be.
+    setTimeout(gate.resolve, 30)
+    await running
+  })
+
   it('give up their place in the line', async () => {
     const gate = Promise.withResolvers<void>()
     lake.gate = gate.promise
