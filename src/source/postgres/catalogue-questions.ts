@@ -78,19 +78,29 @@ export const storageSql = `(select coalesce(string_agg(f.relfilenode::text, ',' 
          union all select p.relid from pg_catalog.pg_partition_tree(c.oid) p where c.relkind = 'p' and p.isleaf) s
    join pg_catalog.pg_class f on f.oid = s.id and f.relfilenode <> 0)`
 
-const relationsSql = `
-select c.oid::int8::text as oid, n.nspname as schema, c.relname as name, c.relkind as kind, c.relpersistence as persistence,
+// What decides whether and under which name a relation is read.
+const choiceSql = `
+  c.oid::int8::text as oid, n.nspname as schema, c.relname as name, c.relkind as kind, c.relpersistence as persistence,
   c.relreplident as identity, c.relispartition as leaf,
   coalesce(pg_catalog.has_table_privilege(c.oid, 'SELECT'), true) as readable, -- null: dropped meanwhile, which its copy finds
   pg_catalog.row_security_active(c.oid) as filtered,
   pg_catalog.pg_has_role(c.relowner, 'USAGE') as owned,
   exists (select from pg_catalog.pg_publication_rel r join pg_catalog.pg_publication p on p.oid = r.prpubid
           where r.prrelid = c.oid and p.pubname = $1) as published,
-  current_user::text as role, c.relnatts::int4 as highest, ${storageSql} as storage, ${endedXidSql} as ended
+  current_user::text as role`
+
+const fromRelationsSql = `
 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where c.relkind in ('r', 'p', 'v', 'm', 'f') and c.relpersistence <> 't'
-  and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast')
-order by n.nspname, c.relname`
+  and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast')`
+
+const relationsSql = `
+select ${choiceSql}, c.relnatts::int4 as highest, ${storageSql} as storage, ${endedXidSql} as ended
+${fromRelationsSql} order by n.nspname, c.relname`
+
+const digestSql = `
+select count(*)::text || ' ' || coalesce(sum(pg_catalog.hashtextextended(r::text, 0)), 0)::text as digest
+from (select ${choiceSql} ${fromRelationsSql}) r`
 
 const columnsSql = `
 select a.attrelid::int8::text as relation, a.attnum::int4 as id, a.attname as name, a.atttypid::int8::text as type, a.atttypmod as modifier,
@@ -136,30 +146,46 @@ export async function readRelations(client: Client, publication: string): Promis
   return rows.map((row) => ({ ...row, oid: Number(row.oid) }))
 }
 
+/** Stays the same while {@link readRelations} would say the same of which tables there are, their names and our rights. */
+export async function digestRelations(client: Client, publication: string): Promise<string> {
+  const { rows } = await client.query<{ digest: string }>(digestSql, [publication])
+  return rows[0].digest
+}
+
 /** What there is to know of these, in their order. */
 export async function readTableFacts(
   client: Client,
   chosen: readonly RelationRow[],
 ): Promise<ReadonlyMap<RelationRow, TableFacts>> {
   const oids = chosen.map((relation) => relation.oid)
-  const columns = await readColumns(client, oids)
-  const indexes = await readIndexes(client, oids)
-  const candidates = await readCandidates(client, oids)
-  const partitions = await readPartitions(client, chosen)
-  const ancestors = await readAncestors(client, chosen)
+  const columns = grouped(await readColumns(client, oids), ({ relation }) => relation)
+  const indexes = grouped(await readIndexes(client, oids), ({ relation }) => relation)
+  const candidates = grouped(await readCandidates(client, oids), ({ relation }) => relation)
+  const partitions = grouped(await readPartitions(client, chosen), ({ root }) => root)
+  const ancestors = grouped(await readAncestors(client, chosen), ({ leaf }) => leaf)
   return new Map(
     chosen.map((relation) => {
       const { oid } = relation
       const facts = {
         columns: columns.get(oid) ?? [],
-        indexes: indexes.filter((index) => index.relation === oid),
-        candidates: candidates.filter((candidate) => candidate.relation === oid),
-        partitions: partitions.filter((partition) => partition.root === oid),
-        chosenRoot: ancestors.find(({ leaf }) => leaf === oid) ?? null,
+        indexes: indexes.get(oid) ?? [],
+        candidates: candidates.get(oid) ?? [],
+        partitions: partitions.get(oid) ?? [],
+        chosenRoot: ancestors.get(oid)?.[0] ?? null,
       }
       return [relation, facts]
     }),
   )
+}
+
+function grouped<T>(rows: readonly T[], of: (row: T) => number): Map<number, T[]> {
+  const groups = new Map<number, T[]>()
+  for (const row of rows) {
+    const group = groups.get(of(row))
+    if (group) group.push(row)
+    else groups.set(of(row), [row])
+  }
+  return groups
 }
 
 /** `server_version_num` */
@@ -168,17 +194,10 @@ export async function readVersion(client: Client): Promise<number> {
   return rows[0].version
 }
 
-async function readColumns(client: Client, oids: readonly number[]): Promise<Map<number, ColumnRow[]>> {
+async function readColumns(client: Client, oids: readonly number[]): Promise<ColumnRow[]> {
   type Row = Omit<ColumnRow, 'relation' | 'type'> & { relation: string; type: string }
   const { rows } = await client.query<Row>(columnsSql, [oids])
-  const columns = new Map<number, ColumnRow[]>()
-  for (const row of rows) {
-    const relation = Number(row.relation)
-    const list = columns.get(relation) ?? []
-    list.push({ ...row, relation, type: Number(row.type) })
-    columns.set(relation, list)
-  }
-  return columns
+  return rows.map((row) => ({ ...row, relation: Number(row.relation), type: Number(row.type) }))
 }
 
 async function readIndexes(client: Client, oids: readonly number[]): Promise<IndexRow[]> {

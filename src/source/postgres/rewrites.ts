@@ -17,15 +17,16 @@ export interface Look {
 /** Number below which all transactions have ended as of a statement's snapshot. */
 export const endedXidSql = 'pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::text'
 
-const nextXidSql = 'pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::int8'
+/** Number above those of all transactions that had begun as of a statement's snapshot. */
+export const nextXidSql = 'pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::int8'
 
 /**
  * Whether a row was written by transaction `since` (64 bits) or a later one, by the lower half of its writer's number. One that is more than
- * 2^32 transactions older than the next one may count as well. Null without `since`.
+ * 2^32 transactions older than the next one may count as well. Null without `since`. `next`: {@link nextXidSql}, where it was asked for once.
  */
-export function writtenSinceSql(xmin: string, since: string): string {
+export function writtenSinceSql(xmin: string, since: string, next = nextXidSql): string {
   // Below 3 are numbers of no transaction: rows as old as the database.
-  return `(${xmin}::text::int8 > 2 and (${nextXidSql} % 4294967296 - ${xmin}::text::int8 + 4294967296) % 4294967296 <= ${nextXidSql} - ${since})`
+  return `(${xmin}::text::int8 > 2 and (${next} % 4294967296 - ${xmin}::text::int8 + 4294967296) % 4294967296 <= ${next} - ${since})`
 }
 
 /** Pages of a file that are looked at: any old row shows that the file was not written by one ALTER. */

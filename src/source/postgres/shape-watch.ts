@@ -5,7 +5,7 @@ import type { ChangeDecoder } from './change-decoder.ts'
 import { readHead } from './log-head.ts'
 import type { Lsn } from './lsn.ts'
 import type { Relation } from './relation.ts'
-import { endedXidSql, writtenSinceSql } from './rewrites.ts'
+import { endedXidSql, nextXidSql, writtenSinceSql } from './rewrites.ts'
 import type { KnownTable } from './shape-change.ts'
 import type { Sighting } from './sightings.ts'
 import { describeTable } from './table-description.ts'
@@ -23,6 +23,14 @@ export interface ShapeWatchOptions {
   /** The stream has to get there, also when nothing happens. */
   readonly reach: (position: Lsn) => void
 }
+
+// The same of any table of the database. While no transaction has had a number nothing is read at all.
+const anyChangedSql = `
+select n.xid, case when n.next <= $1::int8 then false else
+  exists (select from pg_catalog.pg_class c where ${writtenSinceSql('c.xmin', '$1::int8', 'n.next')})
+  or exists (select from pg_catalog.pg_attribute a where a.attnum > 0 and ${writtenSinceSql('a.xmin', '$1::int8', 'n.next')})
+  or exists (select from pg_catalog.pg_index i where ${writtenSinceSql('i.xmin', '$1::int8', 'n.next')}) end as changed
+from (select ${nextXidSql} as next, ${endedXidSql} as xid offset 0) n`
 
 // Any row of the catalogue that says how a table looks and that a transaction wrote which had not ended at the last look.
 const changedSql = `
@@ -62,6 +70,16 @@ export class ShapeWatch {
     const known = decoder.tables.sightings.watched(decoder.position)
     if (known.size === 0) return
     const looks = [...known.values()].map(({ memo }) => memo.look?.xid ?? null)
+    const oldest = leastOf(looks)
+    if (oldest !== null) {
+      const [{ changed, xid }] = await asking(async (client) => {
+        return (await client.query<{ changed: boolean; xid: string }>(anyChangedSql, [oldest])).rows
+      })
+      if (!changed) {
+        decoder.tables.sightings.unchanged(known, xid)
+        return
+      }
+    }
     const { rows } = await asking((client) =>
       client.query<{ id: string; changed: boolean; xid: string }>(changedSql, [[...known.keys()], looks]),
     )
@@ -86,6 +104,17 @@ export class ShapeWatch {
       reach(sighting.at)
     }
   }
+}
+
+/** The lowest of these numbers; null when one of them is not known. */
+function leastOf(xids: readonly (string | null)[]): string | null {
+  let least: string | null = null
+  for (const xid of xids) {
+    if (xid === null) return null
+    // Most have the same one, from the last look.
+    if (least === null || (xid !== least && BigInt(xid) < BigInt(least))) least = xid
+  }
+  return least
 }
 
 /** The message that would come now; null while the table has no identity by which changes could name its rows. */

@@ -6,6 +6,7 @@ import type { TableName } from '../source.ts'
 import { readBorrowed } from './borrowed-publication.ts'
 import type { BorrowedPublication } from './borrowed-publication.ts'
 import { readCatalogue } from './catalogue.ts'
+import { digestRelations } from './catalogue-questions.ts'
 import type { Catalogue, CatalogueRequest } from './catalogue.ts'
 import { underName } from './compared-tables.ts'
 import { parseShownName, parseTablePattern } from './identifiers.ts'
@@ -70,6 +71,8 @@ export class TableFinder {
   readonly #taken: Set<string>
   /** Ids of tables that are left out, which was said. */
   readonly #told: Set<string>
+  /** Of the server at the last look of the watch; null when what it is compared with has changed since. */
+  #seen: string | null = null
 
   constructor(options: TableFinderOptions) {
     this.#options = options
@@ -127,6 +130,7 @@ export class TableFinder {
 
   /** The table is not read any more, and may be included again. */
   exclude(text: string, ids: readonly string[]): void {
+    this.#seen = null
     this.#added = this.#added.filter((name) => name !== text)
     for (const id of ids) this.#taken.delete(id)
   }
@@ -160,7 +164,11 @@ export class TableFinder {
       if (closing.aborted) return
       const added = this.#added
       let now: Look
+      let seen: string
       try {
+        // Asked before the look: what happens between them is seen the next time.
+        seen = await this.#digest()
+        if (seen === this.#seen) continue
         now = await this.#look([], added)
       } catch (error) {
         // The stream notices a server that has gone.
@@ -169,6 +177,7 @@ export class TableFinder {
       }
       // A table that was excluded meanwhile would be taken for a new one. The next look knows.
       if (added !== this.#added) continue
+      this.#seen = seen
       const isNew = (id: string): boolean => !this.#taken.has(id) && !this.#told.has(id)
       const { leftOut, plans } = now.catalogue
       for (const { id, error } of leftOut) if (isNew(id)) notice(error.message, error.hint)
@@ -178,6 +187,20 @@ export class TableFinder {
       take(found, now.borrowed)
       yield []
     }
+  }
+
+  /**
+   * Stays the same while there is no other table to find: every table that was meant at the last look is taken or was told of, so all that can
+   * make a new one is in what tables are chosen by.
+   */
+  #digest(): Promise<string> {
+    const { asking, names, version } = this.#options
+    return asking(async (client) => {
+      const relations = await digestRelations(client, names.publication)
+      if (!isBorrowed(names, await readPublication(client, names.publication))) return relations
+      const { members, ...kinds } = await readBorrowed(client, names.publication, version)
+      return JSON.stringify([relations, kinds, [...members]])
+    })
   }
 
   /** Tables as they are at the server now, also those that were detached. */
