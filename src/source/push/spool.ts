@@ -224,8 +224,10 @@ export class Spool {
       await handle.datasync()
       this.#prepared = this.#cutTo
       if (this.#cutTo === 0) {
-        const file = this.#files.pop()
-        if (file) await rm(file.path)
+        // Only when it has gone: this is done again when it fails, and the one before has records.
+        const file = this.#files.at(-1)
+        if (file) await rm(file.path, { force: true })
+        this.#files.pop()
       }
     }
     this.#cutTo = null

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { copyFile, mkdir, mkdtemp, readFile, readdir, rm, truncate, writeFile } from 'node:fs/promises'
+import fs, { copyFile, mkdir, mkdtemp, readFile, readdir, rm, truncate, writeFile } from 'node:fs/promises'
+import { syncBuiltinESMExports } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
@@ -165,5 +166,28 @@ suite('spool', () => {
     assert.deepEqual(await stored(folder), [3])
     await truncate(join(folder, (await readdir(folder))[0]), 0)
     assert.deepEqual(await stored(folder), [])
+  })
+
+  test('a file system that is so full that no file can be removed takes none of those before', async (t) => {
+    await filled(3)
+    const spool = await Spool.open(folder, () => undefined)
+    // As file systems that copy on write do: what was opened cannot be written, and then not be removed.
+    const full = Object.assign(new Error('no room'), { code: 'ENOSPC' })
+    const { open } = fs
+    const patched = [
+      t.mock.method(fs, 'open', async (...args: Parameters<typeof open>) => {
+        const handle = await open(...args)
+        t.mock.method(handle, 'writev', () => Promise.reject(full))
+        return handle
+      }),
+      t.mock.method(fs, 'rm', () => Promise.reject(full)),
+    ]
+    syncBuiltinESMExports()
+    await assert.rejects(spool.append(record(4)), { code: 'spool-unknown' })
+    for (const each of patched) each.mock.restore()
+    syncBuiltinESMExports()
+    await spool.append(record(5))
+    await spool.close()
+    assert.deepEqual(await stored(folder), [1, 2, 3, 5])
   })
 })
