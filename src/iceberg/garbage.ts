@@ -16,6 +16,8 @@ export interface Obsolete {
   readonly path: string
   readonly added: bigint
   readonly removed: bigint
+  /** Others have committed since: they may have brought it back. */
+  readonly isCarried?: boolean
 }
 
 /**
@@ -64,12 +66,15 @@ export async function collect(
   retained.sort((a, b) => (a < b ? -1 : 1))
   const others = after.snapshots.filter((snapshot) => !isHead(snapshot))
   const waiting: Obsolete[] = []
+  const carried: Obsolete[] = []
   for (const file of obsolete) {
     const newest = lastBelow(retained, file.removed)
     const onMain = newest !== null && newest >= file.added
     if (onMain || (await isReferenced(store, file, others))) waiting.push(file)
+    else if (file.isCarried === true) carried.push(file)
     else unreferenced.push(file.path)
   }
+  for (const { path } of await notRelisted(store, carried, head)) unreferenced.push(path)
   return { journal: bounded(journal.since, waiting), unreferenced: [...new Set(unreferenced)] }
 }
 
@@ -113,6 +118,14 @@ function lastBelow(ascending: readonly bigint[], bound: bigint): bigint | null {
     else high = middle
   }
   return low === 0 ? null : ascending[low - 1]
+}
+
+/**
+ * The journal of a table to which others have committed: what was waiting still is, about their snapshots and those before them the
+ * manifests have to be asked.
+ */
+export function carriedOver({ obsolete }: Journal, since: bigint): Journal {
+  return { since, obsolete: obsolete.map((file) => (file.isCarried === true ? file : { ...file, isCarried: true })) }
 }
 
 function bounded(since: bigint, obsolete: readonly Obsolete[]): Journal {
@@ -199,6 +212,7 @@ async function notRelisted(
   if (files.length === 0) return files
   try {
     const live = new Set<string>()
+    for (const { file } of head) live.add(file.path)
     for (const manifest of await loadAll(store, head)) {
       for (const entry of manifest.live.values()) live.add(entry.file.path)
     }

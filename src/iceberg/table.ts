@@ -6,6 +6,7 @@ import { prepareCommit } from './commit.ts'
 import type { TableParts, TableState } from './commit.ts'
 import type { IcebergTable, LiveDataFile, PreparedCommit, Retention, TableDefinition, TableUpdate } from './contract.ts'
 import { ancestry, expire } from './expiry.ts'
+import { carriedOver } from './garbage.ts'
 import { fileLayout, withRequestedLayout } from './layout/index.ts'
 import type { FileLayout, LayoutRequest } from './layout/index.ts'
 import { liveFiles } from './live-files.ts'
@@ -177,7 +178,7 @@ export function withLayout(table: IcebergTable, request: LayoutRequest, fields =
 
 /**
  * The table at `pointer`, whoever wrote it. With `previous`, an earlier state of the same table, manifests that did not change
- * are not read again, and a table that was dropped and made anew is `corrupt` (code `table-replaced`): what is planned for the
+ * are not read again, what waits for the end of older snapshots is remembered, and a table that was dropped and made anew is `corrupt` (code `table-replaced`): what is planned for the
  * old one must not go into the new one.
  */
 export async function loadTable(parts: TableParts, pointer: TablePointer, previous?: IcebergTable): Promise<IcebergTable> {
@@ -196,7 +197,8 @@ export async function loadTable(parts: TableParts, pointer: TablePointer, previo
     const manifest = known.get(file.path)
     return manifest?.isSame(file) === true ? manifest : new Manifest(file)
   })
-  const journal = { since: metadata.lastSequenceNumber, obsolete: [] }
+  const former = previous instanceof Table ? previous.state.journal : { since: 0n, obsolete: [] }
+  const journal = carriedOver(former, metadata.lastSequenceNumber)
   return new Table(parts, { namespace, name, metadata, metadataLocation, manifests, journal })
 }
 

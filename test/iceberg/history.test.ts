@@ -236,20 +236,45 @@ test('tags keep the last states of hours and days; what only an old one holds go
   assert.deepEqual(Object.keys((await lab.metadata()).refs), ['main'])
 })
 
-test('nothing that was held by a tag stays behind while one process runs, and nothing goes too early', async () => {
-  const lab = new Lab({ properties: { 'write.metadata.previous-versions-max': '2' } })
-  const structure = new StructureChecker(lab.store, { namesOnly: true })
-  const retention = { maxSnapshots: 2, maxAgeMs: 600_000, hourly: 2 }
-  const live: ReturnType<Lab['file']>[] = []
-  for (let i = 0; i < 60; i++) {
-    lab.clock.ms += 11 * 60_000
-    const added = lab.file(5)
-    await lab.store.put(added.path, new Uint8Array(1))
-    live.push(added)
-    const removed = live.length > 4 ? live.splice(0, 1).map(({ path }) => path) : []
-    const commit = await lab.commit({ added: [added], removed, retention })
-    await lab.store.delete(commit.unreferenced)
-    await structure.check(commit.metadataLocation, { base: commit.base, mayRemain: () => false })
+for (const foreign of [0, 7]) {
+  test(`nothing that was held by a tag stays behind while one process runs, ${foreign} commits of others among its own`, async () => {
+    const lab = new Lab({ properties: { 'write.metadata.previous-versions-max': '2' } })
+    const structure = new StructureChecker(lab.store, { namesOnly: true })
+    const retention = { maxSnapshots: 2, maxAgeMs: 600_000, hourly: 2 }
+    const live: ReturnType<Lab['file']>[] = []
+    for (let i = 0; i < 60; i++) {
+      lab.clock.ms += 11 * 60_000
+      const added = lab.file(5)
+      await lab.store.put(added.path, new Uint8Array(1))
+      live.push(added)
+      const removed = live.length > 4 ? live.splice(0, 1).map(({ path }) => path) : []
+      const commit = await lab.commit({ added: [added], removed, retention })
+      await lab.store.delete(commit.unreferenced)
+      await structure.check(commit.metadataLocation, { base: commit.base, mayRemain: () => false })
+      if (foreign === 0 || i % Math.floor(60 / foreign) !== 0) continue
+      const before = lab.table
+      const properties = { by: String(i) }
+      const other = await lab.commit({ properties, retention: { maxSnapshots: 100, maxAgeMs: 1e12, hourly: 100 } })
+      await lab.store.delete(other.unreferenced)
+      lab.table = await lab.load(before)
+    }
+  })
+}
+
+test('what another writer has brought back is not deleted, though it was waiting for its end', async () => {
+  const lab = new Lab()
+  const retention = { maxSnapshots: 600, maxAgeMs: 600_000, hourly: 1 }
+  const file = lab.file(5)
+  await lab.commit({ added: [file], retention })
+  lab.clock.ms += 3_600_000
+  await lab.commit({ added: [lab.file(5)], removed: [file.path], retention })
+  const before = lab.table
+  await lab.commit({ added: [file], retention: { ...retention, hourly: 9 } })
+  lab.table = await lab.load(before)
+  for (let i = 0; i < 3; i++) {
+    lab.clock.ms += 3_600_000
+    const { unreferenced } = await lab.commit({ added: [lab.file(5)], retention })
+    assert.ok(!unreferenced.includes(file.path))
   }
 })
 
