@@ -1,12 +1,21 @@
 // Values between programs and JSON without loss. Browsers run this: nothing of Node.
 
-/** 64-bit integers keep their digits; bytes become base64; the rest is as JSON has it. */
+/**
+ * 64-bit integers keep their digits; bytes become base64; the rest is as JSON has it. Throws TypeError for what JSON would leave out, or make
+ * null or an empty object of.
+ */
 export function toJson(value: unknown): string {
-  return JSON.stringify(value, (_key, item: unknown) => {
+  return JSON.stringify(value, function (this: Readonly<Record<string, unknown>>, key, item: unknown) {
     if (typeof item === 'bigint') return rawNumber(String(item))
-    if (item instanceof Uint8Array) return base64(item)
-    // JSON would make them null.
+    // As it was before its toJSON: a Buffer of Node has one.
+    const given = this[key]
+    if (given instanceof Uint8Array) return base64(given)
+    if (given instanceof Date && Number.isNaN(given.getTime())) throw new TypeError('an invalid Date cannot be sent')
     if (typeof item === 'number' && !Number.isFinite(item)) return String(item)
+    if (typeof item === 'function' || typeof item === 'symbol') throw new TypeError(`a ${typeof item} cannot be sent`)
+    if (typeof item === 'object' && item !== null && !Array.isArray(item) && Symbol.iterator in item) {
+      throw new TypeError(`a ${item.constructor.name} cannot be sent`)
+    }
     return item
   })
 }

@@ -44,7 +44,7 @@ export type {
   TableHandle,
   TableShapeInput,
 } from './library.ts'
-export { fieldSchema, fieldsOf, keyOf, schemaOf, tableConfig } from './table-schema.ts'
+export { fieldSchema, fieldsOf, keyOf, schemaOf, tableConfig, tableNamePattern } from './table-schema.ts'
 export type { FieldSchema } from './table-schema.ts'
 export { openReader } from './reader.ts'
 export { tableText } from '../source/index.ts'

@@ -7,7 +7,7 @@ import type { Producer, PushRequest } from '../source/index.ts'
 import type { Durability, Engine, EngineQuery, EngineStatus } from './contract.ts'
 import { openEngine } from './engine.ts'
 import { jsonLines } from './row-json.ts'
-import { fieldsOf, keyOf } from './table-schema.ts'
+import { fieldsOf, keyOf, tableNamePattern } from './table-schema.ts'
 import type { FieldSchema } from './table-schema.ts'
 
 /** A value of an answer: 64-bit integers are bigint, decimals their text with all digits, times and the like ISO 8601 text. */
@@ -96,6 +96,16 @@ export interface OpenOptions {
   readonly folder?: string
 }
 
+const durabilities: readonly Durability[] = ['stored', 'visible', 'committed']
+
+/** Throws `request` (`table-name`) when no new table may be called so. */
+function demandName({ namespace, name }: { readonly namespace: string; readonly name: string }): void {
+  if (tableNamePattern.test(namespace) && tableNamePattern.test(name)) return
+  throw new FrazilError('request', 'table-name', `${namespace}.${name} cannot be the name of a new table`, {
+    hint: 'Namespace and name have at most 255 characters each, without . / \\ and quotes.',
+  })
+}
+
 /**
  * Opens a lake and mirrors its sources: the keys of `frazil.yaml` as an object. Resolves when the sources are connected; throws
  * `FrazilError` with kind `config` and a sentence for whatever has to be changed first.
@@ -130,6 +140,10 @@ export async function open(config: ConfigInput, options: OpenOptions = {}): Prom
       const send =
         (operation: PushRequest['operation']): TableHandle['insert'] =>
         async (rows, { durability = 'stored', idempotencyKey = null, producer = null, create } = {}) => {
+          if (!durabilities.includes(durability)) {
+            throw new FrazilError('request', 'bad-parameter', `durability is one of ${durabilities.join(', ')}`)
+          }
+          if (create) demandName(table)
           const body = jsonLines(Array.isArray(rows) ? rows : [rows])
           const request = { table, operation, form: 'lines', body, partial: false, key: idempotencyKey, producer } as const
           const made = create && { ...table, ingest: name, key: create === true ? [] : create.key }
@@ -144,6 +158,7 @@ export async function open(config: ConfigInput, options: OpenOptions = {}): Prom
         }
       return {
         async create({ schema, key, onSchemaChange }) {
+          demandName(table)
           const fields = fieldsOf(schema)
           const columns = keyOf(key && key.length > 0 ? { key: [...key] } : undefined, fields)
           await engine.createTable({ ...table, ingest: name, fields, key: columns, evolves: onSchemaChange === 'evolve' })

@@ -8,7 +8,7 @@ const deepest = 64
 
 /**
  * Rows as lines of JSON. Beyond what JSON has: bigint keeps its digits, a Date is ISO 8601, bytes are base64, NaN and the infinities
- * are texts. What is undefined is left out. Throws `request` for what cannot be a value.
+ * are texts. What is undefined is left out. Throws `request` for what cannot be a value: nothing that is not understood becomes null.
  */
 export function jsonLines(rows: readonly object[]): Buffer {
   return Buffer.from(rows.map((row) => encodeJson(jsonValue(row, 0))).join('\n'))
@@ -25,13 +25,28 @@ function jsonValue(value: unknown, depth: number): JsonValue {
       return Number.isFinite(value) ? value : String(value)
     case 'object': {
       if (value === null) return null
-      if (value instanceof Date && !Number.isNaN(value.getTime())) return value.toISOString()
+      if (value instanceof Date) {
+        if (Number.isNaN(value.getTime())) throw bad('an invalid Date')
+        return value.toISOString()
+      }
       if (value instanceof Uint8Array) return Buffer.from(value.buffer, value.byteOffset, value.length).toString('base64')
       if (Array.isArray(value)) return value.map((item) => jsonValue(item, depth + 1))
-      const entries = Object.entries(value).filter(([, member]) => member !== undefined)
+      const own = Object.entries(value)
+      // A Map, a Set, a generator, a Promise: what they have is not in properties.
+      if (Symbol.iterator in value || (own.length === 0 && !isPlain(value))) throw bad(`a ${value.constructor?.name ?? 'value'}`)
+      const entries = own.filter(([, member]) => member !== undefined)
       return Object.fromEntries(entries.map(([name, member]) => [name, jsonValue(member, depth + 1)]))
     }
     default:
-      throw new FrazilError('request', 'bad-value', `a ${typeof value} cannot be a value of a row`)
+      throw bad(`a ${typeof value}`)
   }
+}
+
+function isPlain(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === null || prototype === Object.prototype
+}
+
+function bad(what: string): FrazilError {
+  return new FrazilError('request', 'bad-value', `${what} cannot be a row, or a value of one`)
 }

@@ -18,6 +18,11 @@ const mostFields = 2000
 const deepest = 16
 const longestName = 255
 
+/** What a namespace or a table that programs make may be called. */
+export const tableNamePattern =
+  // eslint-disable-next-line no-control-regex
+  /^[^\s./\\"'`\x00-\x1f\x7f-\x9f](?:[^./\\"'`\x00-\x1f\x7f-\x9f]{0,253}[^\s./\\"'`\x00-\x1f\x7f-\x9f])?$/u
+
 const name = z
   .string({ error: 'must be text' })
   .min(1, 'must not be empty')

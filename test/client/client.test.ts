@@ -89,6 +89,14 @@ suite('the client, against a server', { timeout }, () => {
     await assert.rejects(new FrazilClient({ url: server.url }).tables(), { status: 401, code: 'unauthorized' })
   })
 
+  test('bytes are bytes also as a Buffer; what has no value is an error, not null', async () => {
+    await client.ingest('users', [{ id: 15, bytes: Buffer.from([1, 255]) }], { wait: 'visible' })
+    assert.deepEqual((await client.query('select bytes from app.users where id = 15')).rows, [['Af8=']])
+    const wrong = [new Date(Number.NaN), new Map([['a', 1]]), new Set([1]), Float64Array.of(1), () => 1, Symbol('s')]
+    for (const at of wrong) await assert.rejects(client.ingest('users', [{ id: 16, at }]), TypeError)
+    assert.equal(await client.row('app', 'users', { id: 16 }), null)
+  })
+
   test('nothing to send is nothing; rows may come one after the other', async () => {
     const none = await client.ingest('users', [])
     assert.deepEqual(none, { rows: 0, refused: 0, position: null, batches: [] })

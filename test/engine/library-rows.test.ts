@@ -45,6 +45,19 @@ test('a program in the same process makes tables, sends rows, and reads them, in
       assert.equal((await users.get({ id: 1 }))?.['ratio'], 0.5)
       await users.delete({ id: 1 }, { durability: 'visible' })
       assert.equal(await users.get({ id: 1 }), null)
+      const named = (code: string) => (error: FrazilError) => error.code === code
+      const noValues = [new Date(Number.NaN), new Map([['a', 1]]), new Set([1]), Float64Array.of(1), new ArrayBuffer(1), () => 1]
+      for (const bytes of noValues) await assert.rejects(users.insert({ id: 5, bytes }), named('bad-value'))
+      const generated = (function* () {
+        yield { id: 5 }
+      })() as unknown as Record<string, unknown>
+      await assert.rejects(users.insert(generated), named('bad-value'))
+      await assert.rejects(users.insert({ id: 5 }, { durability: 'soon' as 'stored' }), named('bad-parameter'))
+      for (const name of ['app.', 'app.a.b', 'app."q"', 'app. a', 'app.a\0']) {
+        await assert.rejects(engine.table(name).insert({ id: 5 }, { create: true }), named('table-name'))
+        await assert.rejects(engine.table(name).create({ schema: [{ name: 'id', data_type: 'int64' }] }), named('table-name'))
+      }
+      assert.equal(await users.get({ id: 5 }), null)
       await assert.rejects(engine.table('app.none').insert({ id: 1 }), ({ code }: FrazilError) => code === 'unknown-table')
     } finally {
       await rm(folder, { recursive: true, force: true })

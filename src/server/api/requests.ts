@@ -1,12 +1,10 @@
 import { z } from 'zod'
-import { fieldSchema, parseDuration, tableConfig } from '../../engine/index.ts'
+import { fieldSchema, parseDuration, tableConfig, tableNamePattern } from '../../engine/index.ts'
 
 /** What a database or table may be called. */
-export const tableName = z.string({ error: 'must be text' }).regex(
-  // eslint-disable-next-line no-control-regex
-  /^[^\s./\\"'`\x00-\x1f\x7f-\x9f](?:[^./\\"'`\x00-\x1f\x7f-\x9f]{0,253}[^\s./\\"'`\x00-\x1f\x7f-\x9f])?$/u,
-  'must be a name of at most 255 characters, without . / \\ and quotes',
-)
+export const tableName = z
+  .string({ error: 'must be text' })
+  .regex(tableNamePattern, 'must be a name of at most 255 characters, without . / \\ and quotes')
 
 /** The name of a table that is there, whatever it is called. */
 const existing = z.string({ error: 'must be text' }).min(1, 'must not be empty')

@@ -21,8 +21,8 @@ export class Exporters {
   }
 
   /**
-   * Without tokens only this machine may send, and it is named as such: a web page may have another name point to it. Throws `request`
-   * (`wrong-host`).
+   * Without tokens only this machine may send, and it is named as such, by `Host` or `:authority`: a web page may have another name point to
+   * it. Throws `request` (`wrong-host`).
    */
   checkHost(header: string | undefined): void {
     if (this.#access.isClosed) return

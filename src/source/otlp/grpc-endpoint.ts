@@ -68,6 +68,7 @@ export function createGrpcEndpoint(
     const exchange = newExchange('grpc', signalOf(headers[':path'] ?? ''))
     try {
       const caller = exporters.caller(headers.authorization)
+      exporters.checkHost(headers[':authority'] ?? headers.host)
       const signal = route(headers)
       exporters.demand(caller, signal)
       const sent = await bytesOf(stream, held)

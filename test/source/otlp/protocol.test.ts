@@ -126,6 +126,14 @@ suite('OTLP, the protocol', { timeout: 240_000 }, () => {
       raw.write(`${head}{}`)
       assert(new RegExp(`^HTTP/1.1 ${status} `).test(await raw.answer()), host)
     }
+    for (const [authority, status] of [
+      ['rebound.example:4317', 7],
+      ['localhost:4317', 0],
+      ['[::1]:4317', 0],
+    ] as const) {
+      const answer = await client.call('logs', Buffer.alloc(0), { ':authority': authority })
+      assert.equal(answer.status, status, authority)
+    }
     const path = '/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export'
     const calls: [status: number, answer: Awaited<ReturnType<GrpcClient['call']>>][] = [
       [3, await client.call('logs', good.subarray(0, -1))],
