@@ -70,6 +70,7 @@ interface FlushWaiter {
 export class Committer {
   readonly #options: CommitterOptions
   readonly #parts: CommitterParts
+  #trouble: string | null = null
   readonly #sweeper: Sweeper
   readonly #retention: Retention
   readonly #state: StateKeeper
@@ -93,6 +94,11 @@ export class Committer {
     this.#retention = { maxSnapshots, maxAgeMs: history.snapshots, hourly: history.hourly, daily: history.daily }
     this.#sweeper = new Sweeper({ ...parts, source, mark, tables: () => [...parts.mirror.tables], ending: this.#ended.signal })
     this.#state = new StateKeeper(source, options.sourceType, parts)
+  }
+
+  /** Why the lake does not take what it is given, while it is tried again; null: it does. */
+  get trouble(): string | null {
+    return this.#trouble
   }
 
   /** The state record as it is in the lake. */
@@ -125,6 +131,7 @@ export class Committer {
       try {
         await this.#commitOnce()
         attempt = 0
+        this.#trouble = null
       } catch (error) {
         // A full disk, a store or a catalog that does not answer: what is in memory stays, and the source is held back by it.
         if (!(error instanceof FrazilError) || error.kind !== 'unavailable') throw error
@@ -237,7 +244,9 @@ export class Committer {
   async insist<T>(work: () => Promise<T>): Promise<T> {
     for (let attempt = 1; ; attempt++) {
       try {
-        return await work()
+        const done = await work()
+        this.#trouble = null
+        return done
       } catch (error) {
         if (!(error instanceof FrazilError) || error.kind !== 'unavailable') throw error
         if (this.#ended.signal.aborted) throw new FrazilError('unavailable', 'closed', 'the engine is closing', { cause: error })
@@ -248,7 +257,8 @@ export class Committer {
 
   async #waitToRetry(attempt: number, { code, message }: FrazilError): Promise<void> {
     const delayMs = Math.min(firstRetryMs * 2 ** (attempt - 1), longestRetryMs)
-    this.#parts.emit({ type: 'retry', what: 'lake', attempt, delayMs, code, message })
+    this.#trouble = message
+    this.#parts.emit({ type: 'retry', what: 'lake', source: this.record.source, attempt, delayMs, code, message })
     await this.#parts.clock.sleep(delayMs, this.#ended.signal)
   }
 

@@ -474,7 +474,7 @@ export class Pipeline implements PipelineHandle {
         name: this.name,
         type: this.#options.source.type,
         state: this.#state,
-        reason: this.#failure?.message ?? this.#source.trouble ?? null,
+        reason: this.#failure?.message ?? this.#source.trouble ?? this.#committer.trouble,
         position: this.#visible.position,
         committed,
         ...this.#freshness.status(this.#source.lag?.(this.#visible.position, committed) ?? null),

@@ -189,7 +189,9 @@ export class LocalStore implements ObjectStore {
     const inside = path.startsWith(`${this.#directory}/`) ? path.slice(this.#directory.length + 1).split('/') : []
     const odd = inside.some((segment) => segment === '' || segment === '.' || segment === '..')
     if (inside.length === 0 || odd || inside[0] === ownFolder)
-      throw new FrazilError('config', 'outside-warehouse', `${uri} is not the location of an object under ${this.root}`)
+      throw new FrazilError('config', 'outside-warehouse', `${uri} is not the location of an object under ${this.root}`, {
+        hint: 'Iceberg names files by their whole path: a lake that was copied or moved is read where it was',
+      })
     return path
   }
 
