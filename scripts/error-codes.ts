@@ -110,7 +110,7 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
   'layout-invalid': ['`partition-by` or `sort-by` of a table is wrong, or does not fit its columns.', 'The message names both.'],
   'idempotency-key-reused': ['Another request was stored with this `Idempotency-Key`.', 'A new request needs a new key.'],
   'ingest-name-taken': ['Rows that are sent to this name go to another table.', 'Give the table another name in the path.'],
-  'namespace-taken': ['The database of a new table belongs to a source.', 'Make it in another database.'],
+  'namespace-taken': ['The database of a new table belongs to a source, or to SQL itself.', 'Make it in another database.'],
   'not-pushed': ['Programs cannot send rows to a table that is mirrored from a server, nor drop one that no program has added.'],
   'nothing-to-copy': [
     'Rows that programs have sent have no source to be copied from again, and their table was not detached: there is nothing to do.',

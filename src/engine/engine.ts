@@ -52,6 +52,8 @@ const longestRestartMs = 60_000
 const unfinishedMs = 3_600_000
 /** Share of `memory` that the first table for rows from programs takes beside the other sources. */
 const pushMemoryShare = 1 / 8
+/** What these name is something else in every query. */
+const namespacesOfSql: ReadonlySet<string> = new Set(['temp', 'system', 'memory', 'information_schema', 'pg_catalog'])
 const leastPushMemory = 16e6
 
 export interface EngineOptions {
@@ -357,6 +359,16 @@ class RunningEngine implements Engine {
     const own = pushed ? await pushed.names() : []
     const isForeign = (one: { readonly namespace: string; readonly name: string }): boolean =>
       one.namespace === namespace && !own.some((mine) => mine.namespace === namespace && mine.name === one.name)
+    if (namespacesOfSql.has(namespace.toLowerCase())) {
+      throw new FrazilError(
+        'conflict',
+        'namespace-taken',
+        `the database ${namespace} is one of SQL itself: no query could name the table`,
+        {
+          hint: 'Make the table in another database.',
+        },
+      )
+    }
     if (Object.hasOwn(this.#config.sources, namespace) || names.some(isForeign)) {
       throw new FrazilError('conflict', 'namespace-taken', `the database ${namespace} belongs to another source`, {
         hint: 'Make the table in another database.',

@@ -223,8 +223,11 @@ export function parseEnvelope(body: Buffer): Envelope {
     const after = skipValue(body, at, end)
     if (after === -2) throw new FrazilError('request', 'too-deep', 'the body is nested too deeply')
     if (after < 0) throw malformed()
-    if (isText(body, nameAt, nameEnd - 1, 'data')) data = body.subarray(at, after)
-    else if (isText(body, nameAt, nameEnd - 1, 'operation')) operation = operationAt(body, at, after)
+    if (isText(body, nameAt, nameEnd - 1, 'data')) {
+      // One of two would be lost.
+      if (data !== null) throw new FrazilError('request', 'bad-body', 'the body has data twice', { hint })
+      data = body.subarray(at, after)
+    } else if (isText(body, nameAt, nameEnd - 1, 'operation')) operation = operationAt(body, at, after)
     else if (isText(body, nameAt, nameEnd - 1, 'request_mode')) mode = textAt(body, at, after)
     else throw new FrazilError('request', 'bad-body', 'the body can have operation, request_mode and data', { hint })
     at = skipSpace(body, after, end)

@@ -32,6 +32,7 @@ const corpus: readonly (readonly [what: string, body: string | Buffer, headers?:
   ['no operation', '{"data":{"id":1}}'],
   ['no data', '{"operation":"insert"}'],
   ['something else', '{"operation":"insert","data":{"id":1},"x":1}'],
+  ['two rows', '{"operation":"insert","data":{"id":1},"data":{"id":2}}'],
   ['no such mode', '{"operation":"insert","request_mode":"later","data":{"id":1}}'],
   ['no such column', insert('{"id":1,"other":1}')],
   ['a column twice', insert('{"id":1,"id":2}')],
