@@ -179,16 +179,16 @@ export class Committer {
 
   /**
    * Remembers that a table is being copied to `location`, so that a later start can remove what a crash leaves there, or go on with
-   * it: the first copies of a source are then as of positions that only its memo leads to.
+   * it: the first copies of a source are then as of positions that only its memo leads to, which says what it has at the server, too.
    */
-  async rememberCopy(location: string, mayGoOn: boolean): Promise<void> {
+  async rememberCopy(location: string): Promise<void> {
     await this.exclusively(async () => {
       const { position, memo, copying } = this.record
       if (copying.includes(location)) return
       const record = {
         ...this.record,
         copying: [...copying, location],
-        memo: mayGoOn && position === null ? this.#parts.source.memo(null) : memo,
+        memo: position === null ? this.#parts.source.memo(null) : memo,
       }
       await this.#state.land(record, { commit: (states) => swap(this.#parts, [], states) })
     })
@@ -338,6 +338,7 @@ export class Committer {
       ...this.record,
       position,
       memo: this.#parts.source.memo(position),
+      lastMemo: null,
       tables: mirror.live
         .filter((mirrored) => mirrored.iceberg.metadataLocation !== null || inCommit.has(mirrored))
         .map(({ table, floor }) => ({ table: table.shapeAt(commit).source, floor: floor ?? position })),

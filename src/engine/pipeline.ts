@@ -273,7 +273,7 @@ export class Pipeline implements PipelineHandle {
         const arriving = await this.#mirror.beginCopy(event.table, event.copying ?? { estimatedRows: null })
         if (arriving === null) return
         if (this.#state === 'starting') this.#setState('copying')
-        await this.#committer.rememberCopy(arriving.folder, arriving.journal !== null)
+        await this.#committer.rememberCopy(arriving.folder)
         await arriving.remember()
         return
       }

@@ -70,5 +70,14 @@ function anew(record: SourceRecord): SourceRecord {
   const held = record.tables.map(({ table: { id, namespace, name } }): DetachedTable => {
     return { id, namespace, name, position: record.position, reason }
   })
-  return { ...record, position: null, memo: null, tables: [], detached: [...record.detached, ...held], again: namesOf(record) }
+  const lastMemo = record.memo ?? record.lastMemo ?? null
+  return {
+    ...record,
+    position: null,
+    memo: null,
+    lastMemo,
+    tables: [],
+    detached: [...record.detached, ...held],
+    again: namesOf(record),
+  }
 }

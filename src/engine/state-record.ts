@@ -12,6 +12,8 @@ export interface SourceRecord {
   readonly position: Position | null
   /** What the source asked to be remembered. */
   readonly memo: string | null
+  /** What it was before the source was to begin anew. */
+  readonly lastMemo?: string | null
   readonly tables: readonly RecordedTable[]
   readonly detached: readonly DetachedTable[]
   /** Folders with files of copies that are in no snapshot: leftovers to be deleted when the process dies before the end. */
@@ -62,13 +64,14 @@ export function emptyRecord(source: string, type: string): SourceRecord {
 
 /** What a source is told of it. A detached table that is to be copied again is no longer held back. */
 export function sourceState(
-  { position, memo, tables, detached, again = [] }: SourceRecord,
+  { position, memo, lastMemo, tables, detached, again = [] }: SourceRecord,
   copies: readonly InterruptedCopy[],
 ): SourceState {
   return {
     position,
     // Without a position it is of use only to copies that go on.
     memo: position === null && copies.length === 0 ? null : memo,
+    lastMemo: memo ?? lastMemo ?? null,
     copies,
     tables,
     detached: detached.filter((table) => !again.includes(fullName(table))).map(({ id }) => id),
@@ -132,8 +135,8 @@ export type Remembered = Pick<SourceRecord, 'memo' | 'position'>
 export async function readRemembered(catalog: Catalog, source: string): Promise<Remembered> {
   const stored = await catalog.state(sourceStateKey(source))
   if (stored === null) return { memo: null, position: null }
-  const { memo, position } = parse(stored.value).content as SourceRecord
-  return { memo, position }
+  const { memo, lastMemo, position } = parse(stored.value).content as SourceRecord
+  return { memo: memo ?? lastMemo ?? null, position }
 }
 
 /** What has to be written so that the catalog has `record` in the place of `stored`. Asks it for versions where they are not known. */

@@ -7,6 +7,8 @@ export interface SourceState {
   readonly position: Position | null
   /** What the source itself asked to be remembered (system identifier, timeline, slot), as JSON text; see {@link Source.memo}. */
   readonly memo: string | null
+  /** The last that it asked to be remembered, also where the source begins anew: what it has at the server is its own. */
+  readonly lastMemo?: string | null
   /** Tables that the lake has, complete and healthy, with the position from which each one's changes are wanted. */
   readonly tables: readonly { readonly table: SourceTable; readonly floor: Position }[]
   /** Ids of tables that were detached: not read any more. */

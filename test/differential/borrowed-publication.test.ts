@@ -6,7 +6,7 @@ import { after, before, test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
 import type pg from 'pg'
 import { seededRandom } from '../../src/base/index.ts'
-import { dropSource, resolveConfig } from '../../src/engine/index.ts'
+import { dropSource, requestResync, resolveConfig } from '../../src/engine/index.ts'
 import { open } from '../../src/index.ts'
 import type { ConfigInput } from '../../src/index.ts'
 import { walPosition } from '../support/compare.ts'
@@ -113,4 +113,40 @@ test('a publication of somebody else: hot and cold rows equal Postgres under the
     left.rows.map(({ name }) => name),
     ['dba', 'dba_inserts'],
   )
+})
+
+test('a source beside a publication of somebody else that is to begin anew knows its slot: it makes another, and drop takes it', async () => {
+  await client.query(`
+    CREATE TABLE anew (id int PRIMARY KEY);
+    INSERT INTO anew VALUES (1), (2);
+    CREATE PUBLICATION dba_anew FOR TABLE anew`)
+  const input: ConfigInput = {
+    warehouse: join(folder, 'anew'),
+    local: join(folder, 'anew-local'),
+    memory: '64MB',
+    commit: { every: '100ms' },
+    sources: { s: { type: 'postgres', url: server.url, tables: ['anew'], publication: 'dba_anew' } },
+  }
+  const config = resolveConfig(input, { env: {}, folder })
+  const rows = async (): Promise<readonly (readonly unknown[])[]> => {
+    const engine = await open(input)
+    try {
+      await engine.query('SELECT 1', { wait: { s: await walPosition(client) } })
+      for (;;) {
+        const { tables } = await engine.status()
+        if (tables.length === 1 && tables[0].health === 'streaming') break
+        await setTimeout(20)
+      }
+      await engine.engine.flush()
+      return (await engine.query('SELECT id FROM s.anew ORDER BY id')).rows
+    } finally {
+      await engine.close()
+    }
+  }
+  assert.deepEqual(await rows(), [[1], [2]])
+  await client.query('INSERT INTO anew VALUES (3)')
+  await requestResync(config, 's')
+  assert.deepEqual(await rows(), [[1], [2], [3]])
+  await requestResync(config, 's')
+  assert.deepEqual(await dropSource(config, 's'), ['replication slot frazil_s'])
 })

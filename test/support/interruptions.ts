@@ -11,7 +11,7 @@ import { TcpProxy } from './tcp-proxy.ts'
 import { connect } from './workload.ts'
 
 /** Lets connections through until one has given so many bytes; then all of them hear nothing any more. */
-function silenceAfter(proxy: TcpProxy, bytes: number): void {
+export function silenceAfter(proxy: TcpProxy, bytes: number): void {
   proxy.tap = () => {
     let seen = 0
     return {

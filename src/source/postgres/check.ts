@@ -14,7 +14,7 @@ import type { Place } from './errors.ts'
 import { finding, findingOf, sizeText } from './finding.ts'
 import type { SourceFinding } from './finding.ts'
 import { parseLsn } from './lsn.ts'
-import { readMemo } from './memo.ts'
+import { knowsSlot, readMemo } from './memo.ts'
 import { checkSlot, isBorrowed, publicationGone, refuseForeign } from './ownership.ts'
 import { endpointOf, namesOf } from './postgres-config.ts'
 import type { PostgresConfig } from './postgres-config.ts'
@@ -133,7 +133,7 @@ async function examine(
       if (known.published && !isBorrowed(names, publication)) throw publicationGone(names)
       checkSlot(names, slot, at, facts)
     }
-    refuseForeign(names, slot, publication, facts, known?.slot === names.slot)
+    refuseForeign(names, slot, publication, facts, knowsSlot(known, names, facts.systemId))
   } catch (error) {
     refused = true
     findings.push(findingOf(postgresError(error, place)))

@@ -3,11 +3,11 @@ import { FrazilError } from '../../base/index.ts'
 import { connectControl, placeOf } from './connection.ts'
 import { postgresError } from './errors.ts'
 import { quoteName } from './identifiers.ts'
-import { readMemo } from './memo.ts'
+import { knowsSlot, readMemo } from './memo.ts'
 import { copyPattern, isBorrowed, lakeMark } from './ownership.ts'
 import { endpointOf, namesOf } from './postgres-config.ts'
 import type { PostgresConfig } from './postgres-config.ts'
-import { readPublication, readSlot } from './preflight.ts'
+import { readPublication, readSlot, readSystemId } from './preflight.ts'
 
 const endWithinMs = 5_000
 
@@ -44,7 +44,7 @@ export async function dropPostgresSource(
       )
     }
     // Without the publication nothing says whose the slot is.
-    const known = borrowed ? memo !== null && readMemo(memo).slot === names.slot : publication !== null
+    const known = borrowed ? memo !== null && knowsSlot(readMemo(memo), names, await readSystemId(client)) : publication !== null
     const ours = slot !== null && known && slot.plugin === 'pgoutput'
     if (slot && !ours) {
       throw new FrazilError('config', 'slot-not-ours', `replication slot ${names.slot} does not carry this lake's mark`, {

@@ -28,6 +28,11 @@ export function newMemo(
   return { systemId, timeline, slot, publication, lakeId, start, published: null }
 }
 
+/** Whether it says that the slot of this name, at the server of this system identifier, is the lake's. */
+export function knowsSlot(memo: Memo | null, { slot }: Names, systemId: string): boolean {
+  return memo !== null && memo.slot === slot && memo.systemId === systemId
+}
+
 export function writeMemo(memo: Memo): string {
   return JSON.stringify({ version, ...memo, start: lsnToText(memo.start) })
 }

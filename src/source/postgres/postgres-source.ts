@@ -24,7 +24,7 @@ import type { TableDescription } from './table-description.ts'
 import { typesOf } from './shape-memo.ts'
 import { lsnToText, parseLsn } from './lsn.ts'
 import type { Lsn } from './lsn.ts'
-import { newMemo, readMemo, writeMemo } from './memo.ts'
+import { knowsSlot, newMemo, readMemo, writeMemo } from './memo.ts'
 import type { Memo } from './memo.ts'
 import { arrangePublication, checkSlot, isBorrowed, publicationGone, refuseForeign, unpublish } from './ownership.ts'
 import type { Names } from './ownership.ts'
@@ -295,7 +295,7 @@ class PostgresSource implements ServerSource {
     const control = await this.#control.client()
     const names = this.#names
     let memo = state?.memo ? readMemo(state.memo) : null
-    const slotKnown = memo?.slot === names.slot
+    const last = state?.lastMemo ? readMemo(state.lastMemo) : memo
     const [slot, publication] = [await readSlot(control, names.slot), await readPublication(control, names.publication)]
     const newSlots = (slot ? 0 : 1) + (state === null || state.tables.length === 0 ? 1 : 0)
     const facts = await preflight(control, {
@@ -311,7 +311,7 @@ class PostgresSource implements ServerSource {
     const position = state?.position ? parseLsn(state.position) : (memo?.start ?? null)
     if (memo) await checkServer(this.#endpoint, this.#names, { memo, facts, position, committed: position })
     if (memo?.published && !isBorrowed(names, publication)) throw publicationGone(names)
-    refuseForeign(names, slot, publication, facts, slotKnown)
+    refuseForeign(names, slot, publication, facts, knowsSlot(last, names, facts.systemId))
     if (position !== null) checkSlot(names, slot, position, facts)
     const borrowed = isBorrowed(names, publication) ? await readBorrowed(control, names.publication, facts.version) : null
     const catalogue = await readCatalogue(control, {

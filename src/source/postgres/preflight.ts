@@ -87,6 +87,12 @@ export interface PreflightRequest {
   readonly newPublication: boolean
 }
 
+/** The server's and its standbys'; of a copy that was restored, too. */
+export async function readSystemId(client: Client): Promise<string> {
+  const { rows } = await client.query<{ id: string }>('select system_identifier::text as id from pg_catalog.pg_control_system()')
+  return rows[0].id
+}
+
 /** Asks the server everything that would make the source fail later. Throws `config` with the statement to run. */
 export async function preflight(client: Client, request: PreflightRequest): Promise<ServerFacts> {
   const { facts, problems } = await examineServer(client, request)
