@@ -43,6 +43,7 @@ let frazil: Daemon | null = null
 try {
   await fill()
   frazil = await Daemon.spawn({
+    unchecked: true,
     folder,
     config: {
       warehouse: './lake',

@@ -113,6 +113,15 @@ suite('tidy', () => {
     }
   })
 
+  test('engines of tests are those whose lake is checked', () => {
+    const own = 'test/support/engine.ts'
+    const opening =
+      /^import (?:\* as \w+|\{[^}]*\bopen(?:Engine)?\b[^}]*\}) from '[./]+\/src\/(?:engine\/)?(?:index|engine|library)\.ts'/m
+    assert.match(read(own), opening)
+    const wrong = filesUnder('test').filter((file) => file.endsWith('.ts') && file !== own && opening.test(read(file)))
+    assert.deepEqual(wrong, [], `open and openEngine are imported from ${own}`)
+  })
+
   test('no file or folder has a name that says nothing', () => {
     const empty = /^(?:utils?|common|helpers?|misc|shared|lib|stuff)(?:\.\w+)*$/
     const wrong = [...filesUnder('src'), ...filesUnder('test'), ...filesUnder('scripts')].filter((file) =>

@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import type pg from 'pg'
-import { open } from '../../src/index.ts'
+import { isDamagedOnPurpose } from '../support/check-lake.ts'
+import { open } from '../support/engine.ts'
 import { walPosition } from '../support/compare.ts'
 import { startPostgres } from '../support/postgres.ts'
 import type { EmbeddedPostgres } from '../support/postgres.ts'
@@ -117,6 +118,7 @@ test(
       await engine.flush()
       const data = (await readdir(warehouse, { recursive: true })).filter((path) => /sick_key.*\.parquet$/.test(path))
       assert.ok(data.length > 0)
+      isDamagedOnPurpose(warehouse)
       for (const path of data) await writeFile(join(warehouse, path), 'not a data file any more')
       await client.query(
         `BEGIN; ALTER TABLE sick_key DROP CONSTRAINT sick_key_pkey, ADD PRIMARY KEY (other); UPDATE sick_key SET id = 0 WHERE other = 7;

@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import type { Worker } from 'node:worker_threads'
 import { Client } from 'pg'
-import { EventBus, open } from '../../src/index.ts'
+import { EventBus } from '../../src/index.ts'
+import { open } from '../support/engine.ts'
 import { startPostgres } from '../support/postgres.ts'
 
 const count = 100_000

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import type { FrazilError } from '../../src/base/index.ts'
-import { open } from '../../src/engine/index.ts'
+import { open } from '../support/engine.ts'
 
 test('a program in the same process makes tables, sends rows, and reads them, in both kinds of pipelines', async () => {
   for (const pipelines of ['inline', 'worker'] as const) {

@@ -3,8 +3,8 @@ import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { open as openEngine } from '../../src/index.ts'
 import type { Frazil } from '../../src/index.ts'
+import { open as openEngine } from '../support/engine.ts'
 
 const count = 50
 /** Of all engines together: threads that write files, SQL, compaction, and Node's own pool. */

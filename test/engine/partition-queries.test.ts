@@ -4,8 +4,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { Client } from 'pg'
-import { EventBus, open } from '../../src/index.ts'
+import { EventBus } from '../../src/index.ts'
 import type { Frazil } from '../../src/index.ts'
+import { open } from '../support/engine.ts'
 import { startPostgres } from '../support/postgres.ts'
 
 interface Layout {

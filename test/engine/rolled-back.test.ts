@@ -5,9 +5,9 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { Client } from 'pg'
 import { SqliteCatalog } from '../../src/iceberg/catalog/index.ts'
-import { open } from '../../src/index.ts'
 import type { Frazil } from '../../src/index.ts'
 import { localPath } from '../../src/storage/index.ts'
+import { open } from '../support/engine.ts'
 import { startPostgres } from '../support/postgres.ts'
 
 test('iceberg check 86: a table that another program rolled back is told, and nothing is written', async () => {

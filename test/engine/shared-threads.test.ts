@@ -8,8 +8,9 @@ import { catalogPath } from '../../src/engine/lake.ts'
 import { pushSource } from '../../src/engine/sources.ts'
 import { sourceStateKey } from '../../src/engine/state-record.ts'
 import { SqliteCatalog } from '../../src/iceberg/catalog/index.ts'
-import { EventBus, FrazilError, open } from '../../src/index.ts'
+import { EventBus, FrazilError } from '../../src/index.ts'
 import type { Frazil } from '../../src/index.ts'
+import { open } from '../support/engine.ts'
 
 /** Threads that write files, and one for SQL. */
 const threadsOfOne = Math.max(1, Math.min(availableParallelism() - 1, 4)) + 1

@@ -8,9 +8,10 @@ import { Client } from 'pg'
 import { systemClock, systemRandom } from '../../src/base/index.ts'
 import { SqliteCatalog, loadTable } from '../../src/iceberg/index.ts'
 import type { IcebergTable, LiveDataFile } from '../../src/iceberg/index.ts'
-import { EventBus, open } from '../../src/index.ts'
+import { EventBus } from '../../src/index.ts'
 import type { ConfigInput, Frazil } from '../../src/index.ts'
 import { localPath, openStore } from '../../src/storage/index.ts'
+import { open } from '../support/engine.ts'
 import { startPostgres } from '../support/postgres.ts'
 
 /** As `customer desc` sorts: nulls last. */

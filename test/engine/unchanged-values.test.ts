@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { Client } from 'pg'
-import { open } from '../../src/index.ts'
 import type { Frazil } from '../../src/index.ts'
+import { open } from '../support/engine.ts'
 import { startPostgres } from '../support/postgres.ts'
 
 // Values that lie out of line are not sent when they did not change: 3 kB, 9 kB and 100 kB of what does not compress.

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { Client } from 'pg'
-import { open } from '../../src/index.ts'
 import type { Frazil } from '../../src/index.ts'
+import { open } from '../support/engine.ts'
 import { startPostgres } from '../support/postgres.ts'
 
 const kept = 16 << 20

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { encodeDeletionVector, writePuffin } from '../../src/format/puffin/index.ts'
-import type { DataFile } from '../../src/iceberg/index.ts'
+import type { DataFile, TableUpdate } from '../../src/iceberg/index.ts'
 import { decodeManifest, encodeManifest } from '../../src/iceberg/manifest.ts'
 import type { ManifestEntry } from '../../src/iceberg/manifest.ts'
 import { decodeManifestList, encodeManifestList } from '../../src/iceberg/manifest-list.ts'
@@ -308,6 +308,48 @@ test('the checker finds a step back', async () => {
     await assert.rejects(checker().check(lab.pointer.metadataLocation, { base }), why)
   }
 })
+
+/** The faulty version, commits later; the newest version has no fault. */
+const past: [string, RegExp, Partial<TableUpdate>, (json: string) => string][] = [
+  [
+    'a step back',
+    /last-sequence-number does not go back/,
+    {},
+    (json) => json.replace('"last-sequence-number":3', '"last-sequence-number":9'),
+  ],
+  [
+    'metadata that contradict themselves',
+    /all row ids are below/,
+    {},
+    (json) => json.replace(/"next-row-id":\d+/, '"next-row-id":1'),
+  ],
+  [
+    'a snapshot that has expired since',
+    /deleted-data-files/,
+    { retention: { maxSnapshots: 0, maxAgeMs: 0 } },
+    (json) => json.replace('"deleted-data-files":"1"', '"deleted-data-files":"2"'),
+  ],
+]
+
+for (const [name, why, update, edit] of past) {
+  test(`the checker finds what commits have covered: ${name}`, async () => {
+    const { lab, files } = await Scene.create()
+    const version = lab.pointer.metadataLocation
+    for (let i = 0; i < 2; i++) {
+      lab.clock.ms += 1000
+      await lab.commit({ ...update, deletionVectors: [await lab.vector(files[1], [i])] })
+    }
+    const checker = new StructureChecker(lab.store)
+    await checker.checkHistory(lab.pointer.metadataLocation)
+    const before = Buffer.from(await lab.store.get(version)).toString()
+    assert.notEqual(edit(before), before, 'the edit does something')
+    await lab.store.put(version, Buffer.from(edit(before)))
+    await new StructureChecker(lab.store).check(lab.pointer.metadataLocation)
+    await assert.rejects(new StructureChecker(lab.store).checkHistory(lab.pointer.metadataLocation), why)
+    // What was looked at once is not looked at again.
+    await checker.checkHistory(lab.pointer.metadataLocation)
+  })
+}
 
 function first(edit: (file: ManifestFile) => Partial<ManifestFile>): (files: ManifestFile[]) => ManifestFile[] {
   return (files) => files.map((file, i) => (i === 0 ? { ...file, ...edit(file) } : file))

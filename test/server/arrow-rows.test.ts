@@ -4,11 +4,12 @@ import { cp, mkdtemp, rename, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { openEngine, resolveConfig } from '../../src/engine/index.ts'
+import { resolveConfig } from '../../src/engine/index.ts'
 import type { Engine } from '../../src/engine/index.ts'
 import { createLog } from '../../src/observe/index.ts'
 import { startHttpServer } from '../../src/server/index.ts'
 import type { HttpServer } from '../../src/server/index.ts'
+import { openEngine } from '../support/engine.ts'
 
 const log = createLog({ level: 'error', format: 'json', write: () => undefined })
 

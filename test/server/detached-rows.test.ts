@@ -3,10 +3,11 @@ import { cp, mkdtemp, readFile, readdir, rename, rm, writeFile } from 'node:fs/p
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { openEngine, resolveConfig } from '../../src/engine/index.ts'
+import { resolveConfig } from '../../src/engine/index.ts'
 import type { Engine, PushRequest } from '../../src/engine/index.ts'
 import { EventBus } from '../../src/observe/index.ts'
 import { checkHead, decodeRecord, encodeRecord, fileHead, headBytes } from '../../src/source/push/record.ts'
+import { openEngine } from '../support/engine.ts'
 
 /** Changes the body of request `sequence` in a spool, as no disk does it. */
 async function change(spool: string, sequence: number, body: string): Promise<void> {

@@ -4,13 +4,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
 import type { z } from 'zod'
-import { openEngine, resolveConfig } from '../../src/engine/index.ts'
+import { resolveConfig } from '../../src/engine/index.ts'
 import type { Engine } from '../../src/engine/index.ts'
 import { silentLog } from '../../src/observe/index.ts'
 import * as answers from '../../src/server/api/answers.ts'
 import { documentedRoutes } from '../../src/server/api/routes.ts'
 import { openApiDocument, startHttpServer } from '../../src/server/index.ts'
 import type { HttpServer } from '../../src/server/index.ts'
+import { openEngine } from '../support/engine.ts'
 
 const schemas: Readonly<Record<string, z.ZodType>> = answers
 

@@ -3,11 +3,12 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
-import { Secret, openEngine, resolveConfig } from '../../src/engine/index.ts'
+import { Secret, resolveConfig } from '../../src/engine/index.ts'
 import type { Engine, TokenConfig } from '../../src/engine/index.ts'
 import { silentLog } from '../../src/observe/index.ts'
 import { startHttpServer } from '../../src/server/index.ts'
 import type { HttpServer } from '../../src/server/index.ts'
+import { openEngine } from '../support/engine.ts'
 
 const timeout = 180_000
 

@@ -4,11 +4,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
 import { gzipSync } from 'node:zlib'
-import { openEngine, resolveConfig } from '../../src/engine/index.ts'
+import { resolveConfig } from '../../src/engine/index.ts'
 import type { Engine } from '../../src/engine/index.ts'
 import { EventBus, silentLog } from '../../src/observe/index.ts'
 import { startHttpServer } from '../../src/server/index.ts'
 import type { HttpServer } from '../../src/server/index.ts'
+import { openEngine } from '../support/engine.ts'
 import { RawHttp, statusOf } from '../support/raw-http.ts'
 
 const insert = (data: string): string => `{"operation":"insert","data":${data}}`

@@ -4,7 +4,8 @@ import { once } from 'node:events'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { Agent, request } from 'node:http'
 import { createServer } from 'node:net'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
+import { checkClosed } from './check-lake.ts'
 
 export interface DaemonOptions {
   /** Its working folder: configuration, lake and local files are in it. */
@@ -16,6 +17,8 @@ export interface DaemonOptions {
   readonly nodeFlags?: readonly string[]
   /** Put before the command, to run it inside something. */
   readonly wrapper?: readonly string[]
+  /** Its lake is not checked when it has ended: for what is no test. */
+  readonly unchecked?: boolean
 }
 
 export interface Answer {
@@ -44,14 +47,17 @@ export class Daemon {
   /** Exit code, or the signal that ended it. */
   readonly exited: Promise<number | NodeJS.Signals>
   readonly #child: ChildProcess
+  /** Checked when it has ended. */
+  readonly #warehouse: string | null
   readonly #port: number
   readonly #agent = new Agent({ keepAlive: true })
   #log = ''
   /** How often it has printed something. */
   #words = 0
 
-  private constructor(child: ChildProcess, port: number, spawnedAt: number) {
+  private constructor(child: ChildProcess, port: number, spawnedAt: number, warehouse: string | null) {
     this.#child = child
+    this.#warehouse = warehouse
     this.#port = port
     this.url = `http://127.0.0.1:${port}`
     this.pid = child.pid ?? 0
@@ -83,7 +89,9 @@ export class Daemon {
     ]
     const spawnedAt = performance.now()
     const child = spawn(command[0], command.slice(1), { stdio: ['ignore', 'pipe', 'pipe'], cwd: options.folder })
-    return new Daemon(child, port, spawnedAt)
+    const { warehouse } = options.config
+    const lake = options.unchecked === true || typeof warehouse !== 'string' ? null : resolve(options.folder, warehouse)
+    return new Daemon(child, port, spawnedAt, lake)
   }
 
   /** The end of what it has printed. */
@@ -163,6 +171,7 @@ export class Daemon {
     }, endsWithinMs)
     const how = await this.exited
     clearTimeout(late)
+    await this.#check()
     if (isLate) throw new Error(`frazil had not ended ${endsWithinMs / 1000} s after SIGTERM:\n${this.#log}`)
     return how
   }
@@ -172,6 +181,11 @@ export class Daemon {
     this.#agent.destroy()
     if (this.running) this.#child.kill('SIGKILL')
     await this.exited
+    await this.#check()
+  }
+
+  async #check(): Promise<void> {
+    if (this.#warehouse !== null) await checkClosed(this.#warehouse)
   }
 
   #send(method: string, path: string, body?: string): Promise<Answer> {

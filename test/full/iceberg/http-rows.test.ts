@@ -4,7 +4,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { open } from '../../../src/engine/index.ts'
+import { open } from '../../support/engine.ts'
 import { pythonOf } from '../support/readers.ts'
 
 test('PyIceberg and DuckDB read tables that rows have made and changed', { timeout: 300_000 }, async () => {

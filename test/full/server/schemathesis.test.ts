@@ -5,9 +5,10 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
-import { openEngine, resolveConfig } from '../../../src/engine/index.ts'
+import { resolveConfig } from '../../../src/engine/index.ts'
 import { createLog } from '../../../src/observe/index.ts'
 import { startHttpServer } from '../../../src/server/index.ts'
+import { openEngine } from '../../support/engine.ts'
 
 const execute = promisify(execFile)
 const root = join(import.meta.dirname, '../../..')

@@ -5,8 +5,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
-import { fieldsOf, openEngine, resolveConfig } from '../../../src/engine/index.ts'
+import { fieldsOf, resolveConfig } from '../../../src/engine/index.ts'
 import type { Engine } from '../../../src/engine/index.ts'
+import { openEngine } from '../../support/engine.ts'
 import { pythonOf } from '../support/readers.ts'
 
 const execute = promisify(execFile)

@@ -3,8 +3,8 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { EventBus } from '../../../src/observe/index.ts'
-import { open } from '../../../src/engine/index.ts'
 import type { ConfigInput, Frazil, ResultValue } from '../../../src/engine/index.ts'
+import { open } from '../engine.ts'
 
 export type OtlpInput = Extract<NonNullable<ConfigInput['sources']>[string], { type: 'otlp' }>
 export type Signal = 'logs' | 'traces' | 'metrics'

@@ -8,6 +8,7 @@ import { decodeManifestList } from '../../../src/iceberg/manifest-list.ts'
 import type { ManifestFile } from '../../../src/iceberg/manifest-list.ts'
 import { decodeTableFile } from '../../../src/iceberg/metadata-file.ts'
 import type { Snapshot, TableMetadata } from '../../../src/iceberg/metadata.ts'
+import { FrazilError } from '../../../src/base/index.ts'
 import type { ObjectStore } from '../../../src/storage/index.ts'
 import { checkMetadata, checkStep } from './metadata.ts'
 import { checkChanges, checkSnapshot } from './snapshot.ts'
@@ -50,6 +51,8 @@ export class StructureChecker {
   readonly #snapshots = new Map<string, Promise<SnapshotFiles>>()
   readonly #lists = new Map<string, Promise<readonly ManifestFile[]>>()
   readonly #opened = new Set<string>()
+  /** Metadata files whose version was looked at, and all before. */
+  readonly #versions = new Set<string>()
 
   constructor(store: ObjectStore, options: StructureOptions = {}) {
     this.#store = store
@@ -103,6 +106,52 @@ export class StructureChecker {
     const files = (metadata.currentSnapshotId !== null && bySnapshot.get(metadata.currentSnapshotId)) || none
     const rows = (entries: Iterable<ManifestEntry>): number => [...entries].reduce((sum, { file }) => sum + file.recordCount, 0)
     return { metadata, files, liveRows: rows(files.data.values()) - rows(files.vectors.values()), unreferenced }
+  }
+
+  /**
+   * The same for every commit of a table since the last look of this instance, also of a process that was killed: each has left a metadata
+   * file, until some time after a hundred more. Files of snapshots that have expired since are looked at while they are there.
+   */
+  async checkHistory(metadataLocation: string): Promise<Structure> {
+    const structure = await this.check(metadataLocation)
+    // Snapshots that are known to be right, and those whose difference to their parent is.
+    const [known, compared] = [new Set<bigint>(), new Set<bigint>()]
+    for (const { id } of structure.metadata.snapshots) known.add(id)
+    for (const { id, parentId } of structure.metadata.snapshots) if (parentId === null || known.has(parentId)) compared.add(id)
+    const walked: string[] = []
+    let after = structure.metadata
+    let location = metadataLocation
+    while (!this.#versions.has(location)) {
+      walked.push(location)
+      if (location !== metadataLocation) checkMetadata(after)
+      for (const snapshot of after.snapshots) {
+        const { id, parentId } = snapshot
+        if (compared.has(id)) continue
+        const parent = after.snapshots.find((other) => other.id === parentId)
+        if (known.has(id) && !parent) continue
+        known.add(id)
+        if (parent || parentId === null) compared.add(id)
+        await unlessDeleted(() => this.#expired(after, snapshot, parent ?? null))
+      }
+      const previous = after.metadataLog.at(-1)?.metadataFile
+      if (previous === undefined) break
+      const before = await unlessDeleted(() => this.#metadata(previous))
+      // What the newest one names is there: `check` has seen to that.
+      if (before === null) break
+      checkStep(before, after, previous)
+      after = before
+      location = previous
+    }
+    for (const version of walked) this.#versions.add(version)
+    return structure
+  }
+
+  /** A snapshot that later versions do not have any more, or whose parent they do not have. */
+  async #expired(metadata: TableMetadata, snapshot: Snapshot, parent: Snapshot | null): Promise<void> {
+    const files = await this.#snapshot(metadata, snapshot)
+    for (const entry of files.data.values()) await this.#openData(entry)
+    for (const [target, entry] of files.vectors) await this.#openVector(entry, files.data.get(target)?.file.recordCount ?? 0)
+    if (parent || snapshot.parentId === null) checkChanges(snapshot, parent && (await this.#snapshot(metadata, parent)), files)
   }
 
   #isName(path: string): boolean {
@@ -159,6 +208,15 @@ export class StructureChecker {
     assert.equal(blob?.type, 'deletion-vector-v1')
     assert.equal(blob?.properties['referenced-data-file'], referencedDataFile, `${path}: the footer names the data file`)
     assert.equal(blob?.properties.cardinality, String(cardinality), `${path}: the footer's cardinality`)
+  }
+}
+
+async function unlessDeleted<T>(read: () => Promise<T>): Promise<T | null> {
+  try {
+    return await read()
+  } catch (error) {
+    if (error instanceof FrazilError && error.code === 'object-missing') return null
+    throw error
   }
 }
 
