@@ -65,7 +65,7 @@ export class EventPump {
   /** Time of the last byte read, by the monotonic clock. */
   lastReadMs: number
 
-  constructor(connection: RawConnection, decoder: FrameDecoder, options: PumpOptions) {
+  constructor(connection: Pick<RawConnection, 'take'>, decoder: FrameDecoder, options: PumpOptions) {
     this.#decoder = decoder
     this.#options = options
     this.#reader = new FrameReader((type, bytes, from, to) => decoder.frame(type, bytes, from, to), options.maxFrameBytes)
@@ -225,6 +225,8 @@ export class EventPump {
   }
 
   #handOut(): SourceEvent[] {
+    // Segments that have become full are given up with what is handed out, so what is in them has to be told of, too.
+    if (this.#decoder.hasRowsOnly === true) for (const event of this.#decoder.events()) this.#queue.push(event)
     const events = this.#queue
     this.#queue = []
     this.#waitingBytes = 0
