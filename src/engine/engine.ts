@@ -52,9 +52,9 @@ const longestRestartMs = 60_000
 const unfinishedMs = 3_600_000
 /** Share of `memory` that the first table for rows from programs takes beside the other sources. */
 const pushMemoryShare = 1 / 8
-/** What these name is something else in every query. */
-const namespacesOfSql: ReadonlySet<string> = new Set(['temp', 'system', 'memory', 'information_schema', 'pg_catalog'])
 const leastPushMemory = 16e6
+/** Names that mean something else in every query. */
+const namespacesOfSql: ReadonlySet<string> = new Set(['temp', 'system', 'memory', 'information_schema', 'pg_catalog'])
 
 export interface EngineOptions {
   /** Displaces a live process that holds the lake. */

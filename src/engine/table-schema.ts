@@ -20,7 +20,7 @@ const longestName = 255
 
 /** What a namespace or a table that programs make may be called. */
 export const tableNamePattern =
-  // eslint-disable-next-line no-control-regex
+  // oxlint-disable-next-line no-control-regex -- they are what a name may not have
   /^[^\s./\\"'`\x00-\x1f\x7f-\x9f](?:[^./\\"'`\x00-\x1f\x7f-\x9f]{0,253}[^\s./\\"'`\x00-\x1f\x7f-\x9f])?$/u
 
 const name = z

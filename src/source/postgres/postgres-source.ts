@@ -552,7 +552,9 @@ class PostgresSource implements ServerSource {
     const started = this.#parts.clock.monotonic()
     for (;;) {
       try {
-        return await attempt()
+        const done = await attempt()
+        this.#trouble = null
+        return done
       } catch (error) {
         await this.#control.drop()
         if (this.#closing.signal.aborted) return null

@@ -63,6 +63,8 @@ interface FactsRow {
   standbys: boolean
 }
 
+const systemIdSql = 'select system_identifier::text from pg_catalog.pg_control_system()'
+
 const factsSql = `
 select current_setting('server_version_num')::int as version, current_setting('wal_level') as wal_level,
   pg_catalog.pg_is_in_recovery() as recovery, current_setting('synchronous_standby_names') as synchronous,
@@ -72,7 +74,7 @@ select current_setting('server_version_num')::int as version, current_setting('w
     or exists (select from pg_catalog.pg_roles r where r.rolname in ('rds_replication', 'rds_superuser', 'cloudsqlsuperuser', 'azure_pg_admin')
                and pg_catalog.pg_has_role(current_user, r.oid, 'MEMBER')) as may_replicate,
   pg_catalog.has_database_privilege(current_database(), 'CREATE') as may_create,
-  (select system_identifier::text from pg_catalog.pg_control_system()) as system_id,
+  (${systemIdSql}) as system_id,
   case when pg_catalog.pg_is_in_recovery() then 0
     -- The control file still has the old one just after a promotion.
     else ('x' || substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int end as timeline,
@@ -89,8 +91,8 @@ export interface PreflightRequest {
 
 /** The server's and its standbys'; of a copy that was restored, too. */
 export async function readSystemId(client: Client): Promise<string> {
-  const { rows } = await client.query<{ id: string }>('select system_identifier::text as id from pg_catalog.pg_control_system()')
-  return rows[0].id
+  const { rows } = await client.query<{ system_identifier: string }>(systemIdSql)
+  return rows[0].system_identifier
 }
 
 /** Asks the server everything that would make the source fail later. Throws `config` with the statement to run. */

@@ -24,14 +24,6 @@ export interface ShapeWatchOptions {
   readonly reach: (position: Lsn) => void
 }
 
-// The same of any table of the database. While no transaction has had a number nothing is read at all.
-const anyChangedSql = `
-select n.xid, case when n.next <= $1::int8 then false else
-  exists (select from pg_catalog.pg_class c where ${writtenSinceSql('c.xmin', '$1::int8', 'n.next')})
-  or exists (select from pg_catalog.pg_attribute a where a.attnum > 0 and ${writtenSinceSql('a.xmin', '$1::int8', 'n.next')})
-  or exists (select from pg_catalog.pg_index i where ${writtenSinceSql('i.xmin', '$1::int8', 'n.next')}) end as changed
-from (select ${nextXidSql} as next, ${endedXidSql} as xid offset 0) n`
-
 // Any row of the catalogue that says how a table looks and that a transaction wrote which had not ended at the last look.
 const changedSql = `
 select k.oid::text as id, coalesce(${writtenSinceSql('c.xmin', 'k.xid')}
@@ -39,6 +31,14 @@ select k.oid::text as id, coalesce(${writtenSinceSql('c.xmin', 'k.xid')}
   or exists (select from pg_catalog.pg_index i where i.indrelid = c.oid and ${writtenSinceSql('i.xmin', 'k.xid')}), true) as changed,
   ${endedXidSql} as xid
 from unnest($1::int8[], $2::int8[]) k(oid, xid) join pg_catalog.pg_class c on c.oid = k.oid::oid`
+
+// Asked first: the same of any table of the database. While no transaction has had a number nothing is read at all.
+const anyChangedSql = `
+select n.xid, case when n.next <= $1::int8 then false else
+  exists (select from pg_catalog.pg_class c where ${writtenSinceSql('c.xmin', '$1::int8', 'n.next')})
+  or exists (select from pg_catalog.pg_attribute a where a.attnum > 0 and ${writtenSinceSql('a.xmin', '$1::int8', 'n.next')})
+  or exists (select from pg_catalog.pg_index i where ${writtenSinceSql('i.xmin', '$1::int8', 'n.next')}) end as changed
+from (select ${nextXidSql} as next, ${endedXidSql} as xid offset 0) n`
 
 /**
  * Postgres tells of changed columns by the next change of a row. A table that nobody writes to is looked at in the catalogue, now and then: what it

@@ -71,6 +71,29 @@ test('postgres fault 29: copies whose connections are cut at any byte, while row
   await proxy.close()
 })
 
+test('what kept a source from its server is not said any more once it copies', async () => {
+  await client.query("create table late (id int primary key, v text); insert into late values (1, 'v')")
+  const proxy = await TcpProxy.before(server.port)
+  proxy.cutAfter = () => 10
+  const config = { name: 'late', url: proxy.through(server.url), tables: ['late'] }
+  await using lake = new MapLake(config)
+  await lake.until(() => (lake.source.trouble ?? null) !== null, 'trouble')
+  // Nothing is asked for behind the first events, so the copy has begun and the stream has not.
+  const held = Promise.withResolvers<void>()
+  lake.stalled = () => held.promise
+  proxy.cutAfter = null
+  await lake.until(() => lake.log.length > 0, 'the copy begins')
+  const { trouble } = lake.source
+  assert.equal(lake.streaming, false)
+  lake.stalled = () => null
+  held.resolve()
+  assert.equal(trouble, null)
+  await lake.caughtUp()
+  await same(lake, 'late')
+  await lake.close()
+  await proxy.close()
+})
+
 test('postgres fault 4: connections that go silent without a word are given up, and nothing is missing', async () => {
   await client.query('create table mute (id int primary key, v text)')
   const proxy = await TcpProxy.before(server.port)
