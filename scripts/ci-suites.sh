@@ -4,6 +4,7 @@ started=$SECONDS
 passed=0
 failed=0
 lines=()
+failures=()
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
 
@@ -33,6 +34,7 @@ suite() {
   failed=$((failed + bad))
   local how="$good passed, $bad failed"
   [ "$code" = 124 ] && how="$how, out of time"
+  [ "$bad" = 0 ] || failures+=("$name" "$log")
   lines+=("$(printf '%-28s %5d s  %s' "$name" "$((SECONDS - from))" "$how")")
 }
 
@@ -41,8 +43,19 @@ counted() {
   sed -nE "s/^(ℹ|#) $1 ([0-9]+)\$/\2/p" "$2" | awk '{ sum += $1 } END { print sum + 0 }'
 }
 
-# Prints what was counted; the closing line is the last one. Ends with 1 when anything failed.
+# What a failed command said of it: the runner's closing list, or its last lines.
+excerpt() {
+  if grep -q '^✖ failing tests:$' "$1"; then sed -n '/^✖ failing tests:$/,$p' "$1" | head -n 80; else tail -n 40 "$1"; fi | cut -c 1-600
+}
+
+# Prints what failed again, then what was counted; the closing line is the last one. Ends with 1 when anything failed.
 summary() {
+  local i
+  for ((i = 0; i < ${#failures[@]}; i += 2)); do
+    echo
+    echo "== failed: ${failures[i]}"
+    excerpt "${failures[i + 1]}"
+  done
   echo
   printf '%s\n' "${lines[@]}"
   echo "$(((SECONDS - started) / 60)) minutes"
