@@ -246,6 +246,12 @@ export interface SlotRequest {
 }
 
 /**
+ * What the server may hold in memory of transactions that are open while a slot is made. Postgres 18 crashes as a whole when it had
+ * to give up one there that has savepoints and was rolled back (docs/postgres-faults.md).
+ */
+const slotMemoryKb = 262_144
+
+/**
  * Makes a slot on a replication connection; `control` is asked who is in the way when it takes too long. A temporary one
  * exports its snapshot. Throws `unavailable` (`blocked-by-transaction`) naming the blocking process.
  */
@@ -256,6 +262,7 @@ export async function createSlot(replication: Client, control: Client, request: 
   const options =
     request.version >= 150_000 ? `(SNAPSHOT '${snapshot}'${failover})` : temporary ? 'EXPORT_SNAPSHOT' : 'NOEXPORT_SNAPSHOT'
   await replication.query(`SET lock_timeout = ${Math.max(1, Math.round(request.waitMs))}`)
+  if (request.version >= 180_000) await setDecodingMemory(replication, 'greatest', slotMemoryKb)
   try {
     const { rows } = await replication.query<{ consistent_point: string; snapshot_name: string | null }>(
       `CREATE_REPLICATION_SLOT ${quoteName(request.name)} ${temporary ? 'TEMPORARY ' : ''}LOGICAL pgoutput ${options}`,
@@ -265,6 +272,12 @@ export async function createSlot(replication: Client, control: Client, request: 
     if (errorCode(error) !== '55P03') throw error
     throw await blocked(control, error)
   }
+}
+
+/** Sets `logical_decoding_work_mem` of a connection to the least or the greatest of what it has and `kb`. */
+export async function setDecodingMemory(client: Client, which: 'least' | 'greatest', kb: number): Promise<void> {
+  const setting = "(select setting::int from pg_catalog.pg_settings where name = 'logical_decoding_work_mem')"
+  await client.query(`select pg_catalog.set_config('logical_decoding_work_mem', ${which}(${setting}, ${kb})::text, false)`)
 }
 
 /**

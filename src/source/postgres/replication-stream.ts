@@ -9,6 +9,7 @@ import { EventPump } from './event-pump.ts'
 import { quoteName, quoteText } from './identifiers.ts'
 import { lsnToText, writeLsn } from './lsn.ts'
 import type { Lsn } from './lsn.ts'
+import { setDecodingMemory } from './ownership.ts'
 import type { RetiredSegments } from './segment-writer.ts'
 import { StreamDecoder } from './stream-decoder.ts'
 
@@ -66,7 +67,7 @@ export class ReplicationStream {
     let stream: ReplicationStream
     try {
       const timeoutMs = await agreeTimeout(connection, options.senderTimeoutMs)
-      if (options.decoder.streaming) await streamEarly(connection)
+      if (options.decoder.streaming) await setDecodingMemory(connection.client, 'least', decodingMemoryKb)
       stream = new ReplicationStream(connection, options, timeoutMs)
     } catch (error) {
       await connection.close()
@@ -188,14 +189,6 @@ async function agreeTimeout(connection: RawConnection, wanted: number | null): P
 
 /**
  * The server sends a transaction before it ends once those that are open take more memory than this. The less it keeps back, the
- * sooner a large transaction is here after its commit; the more, the fewer are sent that are rolled back.
+ * sooner a large transaction is here after its commit; the more, the fewer are sent that are rolled back. The default is 64 MB.
  */
 const decodingMemoryKb = 8192
-
-/** Asks for large transactions earlier than by default (64 MB), unless the server does so already. */
-async function streamEarly(connection: RawConnection): Promise<void> {
-  const setting = "(select setting::int from pg_catalog.pg_settings where name = 'logical_decoding_work_mem')"
-  await connection.client.query(
-    `select pg_catalog.set_config('logical_decoding_work_mem', least(${setting}, ${decodingMemoryKb})::text, false)`,
-  )
-}

@@ -36,6 +36,23 @@ async function ends(lake: MapLake): Promise<FrazilError> {
   return error
 }
 
+/** A transaction with a number, which it returns. */
+async function begin(session: Client): Promise<string> {
+  await session.query('begin')
+  const { rows } = await session.query<{ xid: string }>('select pg_current_xact_id()::text as xid')
+  return rows[0].xid
+}
+
+async function waitedForAt(at: Client, xid: string): Promise<void> {
+  await eventually(`the slot waits for transaction ${xid}`, async () => {
+    const { rows } = await at.query(
+      "select from pg_locks where locktype = 'transactionid' and not granted and transactionid::text = $1",
+      [xid],
+    )
+    return rows.length > 0
+  })
+}
+
 /**
  * A slot made while tables get new files. Postgres takes no note of transactions that begin and end while it waits for older ones, and what it
  * believes then stays until something changes the catalogue again.
@@ -47,19 +64,7 @@ test(
     await client.query('create table emptied (id int primary key); create table other (id int primary key)')
     const [first, second, last] = await Promise.all([connect(server.url), connect(server.url), connect(server.url)])
     t.after(() => Promise.all([first, second, last].map((session) => session.end())))
-    const begin = async (session: Client): Promise<string> => {
-      await session.query('begin')
-      const { rows } = await session.query<{ xid: string }>('select pg_current_xact_id()::text as xid')
-      return rows[0].xid
-    }
-    const waitedFor = (xid: string): Promise<void> =>
-      eventually(`the slot waits for transaction ${xid}`, async () => {
-        const { rows } = await client.query(
-          "select from pg_locks where locktype = 'transactionid' and not granted and transactionid::text = $1",
-          [xid],
-        )
-        return rows.length > 0
-      })
+    const waitedFor = (xid: string): Promise<void> => waitedForAt(client, xid)
     const oldest = await begin(first)
     const config = { name: 'beside', url: server.url, tables: ['emptied', 'other'] }
     const lake = new MapLake(config, { acknowledge: false })
@@ -85,6 +90,29 @@ test(
     assert.deepEqual(again.observed, [])
   },
 )
+
+test('a large transaction with savepoints that is rolled back while a slot is made does not crash the server', async (t) => {
+  // Postgres 18 does when it has not the memory to hold it.
+  const small = await startPostgres({ settings: { logical_decoding_work_mem: '64kB' } })
+  t.after(() => small.stop())
+  const [first, second, last] = await Promise.all([connect(small.url), connect(small.url), connect(small.url)])
+  t.after(() => Promise.all([first, second, last].map((session) => session.end().catch(() => {}))))
+  await last.query("create table undone (id int primary key, v text); insert into undone values (1, 'v')")
+  const oldest = await begin(first)
+  await using lake = new MapLake({ name: 'undone', url: small.url, tables: ['undone'] })
+  await waitedForAt(last, oldest)
+  const younger = await begin(second)
+  await first.query('commit')
+  await waitedForAt(last, younger)
+  const insert = (from: number, to: number): string =>
+    `insert into undone select g, repeat('v', 100) from generate_series(${from}, ${to}) g`
+  await last.query(`begin; savepoint s; ${insert(2, 9)}; release s; ${insert(10, 20_000)}; rollback`)
+  await second.query('commit')
+  await lake.caughtUp()
+  await last.query("insert into undone values (2, 'v')")
+  await lake.caughtUp()
+  assert.deepEqual([lake.rows('undone.undone').length, lake.observed, lake.error], [2, [], null])
+})
 
 test('reading stops, the rest is acknowledged, then the connection ends: the slot is where the lake is', async () => {
   await client.query('create table stopping (id int primary key)')
