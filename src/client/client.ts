@@ -6,6 +6,7 @@ import type {
   IngestResult,
   QueryBody,
   QueryRows,
+  RefusedRow,
   SchemaAnswer,
   SnapshotAnswer,
   TablesAnswer,
@@ -46,9 +47,11 @@ export interface IngestOptions extends Omit<IngestParameters, 'partial' | 'creat
 export interface Ingested {
   readonly rows: number
   readonly refused: number
-  /** Of the last batch: contains all of them. Null when there were no rows. */
+  /** What was refused because of `partial`, by number among all rows of the call, from 1; the first 100 of each batch. */
+  readonly errors: readonly RefusedRow[]
+  /** Of the last batch that was stored: contains all of them. Null when there were no rows. */
   readonly position: string | null
-  /** Answer of each batch. */
+  /** Answer of each batch that was stored; rows in them count within their batch. */
   readonly batches: readonly IngestResult[]
 }
 
@@ -82,22 +85,38 @@ export class FrazilClient {
   }
 
   /**
-   * Stores rows: in batches, one after the other, each as a whole unless `partial`. Rejects at the first that is refused, with the rows that
-   * are why; those before it are stored.
+   * Stores rows: in batches, one after the other, each as a whole. Rejects at the first that is refused, with the rows that are why; those
+   * before it are stored. With `partial` rows are refused one by one, also where a batch has no good one, and the others are stored.
    */
   async ingest(name: string, rows: Iterable<Row> | AsyncIterable<Row>, options: IngestOptions = {}): Promise<Ingested> {
     const { partial, create, idempotencyKey, producer, batchRows = defaultBatchRows, signal, ...parameters } = options
     const query = search({ ...parameters, ...(partial ? { partial: 'true' } : {}), ...(create ? { create: 'true' } : {}) })
     const key = idempotencyKey ?? newKey()
     const batches: IngestResult[] = []
+    const errors: RefusedRow[] = []
+    let [sentBatches, sentRows, refused] = [0, 0, 0]
+    const refuse = (count: number, listed: readonly RefusedRow[]): void => {
+      refused += count
+      for (const each of listed) errors.push({ ...each, row: sentRows + each.row })
+    }
     const send = async (lines: readonly string[]): Promise<void> => {
-      const number = batches.length
+      // The same rows have the same key whenever they are sent; a number is used up by what is stored, and by nothing else.
       const sender: Record<string, string> = producer
-        ? { 'producer-id': producer.id, 'producer-sequence': String(producer.sequence + number) }
-        : { 'idempotency-key': `${key}-${number}` }
+        ? { 'producer-id': producer.id, 'producer-sequence': String(producer.sequence + batches.length) }
+        : { 'idempotency-key': `${key}-${sentBatches}` }
       const headers = { 'content-type': 'application/x-ndjson', ...sender }
       const path = `/ingest/${encodeURIComponent(name)}${query}`
-      batches.push((await this.#send('POST', path, { body: lines.join('\n'), headers, signal })) as IngestResult)
+      try {
+        const answer = (await this.#send('POST', path, { body: lines.join('\n'), headers, signal })) as IngestResult
+        batches.push(answer)
+        refuse(answer.refused ?? 0, answer.errors ?? [])
+      } catch (error) {
+        // A batch without one good row is refused as a whole.
+        if (!partial || !(error instanceof FrazilClientError) || error.code !== 'rows-refused') throw error
+        refuse(error.refused, error.rows)
+      }
+      sentBatches += 1
+      sentRows += lines.length
     }
     let lines: string[] = []
     let bytes = 0
@@ -115,7 +134,8 @@ export class FrazilClient {
     if (lines.length > 0) await send(lines)
     return {
       rows: batches.reduce((sum, batch) => sum + batch.rows, 0),
-      refused: batches.reduce((sum, batch) => sum + (batch.refused ?? 0), 0),
+      refused,
+      errors,
       position: batches.at(-1)?.position ?? null,
       batches,
     }

@@ -90,6 +90,24 @@ suite('the client, against a server', { timeout }, () => {
     await assert.rejects(new FrazilClient({ url: server.url }).tables(), { status: 401, code: 'unauthorized' })
   })
 
+  test('a batch with bad rows only does not end what goes on without them; refused rows count among all', async () => {
+    const rows = ['a', 'b', 30, 'c', 'd', 'e', 31, 'f', 32].map((id) => ({ id }))
+    const options = { partial: true, wait: 'visible', batchRows: 2 } as const
+    const kept = await client.ingest('users', rows, options)
+    assert.deepEqual([kept.rows, kept.refused, kept.batches.length], [3, 6, 3])
+    assert.deepEqual(
+      kept.errors.map(({ row }) => row),
+      [1, 2, 4, 5, 6, 8],
+    )
+    const found = await client.query('select id from app.users where id between 30 and 32 order by id')
+    assert.deepEqual(found.rows, [[30], [31], [32]])
+    const numbered = await client.ingest('users', rows, { ...options, producer: { id: 'p', sequence: 7 } })
+    assert.deepEqual([numbered.rows, numbered.refused, numbered.position], [3, 6, numbered.batches[2].position])
+    await client.ingest('users', [{ id: 33 }], { producer: { id: 'p', sequence: 10 } })
+    const none = await client.ingest('users', [{ id: 'x' }], { partial: true })
+    assert.deepEqual([none.rows, none.refused, none.position, none.errors[0].column], [0, 1, null, 'id'])
+  })
+
   test('bytes are bytes also as a Buffer; what has no value is an error, not null', async () => {
     await client.ingest('users', [{ id: 15, bytes: Buffer.from([1, 255]) }], { wait: 'visible' })
     assert.deepEqual((await client.query('select bytes from app.users where id = 15')).rows, [['Af8=']])
@@ -100,7 +118,7 @@ suite('the client, against a server', { timeout }, () => {
 
   test('nothing to send is nothing; rows may come one after the other', async () => {
     const none = await client.ingest('users', [])
-    assert.deepEqual(none, { rows: 0, refused: 0, position: null, batches: [] })
+    assert.deepEqual(none, { rows: 0, refused: 0, errors: [], position: null, batches: [] })
     assert.deepEqual((await client.query('select 1', { wait: { http: none.position } })).rows, [[1]])
     async function* some() {
       for (let id = 20; id < 25; id++) yield { id }
