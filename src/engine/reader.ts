@@ -39,9 +39,9 @@ export async function openReader(config: Config): Promise<Engine> {
   )
   const notRunning = (): FrazilError =>
     new FrazilError(
-      'request',
-      'not-running',
-      'no frazil is running on this lake; only queries over committed rows are possible',
+      'unavailable',
+      'no-daemon',
+      `no daemon runs over the lake in ${config.warehouse}: only queries over committed rows are possible`,
       {
         hint: 'Start it with frazil run.',
       },

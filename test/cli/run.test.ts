@@ -106,9 +106,11 @@ suite('frazil run', () => {
     const { code, out, err } = await frazil(['query', '-c', file, '-f', 'csv', 'select id, name from shop.items order by id'])
     assert.equal(out, 'id,name\r\n1,one\r\n2,zwei\r\n', err)
     assert.equal(code, 0)
-    const optimized = await frazil(['optimize', '-c', file])
-    assert.equal(optimized.code, 4)
-    assert.match(optimized.err, /no daemon runs/)
+    for (const command of [['optimize'], ['tables'], ['query', '--wait', 'select 1']]) {
+      const needy = await frazil([...command, '-c', file])
+      assert.equal(needy.code, 4, command.join(' '))
+      assert.match(needy.err, /no daemon runs/)
+    }
     const dropped = await frazil(['drop', 'shop', '-c', file])
     assert.equal(dropped.code, 0, dropped.err)
     assert.match(dropped.out, /frazil_shop/)
