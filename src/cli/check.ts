@@ -1,9 +1,12 @@
 import type { Command } from 'commander'
 import { Option } from 'commander'
+import { FrazilError } from '../base/index.ts'
 import { checkKeyPair, checkListenHost, isLoopback } from '../access/index.ts'
 import { checkConfig } from '../engine/index.ts'
 import type { CheckReport, Config, Finding } from '../engine/index.ts'
+import { checkPort } from '../server/index.ts'
 import { findDaemon } from './daemon.ts'
+import type { Daemon } from './daemon.ts'
 import { exitCodes } from './exit.ts'
 import { readSettings } from './settings.ts'
 
@@ -42,11 +45,24 @@ async function check(config: Config): Promise<CheckReport> {
     const message = `a daemon runs over this lake: ${daemon.url}, pid ${daemon.pid}`
     own.push({ level: 'ok', code: 'daemon', message, hint: null })
   }
+  own.push(...(await checkListen(config, daemon)))
   if (Object.keys(config.sources).length === 0) {
     own.push({ level: 'note', code: 'no-sources', message: 'there are no sources in it', hint: 'frazil init postgres://…' })
   }
   const report = await checkConfig(config, daemon !== null)
   return { ...report, lake: [...own, ...report.lake] }
+}
+
+/** What would keep a start from listening; a daemon of this lake that has the port already is not in its way. */
+async function checkListen({ listen }: Config, daemon: Daemon | null): Promise<Finding[]> {
+  if (daemon && Number(new URL(daemon.url).port) === listen.port) return []
+  try {
+    await checkPort(listen)
+    return []
+  } catch (error) {
+    if (!(error instanceof FrazilError)) throw error
+    return [{ level: 'error', code: error.code, message: error.message, hint: error.hint ?? null }]
+  }
 }
 
 function findingsOf(report: CheckReport): readonly Finding[] {

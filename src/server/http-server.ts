@@ -2,6 +2,7 @@ import { fastify } from 'fastify'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { STATUS_CODES } from 'node:http'
 import type { Server } from 'node:http'
+import { createServer } from 'node:net'
 import type { Socket } from 'node:net'
 import { Access, KeyPairFiles, checkListenHost, isLoopback } from '../access/index.ts'
 import type { Caller, TlsConfig } from '../access/index.ts'
@@ -185,6 +186,20 @@ async function closeApp(app: FastifyInstance, servers: readonly Server[]): Promi
   } finally {
     clearTimeout(force)
   }
+}
+
+/** Whether `listen` can be listened on now: takes the port for a moment. Throws `config`: `port-in-use`, `listen-failed`. */
+export async function checkPort({ host, port }: HttpServerOptions['listen']): Promise<void> {
+  const server = createServer()
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject)
+      server.listen({ host, port }, resolve)
+    })
+  } catch (error) {
+    throw listenError(error, host, port)
+  }
+  await new Promise((resolve) => server.close(resolve))
 }
 
 function listenError(error: unknown, host: string, port: number): FrazilError {

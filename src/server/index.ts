@@ -1,5 +1,5 @@
 export { openApiDocument } from './api/index.ts'
-export { startHttpServer } from './http-server.ts'
+export { checkPort, startHttpServer } from './http-server.ts'
 export type { HttpServer, HttpServerOptions } from './http-server.ts'
 export type { ServiceInfo } from './state-routes.ts'
 export { jsonText, rowText } from './values.ts'

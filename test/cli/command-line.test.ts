@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
@@ -90,6 +93,21 @@ suite('the command line', { concurrency: 2 }, () => {
     }
   })
 
+  test('a port that another program has: check says it as an error, with the way out', async () => {
+    const other = createServer().listen(0, '127.0.0.1')
+    await once(other, 'listening')
+    const { port } = other.address() as AddressInfo
+    try {
+      const file = write('taken/frazil.yaml', `listen: 127.0.0.1:${port}\n`)
+      const { code, out } = await frazil(['check', file])
+      assert.equal(code, 1)
+      const sentence = `port ${port} on 127.0.0.1 is taken by another program`
+      assert(out.includes(`error   ${sentence}\n        stop that program, or set "listen" to another port\n`), out)
+    } finally {
+      other.close()
+    }
+  })
+
   test('an unknown source to drop: exit 1 and the nearest one', async () => {
     const file = write(
       'one.yaml',
@@ -158,6 +176,12 @@ suite('against a running daemon', () => {
         '',
       ].join('\n'),
     )
+  })
+
+  test('check: the port is taken by the daemon itself, which is no error', async () => {
+    const own = write('daemon/own-port.yaml', `listen: 127.0.0.1:${new URL(server.url).port}\n`)
+    const { code, out } = await frazil(['check', own])
+    assert.deepEqual([code, /a daemon runs over this lake/.test(out), /taken/.test(out)], [0, true, false], out)
   })
 
   test('as JSON and CSV, just as the daemon wrote it', async () => {
