@@ -137,6 +137,8 @@ export class Committer {
         if (!(error instanceof FrazilError) || error.kind !== 'unavailable') throw error
         attempt++
         await this.#waitToRetry(attempt, error)
+        // That was wait enough: not for the next interval as well.
+        this.#wanted = true
       }
       await reaper.reap()
       this.#sweeper.begin()

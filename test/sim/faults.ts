@@ -148,15 +148,15 @@ export function gatedCatalog(catalog: Catalog, gate: Gate): Catalog {
   }
 }
 
-/** A clock on which every wait is short, `aheadMs` before the real one. */
-export function hurriedClock(gate: Gate, aheadMs = 0): Clock {
+/** A clock on which every wait is short, `aheadMs` before the real one; one of `endlessMs` or more ends only by its signal. */
+export function hurriedClock(gate: Gate, aheadMs = 0, endlessMs = Infinity): Clock {
   return {
     now: () => Date.now() + aheadMs,
     monotonic: () => performance.now(),
     async sleep(ms, signal) {
       await new Promise<void>((resolve) => {
         if (signal?.aborted) return resolve()
-        const timer = setTimeout(resolve, Math.min(ms, 3))
+        const timer = ms < endlessMs ? setTimeout(resolve, Math.min(ms, 3)) : undefined
         signal?.addEventListener('abort', () => (clearTimeout(timer), resolve()), { once: true })
       })
       if (gate.isDead) await forever()

@@ -471,6 +471,28 @@ describe('a whole pipeline', () => {
     await endsWell(world)
   })
 
+  it('tries a failed commit again after the back-off, and does not wait for the next interval', async () => {
+    const random = seededRandom(firstSeed)
+    using world = new World(newHistory(random, 6), random)
+    const day = 24 * 3_600_000
+    const process = await world.start(new Gate(), { commitEveryMs: day, endlessMs: day })
+    assert.ok(await process.catchUp(), process.failure?.stack)
+    process.gate.arm('unavailable', /^put/)
+    world.history.add([...manyInserts(random, 3)])
+    await assert.rejects(async () => {
+      for (;;) {
+        await process.pipeline.flush()
+        await new Promise((resolve) => setTimeout(resolve, 1))
+      }
+    }, /does not answer/)
+    // Nobody asks for another one.
+    for (let turn = 0; (await world.check('meanwhile')) !== Number(world.history.head); turn++) {
+      assert.ok(turn < 2000, 'committed without being asked')
+      await new Promise((resolve) => setTimeout(resolve, 1))
+    }
+    await process.close()
+  })
+
   for (const fault of ['uncertain-done', 'uncertain-undone'] as const) {
     it(`looks whether a commit of the state record alone has landed: ${fault}`, async () => {
       const random = seededRandom(firstSeed)

@@ -267,6 +267,8 @@ export interface ProcessSettings {
   readonly targetBytes?: number
   /** What time it is for this process, beyond the real one. */
   readonly aheadMs?: number
+  /** Waits of so long or longer never end by themselves. */
+  readonly endlessMs?: number
   /** Folder of key runs; processes that come one after another share one. */
   readonly local?: string
   readonly tables?: TableSettings
@@ -311,13 +313,14 @@ export class Process {
       onError = 'detach',
       commitEveryMs = 1,
       aheadMs = 0,
+      endlessMs,
       local = 'local',
       workers = [null],
       tables = {},
       source = {},
       onEvent,
     } = this.#settings
-    const clock = hurriedClock(gate, aheadMs)
+    const clock = hurriedClock(gate, aheadMs, endlessMs)
     const catalog = gatedCatalog(world.catalog, gate)
     // Whoever dies here does not renew, and nobody waits for it.
     const still = { ...systemClock, sleep: () => new Promise<void>(() => undefined) }
