@@ -48,7 +48,8 @@ export class FileChooser {
     if (integers.isWhole || near.length < fewFiles) return this.#choice(files, near)
     const columns = filteredColumns(conditions, fields)
     if (columns.length === 0) return files
-    const key = JSON.stringify([namespace, name, ...columns.map((column) => fields[column].id)])
+    // With places and types, too: those change with the table while the files and the ids stay.
+    const key = JSON.stringify([namespace, name, ...columns.map((column) => [column, fields[column].id, fields[column].type])])
     let known = this.#known.get(key)
     if (!known || !samePaths(known.files, files)) {
       if (known) this.#hotTables.remove(known.number)
