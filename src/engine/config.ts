@@ -342,7 +342,10 @@ export const schema = z.strictObject(
         .max(256, 'must be a whole number from 1 to 256')
         .meta({ description: 'Threads of the SQL engine for queries over many rows of data files; others take one each.' })
         .prefault(2),
-      timeout: duration('A query is ended after this time.', 1).prefault('60s'),
+      timeout: duration(
+        'A query is ended after this time; one may ask for another (`timeout`), up to 14 minutes or this, whichever is longer.',
+        1,
+      ).prefault('60s'),
     }),
     commit: section('When rows go to Iceberg. They are visible to queries before that.', {
       every: duration('At the latest after this time, when there is anything to commit.', 10).prefault('5s'),

@@ -37,6 +37,7 @@ import { startPipeline } from './pipeline-parts.ts'
 import { readAnew, reactionTo } from './policy.ts'
 import { claimLocal } from './recovery.ts'
 import { RowGroups } from './row-groups.ts'
+import { longestQueryMs } from './open-views.ts'
 import { pipelineSource, pushSource } from './sources.ts'
 import { ProcessThreads, processSql } from './process-threads.ts'
 import { sourceStateKey } from './state-record.ts'
@@ -165,6 +166,7 @@ class RunningEngine implements Engine {
           fence,
           memory,
           commit: this.#config.commit,
+          queryTimeout: this.#config.query.timeout,
           history: this.#config.history,
           compaction: this.#config.compaction,
           uploads: this.#config.http.upload,
@@ -261,6 +263,7 @@ class RunningEngine implements Engine {
 
   async execute(sql: string, options: EngineQuery = {}): Promise<QueryAnswer> {
     if (!this.#sql || this.#closing) throw new FrazilError('unavailable', 'closed', 'the engine is closing')
+    const { timeout } = this.#config.query
     const started = systemClock.monotonic()
     try {
       await this.#wait(options)
@@ -274,7 +277,8 @@ class RunningEngine implements Engine {
               params: options.params,
               format: options.format ?? 'json',
               numbersAsStrings: options.numbersAsStrings,
-              timeoutMs: options.timeoutMs ?? this.#config.query.timeout,
+              // What it reads is not kept for longer.
+              timeoutMs: Math.min(options.timeoutMs ?? timeout, longestQueryMs(timeout)),
               mayRead: options.mayRead,
             },
             options.signal,

@@ -84,6 +84,8 @@ export interface PipelineOptions {
   /** Bytes for hot rows, their index and queues. */
   readonly memory: number
   readonly commit: { readonly every: number; readonly bytes: number }
+  /** How long queries may run unless they say otherwise, in milliseconds: what they read is kept longer. */
+  readonly queryTimeout?: number
   readonly history: HistoryOptions
   readonly compaction: CompactionSettings
   /** Folders from which programs may have files taken. */

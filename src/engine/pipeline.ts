@@ -90,7 +90,7 @@ export class Pipeline implements PipelineHandle {
     const { clock } = parts
     const emit = (event: EngineEvent): void => this.#emit(event)
     this.#freshness = new Freshness(clock)
-    this.#views = new OpenViews(clock)
+    this.#views = new OpenViews(clock, options.queryTimeout)
     this.#pool = new SlabPool({ budget: Math.floor(options.memory * poolShare), beside: options.memory * filterShare })
     this.#pool.onPressure = () => this.#room.press()
     this.#source = parts.openSource({
