@@ -71,6 +71,7 @@ export class HttpSource extends SpooledSource<Batched> implements PushSource {
     }
     await this.#keys.load()
     this.#producers.load(state?.memo ?? null, (id) => this.#isKnown(id))
+    this.wasAt(Math.max(this.#keys.lastMs, this.#producers.lastMs))
   }
 
   protected override found(record: SpoolRecord): void {
@@ -176,7 +177,7 @@ export class HttpSource extends SpooledSource<Batched> implements PushSource {
     if (request.producer) return this.#takeInTurn(table, request, request.producer)
     if (request.key === null) return this.#take(table, request, 0)
     const digest = digestOf(request)
-    const known = this.#keys.find(table.table.id, request.key, this.#parts.clock.now())
+    const known = this.#keys.find(table.table.id, request.key, this.timeMs)
     if (known) {
       if (known.digest !== digest) throw reusedKey()
       const { sequence, rows, refused = 0 } = known
@@ -203,7 +204,7 @@ export class HttpSource extends SpooledSource<Batched> implements PushSource {
     const before = this.#inTurn.get(id)
     const take = async (): Promise<PushReceipt> => {
       await before?.catch(() => undefined)
-      const known = this.#producers.find(table.table.id, producer, digest, this.#parts.clock.now())
+      const known = this.#producers.find(table.table.id, producer, digest, this.timeMs)
       return known ?? this.#take(table, request, digest)
     }
     const receipt = take()

@@ -56,6 +56,11 @@ export class KnownKeys {
     for (const known of content.keys as KnownRequest[]) this.#known.set(idOf(known.table, known.key), known)
   }
 
+  /** When the last of them was stored; 0: there is none. */
+  get lastMs(): number {
+    return latest(this.#known.values())
+  }
+
   find(table: string, key: string, now: number): KnownRequest | null {
     const known = this.#known.get(idOf(table, key))
     return known && now - known.timeMs <= keptMs ? known : null
@@ -92,6 +97,13 @@ export class KnownKeys {
       await directory.close()
     }
   }
+}
+
+/** The latest time of what is known; 0: there is nothing. */
+export function latest(known: Iterable<{ readonly timeMs: number }>): number {
+  let last = 0
+  for (const { timeMs } of known) last = Math.max(last, timeMs)
+  return last
 }
 
 function idOf(table: string, key: string): string {

@@ -1,6 +1,7 @@
 import { FrazilError, overloaded } from '../../base/index.ts'
 import type { SpoolRecord } from '../push/index.ts'
 import type { Producer, PushReceipt } from '../source.ts'
+import { latest } from './known-keys.ts'
 import { decodeHead } from './record-head.ts'
 
 /** A producer that has sent nothing for so long is forgotten. */
@@ -77,6 +78,11 @@ export class KnownProducers {
       this.#known.set(idOf(known.table, known.id), known)
       this.#kept.set(idOf(known.table, known.id), known)
     }
+  }
+
+  /** When the last of their requests was stored; 0: there is none. */
+  get lastMs(): number {
+    return latest(this.#known.values())
   }
 
   /**

@@ -13,6 +13,8 @@ import { Spool } from './spool.ts'
 const mostWaitingRows = 2_000_000
 /** Replayed rows of one array of events. */
 const replayRows = 65_536
+/** What a restart may count as having passed since the last request: the wall clock may have been set meanwhile. */
+const mostAwayMs = 3_600_000
 
 /** The decoded rows of a request. */
 export interface RequestRows {
@@ -39,6 +41,10 @@ export abstract class SpooledSource<Request extends RequestRows> implements Sent
   /** The last request that is durable, and the last that was given out. */
   #durable = 0
   #given = 0
+  /** The latest time that a request was stored at, as far as it is known; 0: none was. */
+  #lastMs = 0
+  /** The time of this source when it was opened, by the clock that does not jump, and how far the wall clock was before it. */
+  #opened = { atMs: 0, monotonic: 0, behindMs: 0 }
   #stored: { readonly sequence: number; readonly request: Request }[] = []
   #waitingRows = 0
   /** Rows of the events that were given out last: whoever wants them has pinned them when more is asked for. */
@@ -122,6 +128,20 @@ export abstract class SpooledSource<Request extends RequestRows> implements Sent
     this.#left.add(table, after)
   }
 
+  /**
+   * What time it is, for the ages of requests: it goes on steadily while the source is open, and from where it was when it is opened again,
+   * so that a wall clock that is set forward makes nothing old.
+   */
+  protected get timeMs(): number {
+    const { atMs, monotonic } = this.#opened
+    return atMs + Math.floor(this.parts.clock.monotonic() - monotonic)
+  }
+
+  /** A request is known that was stored then. To be said before the spool is opened, of what is kept beside it. */
+  protected wasAt(timeMs: number): void {
+    this.#lastMs = Math.max(this.#lastMs, timeMs)
+  }
+
   /** Throws `unavailable` (`closed`) when no more requests are taken. */
   protected demandRunning(): void {
     if (this.#isStopped) throw closed()
@@ -163,7 +183,7 @@ export abstract class SpooledSource<Request extends RequestRows> implements Sent
     if (!spool) throw closed()
     const sequence = ++this.#last
     const { rows, count } = request
-    const whole: SpoolRecord = { ...record, sequence, timeMs: this.parts.clock.now(), rows: count }
+    const whole: SpoolRecord = { ...record, sequence, timeMs: this.timeMs, rows: count }
     this.#waitingRows += count
     try {
       await spool.append(whole)
@@ -185,7 +205,11 @@ export abstract class SpooledSource<Request extends RequestRows> implements Sent
   async *open(state: SourceState | null): AsyncIterableIterator<readonly SourceEvent[]> {
     await this.begin(state)
     const committed = Number(state?.position ?? 0)
-    const spool = await Spool.open(this.#folder, (record) => this.found(record))
+    const spool = await Spool.open(this.#folder, (record) => {
+      this.wasAt(record.timeMs)
+      this.found(record)
+    })
+    this.#start()
     this.#spool = spool
     this.#last = Math.max(committed, spool.last)
     this.#durable = this.#last
@@ -214,6 +238,14 @@ export abstract class SpooledSource<Request extends RequestRows> implements Sent
     }
   }
 
+  #start(): void {
+    const { clock } = this.parts
+    const now = clock.now()
+    const last = this.#lastMs
+    const atMs = last === 0 ? now : Math.min(Math.max(now, last), last + mostAwayMs)
+    this.#opened = { atMs, monotonic: clock.monotonic(), behindMs: now - atMs }
+  }
+
   /** Gives out again what the lake does not have. */
   async *#replay(spool: Spool, committed: number): AsyncIterableIterator<readonly SourceEvent[]> {
     let events: SourceEvent[] = []
@@ -222,7 +254,7 @@ export abstract class SpooledSource<Request extends RequestRows> implements Sent
       if (this.#isStopped) return
       yield* this.replay(record, events)
       if (this.#isStopped) return
-      events.push({ type: 'commit', position: String(record.sequence), timeMs: record.timeMs })
+      events.push({ type: 'commit', position: String(record.sequence), timeMs: record.timeMs + this.#opened.behindMs })
       rows += record.rows
       if (rows < replayRows) continue
       yield events
