@@ -72,7 +72,8 @@ function parseScalar(field: Field, given: unknown): Value {
       return /^-?\d{1,19}$/.test(text) && BigInt.asIntN(64, BigInt(text)) === BigInt(text) ? BigInt(text) : bad()
     case 'float':
     case 'double':
-      return text.trim() !== '' && !Number.isNaN(Number(text)) ? Number(text) : bad()
+      if (text.trim() === '' || Number.isNaN(Number(text))) return bad()
+      return Number.isFinite(Number(text)) || /^[+-]?Infinity$/.test(text) ? Number(text) : bad()
     case 'decimal': {
       const parts = /^(-?)(\d+)(?:\.(\d+))?$/.exec(text)
       if (!parts) return bad()
@@ -82,11 +83,11 @@ function parseScalar(field: Field, given: unknown): Value {
       return parts[1] === '-' ? -unscaled : unscaled
     }
     case 'date': {
-      const ms = /^\d{4}-\d\d-\d\d$/.test(text) ? Date.parse(`${text}T00:00:00Z`) : Number.NaN
+      const ms = /^\d{4}-\d\d-\d\d$/.test(text) ? midnight(text) : Number.NaN
       return Number.isNaN(ms) ? bad() : ms / 86_400_000
     }
     case 'time': {
-      const parts = /^(\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?$/.exec(text)
+      const parts = /^([01]\d|2[0-3]):([0-5]\d):([0-5]\d)(?:\.(\d{1,6}))?$/.exec(text)
       if (!parts) return bad()
       const seconds = BigInt(parts[1]) * 3600n + BigInt(parts[2]) * 60n + BigInt(parts[3])
       return seconds * 1_000_000n + BigInt((parts[4] ?? '').padEnd(6, '0'))
@@ -94,7 +95,9 @@ function parseScalar(field: Field, given: unknown): Value {
     case 'timestamp':
     case 'timestamptz': {
       const parts = /^(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?(Z|[+-]\d\d:\d\d)?$/.exec(text)
-      if (!parts) return bad()
+      if (!parts || Number.isNaN(midnight(parts[1]))) return bad()
+      // A time without a zone is none in another one.
+      if (type.kind === 'timestamp' && (parts[4] ?? 'Z') !== 'Z') return bad()
       const ms = Date.parse(`${parts[1]}T${parts[2]}${type.kind === 'timestamptz' ? (parts[4] ?? 'Z') : 'Z'}`)
       return Number.isNaN(ms) ? bad() : BigInt(ms) * 1000n + BigInt((parts[3] ?? '').padEnd(6, '0'))
     }
@@ -106,10 +109,26 @@ function parseScalar(field: Field, given: unknown): Value {
       return text
     case 'binary':
     case 'fixed':
-      return new Uint8Array(Buffer.from(text, 'base64'))
+      return base64(text) ?? bad()
     default:
       throw new FrazilError('unsupported', 'key-type', `look-up by a ${typeText(type)} column is not possible; use POST /query`)
   }
+}
+
+/** Milliseconds of a date of the form `2026-01-31`; NaN when there is no such day, for which `Date.parse` takes one of the next month. */
+function midnight(date: string): number {
+  const ms = Date.parse(`${date}T00:00:00Z`)
+  return Number.isNaN(ms) || !new Date(ms).toISOString().startsWith(date) ? Number.NaN : ms
+}
+
+/** The bytes of a text of either alphabet, with or without padding; null when it is not of one: `Buffer` passes over other characters. */
+function base64(text: string): Uint8Array | null {
+  const bytes = Buffer.from(text, 'base64')
+  const plain = text
+    .replaceAll('-', '+')
+    .replaceAll('_', '/')
+    .replace(/={0,2}$/, '')
+  return bytes.toString('base64').replace(/=+$/, '') === plain ? new Uint8Array(bytes) : null
 }
 
 function example(type: Type): string {
@@ -120,8 +139,12 @@ function example(type: Type): string {
     case 'date':
       return 'a date such as 2026-01-31'
     case 'timestamp':
+      return 'a time such as 2026-01-31T12:00:00'
     case 'timestamptz':
       return 'a time such as 2026-01-31T12:00:00Z'
+    case 'binary':
+    case 'fixed':
+      return 'bytes as base64'
     default:
       return `a value of type ${typeText(type)}`
   }
