@@ -68,14 +68,30 @@ export function refuseForeign(
   if (!slot) return
   const elsewhere = slot.database !== facts.database || slot.plugin !== 'pgoutput'
   if (elsewhere || !publication || (borrowed && !slotKnown)) {
+    if (borrowed && !elsewhere) throw unknownSlot(names, slot)
     const why =
       slot.plugin !== 'pgoutput'
         ? `has the plugin ${slot.plugin ?? 'physical'}`
-        : borrowed && !elsewhere
-          ? 'is there, and the lake does not know it'
-          : `belongs to somebody else (database ${slot.database})`
+        : `belongs to somebody else (database ${slot.database})`
     throw new FrazilError('config', 'slot-not-ours', `replication slot ${names.slot} ${why}`, { hint: ways('slot') })
   }
+}
+
+/**
+ * Beside a publication of somebody else nothing at the server says whose a slot is: a process of ours that was killed right after it had made
+ * one leaves it looking like another's.
+ */
+function unknownSlot({ source, slot: name }: Names, { activePid, restart }: SlotFacts): FrazilError {
+  const drop = `SELECT pg_drop_replication_slot(${quoteText(name)})`
+  const message =
+    `replication slot ${name} is there, and the lake does not know it: somebody else made it, or a first start of this source ` +
+    'that was killed before the lake could remember it'
+  const reader =
+    activePid === null
+      ? `nobody reads it now${restart === null ? '' : `, and it keeps the log from ${lsnToText(restart)} on`}`
+      : `process ${activePid} reads it now`
+  const hint = `${reader}; if it is of such a start: ${drop}, and start again: no row was taken through it; else give source ${source} another 'slot:'`
+  return new FrazilError('config', 'slot-not-ours', message, { hint })
 }
 
 /** A publication that was somebody else's is not made again in our way: nobody knows what it sent. */
