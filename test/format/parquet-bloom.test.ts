@@ -155,6 +155,30 @@ describe('bloom filters of Parquet files', () => {
     for (const i of [0, 1999, 3999]) assert.equal(await kept(path, 'c1', `'v${i}'`), 1)
   })
 
+  test('zeros of either sign find each other, and NaN is one value, for SQL has them equal', async () => {
+    const types: Type[] = [{ kind: 'double' }, { kind: 'float' }]
+    // A NaN of other bits.
+    const odd = new Float64Array(new BigUint64Array([0xfff8_0000_0000_0001n]).buffer)[0]
+    const oddFloat = new Float32Array(new Uint32Array([0xffc0_0001]).buffer)[0]
+    const bloomFilter = (): { falsePositives: number; maxBytes: number } => ({ falsePositives: 0.01, maxBytes: 1 << 20 })
+    for (const useDictionary of [true, false]) {
+      for (const [value, other, literal] of [
+        [-0, -0, '0.0'],
+        [0, 0, '-0.0'],
+        [odd, oddFloat, "'NaN'"],
+      ] as const) {
+        // Others on both sides, so that no bounds decide; without a dictionary where there are too many of them.
+        const rows = Array.from({ length: useDictionary ? 3 : 40_000 }, (_, i): Value[] => [1e6 - i, -1e6 + i])
+        rows.push([-5, 5], [value, other])
+        const path = write(types, rows, { bloomFilter })
+        for (const [column, type] of ['DOUBLE', 'FLOAT'].entries()) {
+          const answer = await ask(`SELECT count(*) FROM read_parquet('${path}') WHERE c${column} = ${literal}::${type}`)
+          assert.deepEqual(answer, [[1n]], `${literal}::${type} is there`)
+        }
+      }
+    }
+  })
+
   test('a column of nulls has none', async () => {
     const path = write([{ kind: 'int' }], [[null], [null]], { bloomFilter: () => ({ falsePositives: 0.01, maxBytes: 1000 }) })
     assert.deepEqual(await ask(`SELECT bloom_filter_offset FROM parquet_metadata('${path}')`), [[null]])

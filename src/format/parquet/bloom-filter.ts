@@ -33,6 +33,9 @@ export class BloomFilterBuilder {
   /** High and low words of hashes, in turn. */
   #hashes = new Int32Array(256)
   #count = 0
+  /** Of a float or double column: values that equal others of other bits, for SQL. Those are added, too. */
+  #hasZero = false
+  #hasNan = false
 
   constructor(leaf: Leaf, options: BloomFilterOptions) {
     this.#leaf = leaf
@@ -40,8 +43,10 @@ export class BloomFilterBuilder {
   }
 
   /** Adds `count` dense PLAIN values. */
-  add({ bytes, view }: Staging, count: number): void {
+  add(values: Staging, count: number): void {
+    const { bytes, view } = values
     this.#reserve(count)
+    this.#lookForEquals(values, count)
     const { physical: type, width } = this.#leaf
     let at = headroom
     for (let i = 0; i < count; i++) {
@@ -59,6 +64,10 @@ export class BloomFilterBuilder {
 
   /** The filter with its header, ready to be written; null for a chunk without values. Starts the next chunk. */
   finish(): Uint8Array<ArrayBuffer> | null {
+    if (this.#hasZero) this.#addBoth(0)
+    if (this.#hasNan) this.#addBoth(NaN)
+    this.#hasZero = false
+    this.#hasNan = false
     const count = this.#count >> 1
     if (count === 0) return null
     const size = this.#bytesFor(count)
@@ -75,6 +84,33 @@ export class BloomFilterBuilder {
     out.set(header)
     out.set(new Uint8Array(words.buffer), header.length)
     return out
+  }
+
+  #lookForEquals({ bytes: { buffer } }: Staging, count: number): void {
+    const { physical: type } = this.#leaf
+    if (type !== physical.float && type !== physical.double) return
+    const values = type === physical.float ? new Float32Array(buffer, headroom, count) : new Float64Array(buffer, headroom, count)
+    for (let i = 0; i < count; i++) {
+      const value = values[i]
+      if (value === 0) this.#hasZero = true
+      else if (value !== value) this.#hasNan = true
+    }
+  }
+
+  /** Adds a value with either sign, in the bits that engines have for it. */
+  #addBoth(value: number): void {
+    const { width } = this.#leaf
+    const bytes = new Uint8Array(width)
+    const view = new DataView(bytes.buffer)
+    if (width === 4) view.setFloat32(0, value, true)
+    else view.setFloat64(0, value, true)
+    this.#reserve(2)
+    for (let sign = 0; sign < 2; sign++) {
+      xxHash64(bytes, 0, width)
+      this.#hashes[this.#count++] = hashHigh
+      this.#hashes[this.#count++] = hashLow
+      bytes[width - 1] ^= 0x80
+    }
   }
 
   /** A power of two, as all writers have it. */
