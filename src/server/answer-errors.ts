@@ -35,6 +35,7 @@ export const statusOfCode: Readonly<Record<string, number>> = {
   'from-postgres-not-allowed': 403,
   'wrong-host': 403,
   'wrong-origin': 403,
+  'wrong-method': 405,
   'not-acceptable': 406,
   'result-too-large': 413,
   'body-too-large': 413,
@@ -61,6 +62,8 @@ export const statusOfCode: Readonly<Record<string, number>> = {
 
 /** The HTTP library's own errors, as ours. */
 const libraryErrors: Readonly<Record<string, ErrorAnswer['body']>> = {
+  FST_ERR_BAD_URL: { code: 'bad-parameter', message: 'the path of the URL is not percent-encoded UTF-8' },
+  FST_ERR_MAX_PARAM_LENGTH: { code: 'bad-parameter', message: 'a name or a key in the path of the URL is too long' },
   FST_ERR_CTP_BODY_TOO_LARGE: { code: 'body-too-large', message: 'the body is larger than this route takes' },
   FST_ERR_CTP_INVALID_MEDIA_TYPE: {
     code: 'wrong-content-type',
@@ -80,7 +83,7 @@ export function errorAnswer(error: unknown, caller?: Caller): ErrorAnswer {
   const { statusCode, code, message } = error as { statusCode?: number; code?: string; message?: string }
   if (typeof statusCode === 'number' && statusCode >= 400 && statusCode < 500) {
     const body = libraryErrors[code ?? ''] ?? { code: 'bad-request', message: message ?? 'bad request' }
-    return { status: statusCode, headers: {}, body }
+    return { status: code === 'FST_ERR_MAX_PARAM_LENGTH' ? 400 : statusCode, headers: {}, body }
   }
   return { status: 500, headers: {}, body: { code: 'internal', message: 'an internal error; the log has the details' } }
 }

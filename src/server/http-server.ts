@@ -24,6 +24,7 @@ import type { Admit } from './request-guard.ts'
 import { takePlainIngest } from './plain-ingest.ts'
 import { openPaths, stateRoutes } from './state-routes.ts'
 import type { ServiceInfo } from './state-routes.ts'
+import { RouteMethods } from './route-methods.ts'
 import { tableRoutes } from './table-routes.ts'
 import { uploadRoute } from './upload-route.ts'
 
@@ -117,6 +118,7 @@ interface AppParts extends HttpServerOptions {
 
 function createApp({ log, limits, admit, pair }: AppParts): { app: FastifyInstance; servers: Server[] } {
   const routes: string[] = []
+  const methods = new RouteMethods()
   // One, or two where a name means an address of each kind.
   const servers: Server[] = []
   const app = fastify({
@@ -126,6 +128,11 @@ function createApp({ log, limits, admit, pair }: AppParts): { app: FastifyInstan
     routerOptions: { maxParamLength: 8192 },
     exposeHeadRoutes: false,
     clientErrorHandler: answerBrokenRequest,
+    // What the router cannot read; no hook and no handler of errors gets it.
+    frameworkErrors: (error, _request, { raw }) => {
+      const { status, body } = errorAnswer(error)
+      raw.writeHead(status, { 'content-type': 'application/json; charset=utf-8' }).end(JSON.stringify(body))
+    },
     serverFactory: (handler) => {
       const server = makeListener(pair?.current ?? null, limits ?? httpLimits, handler)
       servers.push(server)
@@ -134,6 +141,7 @@ function createApp({ log, limits, admit, pair }: AppParts): { app: FastifyInstan
   })
   app.addHook('onRoute', ({ method, url }) => {
     routes.push(`${String(method)} ${url.replaceAll(/:(\w+)/g, '{$1}')}`)
+    methods.add(String(method), url)
   })
   app.decorateRequest('caller')
   app.addHook('onRequest', async (request) => {
@@ -154,9 +162,14 @@ function createApp({ log, limits, admit, pair }: AppParts): { app: FastifyInstan
     return reply.code(status).type('application/json; charset=utf-8').send(JSON.stringify(body))
   })
   app.setNotFoundHandler(async (request, reply) => {
-    const { status, body } = errorAnswer(
-      new FrazilError('request', 'no-such-route', `there is no ${request.method} ${request.url.split('?')[0]}`),
-    )
+    const [path] = request.url.split('?')
+    const allowed = methods.of(path)
+    if (allowed.length > 0) {
+      reply.header('allow', allowed.join(', '))
+      const hint = `possible there: ${allowed.join(', ')}`
+      throw new FrazilError('request', 'wrong-method', `${request.method} is not possible at ${path}`, { hint })
+    }
+    const { status, body } = errorAnswer(new FrazilError('request', 'no-such-route', `there is no ${request.method} ${path}`))
     return reply.code(status).send({ ...body, routes })
   })
   return { app, servers }

@@ -250,7 +250,33 @@ suite('HTTP', () => {
     const { code, routes } = JSON.parse(answer.text)
     assert.equal(code, 'no-such-route')
     assert(routes.includes('POST /query') && routes.includes('GET /tables/{database}/{table}/rows/{key}'))
-    assert.equal((await send(server.url, 'DELETE', '/query')).status, 404)
+  })
+
+  test('another method than those of a path is 405 with them', async () => {
+    for (const [method, path, allow] of [
+      ['DELETE', '/query', 'POST'],
+      ['GET', '/ingest/users', 'POST'],
+      ['OPTIONS', '/tables/a%20b', 'POST, DELETE'],
+      ['HEAD', '/health', 'GET'],
+      ['PROPFIND', '/tables/a/b/rows/c', 'GET'],
+    ] as const) {
+      const answer = await send(server.url, method, path)
+      assert.deepEqual([answer.status, answer.headers['allow']], [405, allow], `${method} ${path}`)
+      if (method !== 'HEAD') assert.equal(code(answer), 'wrong-method')
+    }
+    assert.equal((await send(server.url, 'PUT', '/tables/')).status, 404)
+  })
+
+  test('a path that is no URL is 400 in our form', async () => {
+    for (const path of ['/ingest/%zz', '/tables/a/b/rows/%ff', `/schema/app/${'a'.repeat(9000)}`]) {
+      for (const method of ['GET', 'POST']) {
+        const answer = await send(server.url, method, path)
+        assert.match(String(answer.headers['content-type']), /^application\/json/)
+        // The other method has no such route, and the router does not look at a name that is too long then.
+        if (path.length > 9000 && method === 'POST') assert.equal(answer.status, 405)
+        else assert.deepEqual([answer.status, code(answer)], [400, 'bad-parameter'], `${method} ${path.slice(0, 30)}`)
+      }
+    }
   })
 
   test('what a web page could send is refused', async () => {
