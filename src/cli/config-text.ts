@@ -1,4 +1,4 @@
-import { tableText } from '../engine/index.ts'
+import { isNamespaceOfSql, tableText } from '../engine/index.ts'
 import type { Survey } from '../engine/index.ts'
 
 /** A connection string as it is written down: with a reference in place of the password. */
@@ -38,7 +38,9 @@ export function sourceNameOf(given: string): string {
     .replaceAll(/[^A-Za-z0-9_-]/g, '_')
     .replace(/^(?=[^A-Za-z_])/, '_')
     .slice(0, 50)
-  return name === '_' || name === '' ? 'postgres' : name === 'http' ? 'http_' : name
+  if (name === '_' || name === '') return 'postgres'
+  // The one is that of rows over HTTP, the others mean something else in SQL.
+  return name === 'http' || isNamespaceOfSql(name) ? `${name}_` : name
 }
 
 /** The text of a configuration that mirrors a database, with comments. */

@@ -5,6 +5,7 @@ import type { TlsConfig } from '../access/index.ts'
 import { FrazilError } from '../base/index.ts'
 import { checkProperty, parsePartition, parseSort } from '../iceberg/index.ts'
 import type { ColumnSetting, OutOfRange } from '../source/index.ts'
+import { isNamespaceOfSql } from '../query/index.ts'
 import { auth, plainTokens, tls, tlsFiles } from './access-config.ts'
 import type { TokenConfig } from './access-config.ts'
 import { describeIssues } from './config-issues.ts'
@@ -441,7 +442,10 @@ export const schema = z.strictObject(
         source,
         { error: 'must be a map of names to sources' },
       )
-      .meta({ description: 'Where rows come from, by name.' })
+      .meta({
+        description:
+          'Where rows come from, by name; not `http`. The namespace of their tables (the name, unless `into` says otherwise) cannot be one of SQL itself: `temp`, `memory`, `system`, `information_schema`, `pg_catalog`.',
+      })
       .prefault({}),
   },
   { error: 'must be a map of settings, for example "warehouse: ./lake"' },
@@ -489,6 +493,14 @@ export function resolveConfig(input: unknown, parts: ConfigParts): Config {
         parts,
       )
     }
+  }
+  for (const [name, source] of Object.entries(sources)) {
+    const [template] = source.type === 'postgres' && source.into !== null ? source.into.split('.') : ['{source}']
+    const namespace = template.replaceAll('{source}', name)
+    if (!isNamespaceOfSql(namespace)) continue
+    const own = template === '{source}' ? 'another name' : 'another "into"'
+    const message = `would have its tables in the namespace ${namespace}, which is one of SQL itself: no query could name them; give it ${own}`
+    throw invalid([{ path: ['sources', name], key: true, message }], parts)
   }
   for (const [i, name] of data.http['from-postgres'].entries()) {
     if (Object.hasOwn(databases, name)) continue

@@ -5,7 +5,7 @@ import { SqliteCatalog } from '../iceberg/catalog/index.ts'
 import type { Catalog } from '../iceberg/catalog/index.ts'
 import { EventBus, Metrics } from '../observe/index.ts'
 import type { PushReceipt, PushRequest } from '../source/index.ts'
-import { openDuckDb } from '../query/index.ts'
+import { isNamespaceOfSql, openDuckDb } from '../query/index.ts'
 import type { QueryAnswer, SqlEngine } from '../query/index.ts'
 import { LocalStore } from '../storage/index.ts'
 import type { Config } from './config.ts'
@@ -54,8 +54,6 @@ const unfinishedMs = 3_600_000
 /** Share of `memory` that the first table for rows from programs takes beside the other sources. */
 const pushMemoryShare = 1 / 8
 const leastPushMemory = 16e6
-/** Names that mean something else in every query. */
-const namespacesOfSql: ReadonlySet<string> = new Set(['temp', 'system', 'memory', 'information_schema', 'pg_catalog'])
 
 export interface EngineOptions {
   /** Displaces a live process that holds the lake. */
@@ -363,7 +361,7 @@ class RunningEngine implements Engine {
     const own = pushed ? await pushed.names() : []
     const isForeign = (one: { readonly namespace: string; readonly name: string }): boolean =>
       one.namespace === namespace && !own.some((mine) => mine.namespace === namespace && mine.name === one.name)
-    if (namespacesOfSql.has(namespace.toLowerCase())) {
+    if (isNamespaceOfSql(namespace)) {
       throw new FrazilError(
         'conflict',
         'namespace-taken',

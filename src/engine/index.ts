@@ -15,6 +15,7 @@ export type {
   UploadRequest,
 } from './contract.ts'
 export type { PushReceipt, PushRequest } from '../source/index.ts'
+export { isNamespaceOfSql } from '../query/index.ts'
 export type { QueryAnswer, ResultFormat } from '../query/index.ts'
 export { tokenRules } from './access-config.ts'
 export type { TokenConfig } from './access-config.ts'

@@ -11,3 +11,4 @@ export type {
 export { DuckDbHost } from './duckdb-host.ts'
 export { openDuckDb } from './duckdb-engine.ts'
 export type { DuckDbOptions } from './duckdb-engine.ts'
+export { isNamespaceOfSql } from './sql-namespaces.ts'

@@ -204,6 +204,23 @@ sources:
     assert.deepEqual(refused(text), ['frazil.yaml:6:3: sources.other uses the same slot as shop; give it a "slot" of its own'])
   })
 
+  test('no source has tables in a namespace that means something else in SQL', () => {
+    for (const name of ['temp', 'Memory', 'system', 'information_schema', 'pg_catalog']) {
+      const own = shop('').replace('  shop:', `  ${name}:`)
+      assert.match(
+        refused(own).join('\n'),
+        /^frazil\.yaml:\d+:3: sources\.\w+ would have its tables in the namespace \w+, which is one of SQL itself.*give it another name$/i,
+      )
+      assert.ok(
+        parse(shop('    into: "lake.{source}_{table}"\n').replace('  shop:', `  ${name}:`)),
+        'the name alone does no harm',
+      )
+      assert.match(refused(shop(`    into: "${name}.{table}"\n`)).join('\n'), /sources\.shop would have.*give it another "into"$/)
+      assert.match(refused(`sources: {${name}: {type: otlp, http: '127.0.0.1:4318'}}`).join('\n'), /no query could name them/)
+    }
+    assert.ok(parse(shop('    into: "main.{table}"\n')))
+  })
+
   test('YAML that cannot be read is refused with its place', () => {
     assert.match(refused('a: 1\nwarehouse: [')[0], /^frazil\.yaml:2:\d+: /)
     assert.match(refused('local: a\nlocal: b')[0], /^frazil\.yaml:2:1: Map keys must be unique/)
