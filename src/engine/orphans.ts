@@ -8,7 +8,7 @@ import type { WriterMark } from './writer-mark.ts'
 
 /** Younger objects are left alone, whoever wrote them. */
 export const orphanAgeMs = 3_600_000
-/** Objects of one table that are looked at one time; the next time has the others. */
+/** Objects of one table that are compared with what it refers to at one time; and, when so many are orphans, the next time has the others. */
 const maxCandidates = 20_000
 
 export interface OrphanParts {
@@ -19,6 +19,10 @@ export interface OrphanParts {
   readonly mark: WriterMark
   /** Objects that wait for the end of their grace, or will if the commit that is under way lands. */
   readonly waiting: () => ReadonlySet<string>
+  /** Gives up the search. */
+  readonly ending?: AbortSignal
+  /** Default {@link maxCandidates}. */
+  readonly most?: number
 }
 
 /** An object that nothing refers to, and its size. */
@@ -34,18 +38,34 @@ export interface Orphan {
  * the listing refers to it nor any snapshot that it retains. A table whose folder contains another table's is left alone.
  */
 export async function findOrphans(parts: OrphanParts, table: TableName, location: string): Promise<Orphan[]> {
-  const { store, catalog, clock, mark, waiting } = parts
-  const found = new Map<string, Orphan>()
+  const { store, clock, mark, ending, most = maxCandidates } = parts
+  const orphans: Orphan[] = []
+  let found = new Map<string, Orphan>()
   const before = clock.now() - orphanAgeMs
   for (const folder of ['data', 'metadata']) {
     for await (const { uri, size, modifiedMs } of store.list(`${location}/${folder}`)) {
+      if (ending?.aborted || orphans.length >= most) return orphans
       const writer = markOf(uri.slice(location.length + 1))
       if (writer === null || writer.lake !== mark.lake || writer.epoch >= mark.epoch) continue
       if (modifiedMs >= before) continue
       found.set(uri, { uri, size })
-      if (found.size >= maxCandidates) break
+      if (found.size < most) continue
+      // Most of a large table are in use: behind them there may be others.
+      orphans.push(...(await notReferred(parts, table, location, found)))
+      found = new Map()
     }
   }
+  orphans.push(...(await notReferred(parts, table, location, found)))
+  return orphans
+}
+
+/** Those of the objects, all listed by now, that nothing refers to. */
+async function notReferred(
+  { store, catalog, waiting }: OrphanParts,
+  table: TableName,
+  location: string,
+  found: ReadonlyMap<string, Orphan>,
+): Promise<Orphan[]> {
   if (found.size === 0) return []
   const others = (await catalog.list()).filter(({ namespace, name }) => namespace !== table.namespace || name !== table.name)
   if (others.some(({ metadataLocation }) => metadataLocation.startsWith(`${location}/`))) return []

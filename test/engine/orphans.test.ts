@@ -165,6 +165,27 @@ test('iceberg check 84: young files, files in their grace and files of retained 
   assert.deepEqual(await scene.orphans(), [a.path, c.path].concat(freed.filter((uri) => uri !== a.path)).sort())
 })
 
+test('iceberg check 84: orphans are found behind any number of files in use, and many of them one part after the other', async (t) => {
+  const scene = new Scene(t)
+  const left = new Set<string>()
+  for (let i = 0; i < 12; i++) {
+    if (i % 4 === 3) left.add((await scene.file()).path)
+    else await scene.commit({ added: [await scene.file()] })
+  }
+  for (const most of [1, 2, 5]) {
+    const found = await scene.orphans({ most })
+    assert.ok(found.length >= 1 && found.length < most + 2 && found.every((uri) => left.has(uri)), `${most}: ${found.length}`)
+  }
+  assert.deepEqual(await scene.orphans({ most: 1, ending: AbortSignal.abort() }), [])
+  for (let rounds = 1; left.size > 0; rounds++) {
+    assert.ok(rounds <= 3)
+    const found = await scene.orphans({ most: 1 })
+    await scene.store.delete(found)
+    for (const uri of found) assert.ok(left.delete(uri))
+  }
+  assert.deepEqual(await scene.orphans({ most: 1 }), [])
+})
+
 test('iceberg check 84: a commit that comes between the listing and the look at the table is seen', async (t) => {
   const scene = new Scene(t)
   const staged = await scene.file()
