@@ -210,6 +210,38 @@ test('a table made while frazil runs is copied under load when a pattern matches
   }
 })
 
+test('a table that is gone at the source: that is said, and its rows stay', { timeout: 180_000 }, async () => {
+  await client.query('create table gone (id int primary key); insert into gone values (7)')
+  const input = settings('gone', ['gon*'])
+  const nothing = /^there is nothing to copy s\.gone from: its table was dropped at source s, or is not among/
+  const first = await open(input)
+  await until('it is ready', async () => (await first.status()).ready)
+  await first.flush()
+  await client.query('drop table gone')
+  await assert.rejects(first.table('s.gone').resync(), { code: 'unknown-table', message: nothing, hint: /make it again there/ })
+  await first.close()
+  assert.deepEqual(await requestResync(resolveConfig(input, { folder, env: {} }), 's.gone'), ['s.gone'])
+  const events = new EventBus()
+  const told: string[] = []
+  events.on((event) => {
+    if (event.type === 'error') told.push(event.message)
+  })
+  const second = await open(input, { events })
+  try {
+    await until('it is told', async () => told.some((message) => nothing.test(message)))
+    const { health, reason } = (await statusOf(second, 'gone')) ?? assert.fail('the table stays')
+    assert.equal(health, 'detached')
+    assert.match(reason ?? '', /was dropped at the source.*its rows in the lake stay as they are.*frazil resync s\.gone/)
+    assert.deepEqual((await second.query('select id from s.gone')).rows, [[7]])
+    await client.query('create table gone (id int primary key); insert into gone values (8)')
+    await second.table('s.gone').resync()
+    await settled(second, 'gone')
+    assert.deepEqual((await second.query('select id from s.gone')).rows, [[8]])
+  } finally {
+    await second.close()
+  }
+})
+
 test('a lost slot: the whole source begins anew, its tables stay readable meanwhile', { timeout: 180_000 }, async () => {
   await client.query('create table lost (id int primary key, v int); insert into lost select i, 0 from generate_series(1, 100) i')
   const input = settings('lost', ['lost'])

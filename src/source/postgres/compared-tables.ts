@@ -36,8 +36,7 @@ export function compareTables(catalogue: Catalogue, state: SourceState | null, s
     const name = `${table.namespace}.${table.name}`
     taken.add(name)
     const plan = byId.get(table.id)
-    const fail = (code: string, message: string): void => {
-      const hint = `frazil resync ${name}`
+    const fail = (code: string, message: string, hint = `frazil resync ${name}`): void => {
       failed.push({
         type: 'failed',
         table: table.id,
@@ -54,6 +53,7 @@ export function compareTables(catalogue: Catalogue, state: SourceState | null, s
       fail(
         'table-gone',
         `table ${table.sourceName} was dropped at the source, or is not among the tables of source ${source} any more`,
+        `its rows in the lake stay as they are; to go on with it make it again there, or name it in "tables", and then frazil resync ${name}`,
       )
     } else {
       const before = asBefore(table, plan, catalogue)

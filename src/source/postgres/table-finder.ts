@@ -97,8 +97,9 @@ export class TableFinder {
     const refused = leftOut.find(({ error }) => error.table === `${namespace}.${name}`)
     if (refused) throw refused.error
     const { source } = this.#options.settings
-    throw new FrazilError('request', 'unknown-table', `source ${source} has no table ${namespace}.${name}`, {
-      hint: 'it was dropped at the source, or is not among its tables in the configuration',
+    const message = `there is nothing to copy ${namespace}.${name} from: its table was dropped at source ${source}, or is not among the source's tables any more`
+    throw new FrazilError('request', 'unknown-table', message, {
+      hint: 'its rows in the lake stay as they are; to go on with it make it again there, or name it in "tables", and then frazil resync it',
     })
   }
 
