@@ -83,11 +83,11 @@ export class DueFiles {
     return null
   }
 
-  /** The files of a table that may be rewritten. */
+  /** The files of a table that may be rewritten: what has no row goes by itself. */
   rated(mirrored: LiveTable): Rated[] {
     const { sort, sortOrderId } = this.layoutOf(mirrored)
     return mirrored.table.files
-      .filter((file) => file.committed && file.removedAt === 0)
+      .filter((file) => file.committed && file.removedAt === 0 && file.committedDeleted < file.rows)
       .map((file) => {
         const { rows, committedDeleted: deleted } = file
         const isSorted = sort.length === 0 || (file.file.sortOrderId ?? 0) === sortOrderId

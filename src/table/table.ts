@@ -110,7 +110,9 @@ export class Table {
 
   /** Whether something happened that no lake commit has. */
   get dirty(): boolean {
-    return this.#changedAt > this.#settledAt || this.#files.some((file) => !file.committed)
+    if (this.#changedAt > this.#settledAt) return true
+    // Others may leave a file without a row in the table: the next commit takes it out.
+    return this.#files.some((file) => !file.committed || file.deleted === file.rows)
   }
 
   /** Rows in memory that are alive. */

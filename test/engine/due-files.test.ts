@@ -85,12 +85,36 @@ class Subject {
     for (const _ of this.table.follow(this.#commit, change, { stage: never, readCells: never, rebuildRun: never })) continue
   }
 
+  /** What is found in the lake at a start. */
+  found(file: ColdFile, deleted: number): void {
+    const bits = new Uint8Array((file.rows + 7) >> 3)
+    for (let row = 0; row < deleted; row++) bits[row >> 3] |= 1 << (row & 7)
+    this.table.adopt(new ColdFile(file.file, null, { vector: { bits, cardinality: deleted } }))
+  }
+
   sort(isSorted: boolean): void {
     this.mirrored.iceberg = withLayout(this.#lab.table, isSorted ? order : {})
   }
 }
 
 describe('which files are due', () => {
+  it('a file that others have left without a row is not rewritten: the next commit takes it out', () => {
+    for (const rows of [10_000, 0]) {
+      const subject = new Subject()
+      const { table, mirrored } = subject
+      const due = new DueFiles({ targetBytes, restMs })
+      subject.found(subject.file(10_000), 9000)
+      const [half] = table.files
+      assert.equal(table.dirty, false)
+      subject.found(subject.file(rows), rows)
+      assert.equal(table.dirty, true)
+      assert.deepEqual(due.find(mirrored, 1000)?.files, [half])
+      assert.deepEqual(table.plan(1).removed, [table.files[1].file.path])
+      subject.settle()
+      assert.deepEqual([table.dirty, table.files], [false, [half]])
+    }
+  })
+
   it('a table that is as it was is not looked at again', () => {
     const subject = new Subject()
     const { table, mirrored } = subject
