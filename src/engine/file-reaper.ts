@@ -131,18 +131,23 @@ export class FileReaper {
     return new Set([...this.#noted, ...[...this.#files, ...this.#metadata].map(({ uris }) => uris)].flat())
   }
 
-  /** Deletes what is due. A store that does not answer is asked again the next time. */
+  /** Deletes what is due. What cannot be deleted waits for a grace once more, and holds up nothing else. */
   async reap(): Promise<void> {
-    for (const queue of [this.#metadata, this.#files]) {
-      while (queue.length > 0 && queue[0].dueAt <= this.#parts.clock.monotonic()) {
-        try {
-          await this.#parts.store.delete(queue[0].uris)
-        } catch {
-          return
-        }
-        const { record } = queue[0]
+    const { clock, store } = this.#parts
+    for (const [queue, graceMs] of [
+      [this.#metadata, metadataGraceMs],
+      [this.#files, readersGraceMs],
+    ] as const) {
+      const now = clock.monotonic()
+      while (queue.length > 0 && queue[0].dueAt <= now) {
+        const isGone = await store.delete(queue[0].uris).then(
+          () => true,
+          () => false,
+        )
+        const batch = queue[0]
         queue.shift()
-        if (record !== null) this.#spent.add(record)
+        if (!isGone) queue.push({ ...batch, dueAt: clock.monotonic() + graceMs })
+        else if (batch.record !== null) this.#spent.add(batch.record)
       }
     }
   }

@@ -160,10 +160,12 @@ export class LocalStore implements ObjectStore {
   }
 
   async delete(uris: readonly string[]): Promise<void> {
-    const paths = uris.map((uri) => this.#path(uri))
-    for (let from = 0; from < paths.length; from += maxParallelDeletes) {
-      await Promise.all(paths.slice(from, from + maxParallelDeletes).map(removeFile))
+    const failures: unknown[] = []
+    for (let from = 0; from < uris.length; from += maxParallelDeletes) {
+      const some = uris.slice(from, from + maxParallelDeletes).map(async (uri) => removeFile(this.#path(uri)))
+      for (const outcome of await Promise.allSettled(some)) if (outcome.status === 'rejected') failures.push(outcome.reason)
     }
+    if (failures.length > 0) throw failures[0]
   }
 
   /**

@@ -68,6 +68,6 @@ export interface ObjectStore {
    * are not among them; objects created or deleted meanwhile may or may not be.
    */
   list(prefix: string): AsyncIterable<ObjectInfo>
-  /** Deletes what exists; missing objects are no error. */
+  /** Deletes what exists; missing objects are no error. One that cannot be deleted keeps none of the others. */
   delete(uris: readonly string[]): Promise<void>
 }

@@ -312,6 +312,35 @@ test('files of expired snapshots outlive the readers’ grace across processes, 
   assert.equal(await alive(), 0)
 })
 
+test('a file that cannot be deleted holds up no other, and goes when it can', async (t) => {
+  const scene = new Scene(t)
+  const { store, catalog, clock } = scene
+  const reaper = new FileReaper('shop', { store, catalog, clock })
+  const commit = async (gone: readonly string[]): Promise<void> => {
+    const note = await reaper.note(gone)
+    await catalog.commit({ tables: [], states: note.states })
+    note.landed()
+  }
+  const uris = await Promise.all(['a', 'b', 'c'].map((name) => scene.put(`data/${name}.parquet`)))
+  const left = async (): Promise<boolean[]> => Promise.all(uris.map(async (uri) => (await store.head(uri)) !== null))
+  // A folder in the place of a file; and one that another engine has brought in from elsewhere.
+  const stuck = await scene.put('data/stuck/file')
+  const folder = stuck.slice(0, -'/file'.length)
+  await commit([folder, 'file:///elsewhere/x.parquet', uris[0]])
+  await commit([uris[1]])
+  clock.ms += 60_000
+  await commit([uris[2]])
+  clock.ms += readersGraceMs - 60_000
+  await reaper.reap()
+  assert.deepEqual(await left(), [false, false, true])
+  assert.ok(reaper.waiting.has(folder))
+  clock.ms += 60_000
+  await reaper.reap()
+  assert.deepEqual(await left(), [false, false, false])
+  await commit([])
+  assert.equal((await catalog.states('garbage/')).length, 1, 'a later process goes on with it')
+})
+
 test('a note of a newer version, or a damaged one, is left as it is', async (t) => {
   const scene = new Scene(t)
   const { store, catalog, clock } = scene
