@@ -298,18 +298,20 @@ class RunningEngine implements Engine {
     }
   }
 
-  async #wait({ wait, waitTimeoutMs }: EngineQuery): Promise<void> {
+  async #wait({ wait, waitTimeoutMs, signal }: EngineQuery): Promise<void> {
     if (wait === undefined) return
     const timeout = waitTimeoutMs ?? defaultWaitMs
     if (wait === 'now') {
-      await Promise.all([...this.#pipelines.values()].map(async (pipeline) => pipeline.wait(await pipeline.head(), timeout)))
+      await Promise.all(
+        [...this.#pipelines.values()].map(async (pipeline) => pipeline.wait(await pipeline.head(), timeout, signal)),
+      )
       return
     }
     await Promise.all(
       Object.entries(wait).map(([name, position]) => {
         const pipeline = this.#pipelines.get(name)
         if (!pipeline) throw new FrazilError('request', 'unknown-source', `there is no source ${name} to wait for`)
-        return pipeline.wait(position, timeout)
+        return pipeline.wait(position, timeout, signal)
       }),
     )
   }

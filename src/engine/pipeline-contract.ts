@@ -141,8 +141,11 @@ export interface PipelineHandle {
   lookup(namespace: string, name: string, key: Readonly<Record<string, unknown>>): Promise<LookupAnswer>
   /** The position that contains everything that has happened at the source until now. */
   head(): Promise<Position>
-  /** Resolves when `position` is visible; `request` for text that is no position, code `wait-timeout` after `timeoutMs`. */
-  wait(position: Position, timeoutMs: number): Promise<void>
+  /**
+   * Resolves when `position` is visible; `request` for text that is no position, code `wait-timeout` after `timeoutMs`, `query-cancelled`
+   * when `signal` is aborted.
+   */
+  wait(position: Position, timeoutMs: number, signal?: AbortSignal): Promise<void>
   /** Has a table copied again; resolves when that has begun or waits for its turn. `request` when there is no such table. */
   resync(namespace: string, name: string): Promise<void>
   /** Rewrites a table's files that have deletes, and its small ones; resolves after the commit. `request` when there is no such table. */

@@ -27,6 +27,8 @@ type ToThread =
   | { readonly op: 'call'; readonly id: number; readonly method: Method; readonly args: readonly unknown[] }
   | { readonly op: 'desk'; readonly id: number; readonly method: DeskMethod; readonly args: readonly unknown[] }
   | { readonly op: 'release'; readonly view: number }
+  /** Nobody waits for a call any more: one of `wait` ends. */
+  | { readonly op: 'cancel'; readonly id: number }
 
 type FromThread =
   | { readonly op: 'started'; readonly error: ErrorMessage | null }
@@ -37,19 +39,31 @@ type FromThread =
 
 /** Answers a host's messages with a pipeline of this thread. */
 export function servePipeline(port: MessagePort, pipeline: PipelineHandle): void {
+  const waits = new Map<number, AbortController>()
   port.on('message', (message: ToThread) => {
     if (message.op === 'release') {
       pipeline.release(message.view)
       return
     }
-    const { id, args } = message
+    const { id } = message
+    if (message.op === 'cancel') {
+      waits.get(id)?.abort()
+      return
+    }
+    const args = [...message.args]
+    if (message.method === 'wait') {
+      const wait = new AbortController()
+      waits.set(id, wait)
+      args.push(wait.signal)
+    }
     const target = message.op === 'desk' ? pipeline.desk : pipeline
     // The host's methods below send exactly the arguments of the method that they name.
     const call = (message.op === 'desk' ? pipeline.desk[message.method] : pipeline[message.method]) as (
       ...args: unknown[]
     ) => Promise<unknown>
     Promise.resolve()
-      .then(() => call.apply(target, [...args]))
+      .then(() => call.apply(target, args))
+      .finally(() => waits.delete(id))
       .then(
         (value) => port.postMessage({ op: 'answer', id, value } satisfies FromThread),
         (error: unknown) => port.postMessage({ op: 'refusal', id, error: errorToMessage(error) } satisfies FromThread),
@@ -179,8 +193,19 @@ export class WorkerPipeline implements PipelineHandle {
     return this.#call('head') as Promise<Position>
   }
 
-  wait(position: Position, timeoutMs: number): Promise<void> {
-    return this.#call('wait', position, timeoutMs) as Promise<void>
+  async wait(position: Position, timeoutMs: number, signal?: AbortSignal): Promise<void> {
+    const id = this.#nextCall
+    const waited = this.#call('wait', position, timeoutMs)
+    const cancel = (): void => {
+      if (!this.#dead) this.#worker.postMessage({ op: 'cancel', id } satisfies ToThread)
+    }
+    if (signal?.aborted) cancel()
+    signal?.addEventListener('abort', cancel, { once: true })
+    try {
+      await waited
+    } finally {
+      signal?.removeEventListener('abort', cancel)
+    }
   }
 
   resync(namespace: string, name: string): Promise<void> {

@@ -440,11 +440,11 @@ export class Pipeline implements PipelineHandle {
     return this.#source.head()
   }
 
-  async wait(position: Position, timeoutMs: number): Promise<void> {
+  async wait(position: Position, timeoutMs: number, signal?: AbortSignal): Promise<void> {
     this.#check()
     const wanted = this.#source.checkPosition(position)
     if (!this.#visible.has(wanted)) this.#source.reach?.(wanted)
-    await this.#visible.wait(wanted, timeoutMs)
+    await this.#visible.wait(wanted, timeoutMs, signal)
   }
 
   async resync(namespace: string, name: string): Promise<void> {

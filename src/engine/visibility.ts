@@ -18,7 +18,7 @@ export class Visibility {
   position: Position | null = null
   readonly #reached: (a: Position, b: Position) => boolean
   readonly #clock: Clock
-  #waiters: Waiter[] = []
+  readonly #waiters = new Set<Waiter>()
 
   constructor(reached: (a: Position, b: Position) => boolean, clock: Clock) {
     this.#reached = reached
@@ -29,26 +29,30 @@ export class Visibility {
   advance(commit: number, position: Position | null): void {
     this.commit = commit
     this.position = position
-    if (position === null || this.#waiters.length === 0) return
-    const waiters = this.#waiters
-    this.#waiters = waiters.filter((waiter) => !this.#reached(position, waiter.position))
-    for (const waiter of waiters) if (!this.#waiters.includes(waiter)) waiter.done(null)
+    if (position === null || this.#waiters.size === 0) return
+    for (const waiter of this.#waiters) {
+      if (!this.#reached(position, waiter.position)) continue
+      this.#waiters.delete(waiter)
+      waiter.done(null)
+    }
   }
 
   has(position: Position): boolean {
     return this.position !== null && this.#reached(this.position, position)
   }
 
-  async wait(position: Position, timeoutMs: number): Promise<void> {
+  /** Rejects with `unavailable` `wait-timeout`, and with `request` `query-cancelled` once `signal` is aborted. */
+  async wait(position: Position, timeoutMs: number, signal?: AbortSignal): Promise<void> {
     if (this.has(position)) return
-    if (this.#waiters.length >= maxWaiters)
+    if (signal?.aborted) throw cancelledError()
+    if (this.#waiters.size >= maxWaiters)
       throw new FrazilError('unavailable', 'too-many-waiters', 'too many requests wait for a position')
     const timeout = new AbortController()
-    let waiter: Waiter | null = null
-    const arrived = new Promise<void>((resolve, reject) => {
-      waiter = { position, done: (error) => (error ? reject(error) : resolve()) }
-      this.#waiters.push(waiter)
-    })
+    const arrived = Promise.withResolvers<void>()
+    const waiter: Waiter = { position, done: (error) => (error ? arrived.reject(error) : arrived.resolve()) }
+    this.#waiters.add(waiter)
+    const onAbort = (): void => waiter.done(cancelledError())
+    signal?.addEventListener('abort', onAbort, { once: true })
     const late = this.#clock.sleep(timeoutMs, timeout.signal).then(() => {
       if (timeout.signal.aborted) return
       throw new FrazilError(
@@ -58,15 +62,21 @@ export class Visibility {
       )
     })
     try {
-      await Promise.race([arrived, late])
+      await Promise.race([arrived.promise, late])
     } finally {
       timeout.abort()
-      this.#waiters = this.#waiters.filter((other) => other !== waiter)
+      signal?.removeEventListener('abort', onAbort)
+      this.#waiters.delete(waiter)
     }
   }
 
   /** Nothing will become visible any more. */
   end(error: FrazilError): void {
-    for (const waiter of this.#waiters.splice(0)) waiter.done(error)
+    for (const waiter of this.#waiters) waiter.done(error)
+    this.#waiters.clear()
   }
+}
+
+function cancelledError(): FrazilError {
+  return new FrazilError('request', 'query-cancelled', 'the query was cancelled while it waited')
 }
