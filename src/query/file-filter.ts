@@ -77,9 +77,13 @@ export function fileTable(files: readonly ViewFile[], fields: readonly Field[], 
   return { table, columns }
 }
 
-/** A bound as a value; null where it cannot be one of the column's type: then nothing is known. */
-export function boundValue({ type }: Field, bytes: Uint8Array | null): Value {
-  if (bytes === null) return null
+/** A bound as a value; null where it cannot be one of the column's type: then nothing is known. Old writers have NaN, which says nothing. */
+export function boundValue(field: Field, bytes: Uint8Array | null): Value {
+  const value = bytes && anyValue(field, bytes)
+  return Number.isNaN(value) ? null : value
+}
+
+function anyValue({ type }: Field, bytes: Uint8Array): Value {
   const { length } = bytes
   const view = new DataView(bytes.buffer, bytes.byteOffset, length)
   switch (type.kind) {

@@ -3,6 +3,7 @@ import { after, before, describe, it } from 'node:test'
 import * as fc from 'fast-check'
 import type { Type, Value } from '../../src/data/index.ts'
 import type { QueryAnswer, SqlEngine } from '../../src/query/index.ts'
+import { packStats } from '../../src/table/index.ts'
 import { Lake, columns } from './lake.ts'
 
 /** A type, some values of it, and constants of any type that it can be compared with. */
@@ -380,6 +381,37 @@ describe('files that queries leave out', () => {
     // A column before them goes.
     lake.put('t', grown.slice(1), { files })
     assert.deepEqual(await answers(), ['[[3]]', '[[3]]'])
+  })
+
+  it('are all where bounds are NaN, as old writers have them: those say nothing', async () => {
+    lake.drop()
+    const fields = columns({ a: { kind: 'double' }, b: { kind: 'float' } })
+    const bounds = [new Uint8Array(new Float64Array([NaN]).buffer), new Uint8Array(new Float32Array([NaN]).buffer)]
+    const metrics = fields.map(({ id }, i) => {
+      return { fieldId: id, columnSize: 8, valueCount: 2, nullCount: 0, lower: bounds[i], upper: bounds[i] }
+    })
+    const files = [0, 1, 2, 3, 4].map((i) => {
+      const file = lake.file(fields, [
+        [i, i],
+        [NaN, NaN],
+      ])
+      return { ...file, stats: packStats({ path: file.path, recordCount: 2, fileSize: 100, splitOffsets: [], metrics }) }
+    })
+    lake.put('t', fields, { files })
+    for (const column of ['a', 'b']) {
+      for (const [condition, rows] of [
+        ['< 3', 3],
+        ['= 3', 1],
+        ['>= 3', 7],
+        ["= 'NaN'", 5],
+      ] as const) {
+        assert.equal(
+          (await ask(`SELECT count(*) FROM t WHERE ${column} ${condition}`)).text,
+          `[[${rows}]]`,
+          `${column} ${condition}`,
+        )
+      }
+    }
   })
 
   it('change with the files and their deletes', async () => {
