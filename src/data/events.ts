@@ -133,6 +133,12 @@ export type SourceEvent =
       readonly copying?: CopyStart
     }
   /**
+   * The snapshot has been taken that rows of a copy come from until its next `table` event: they have what was committed up to `floor`,
+   * and with it all that was given out before that event. Without it whoever takes the events remembers every transaction until
+   * `copied`.
+   */
+  | { readonly type: 'copying-from'; readonly table: string; readonly floor: Position }
+  /**
    * Rows of an initial copy, outside transactions: no look-ups, not visible before `copied`. `part`: of a copy in parts; without it, rows
    * that take the place of those with the same key in parts of an earlier moment.
    */

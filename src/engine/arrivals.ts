@@ -10,10 +10,10 @@ import type { ObjectStore } from '../storage/index.ts'
 import { ColdFile, KeyRun, Table, keyWords, shapeBeside } from '../table/index.ts'
 import type { ChangeLog, ChangeLogParts, FileWriter, KeySpec, LoggedChange, TableShape } from '../table/index.ts'
 import { ArrivingTable } from './arriving-table.ts'
-import type { Reached } from './arriving-table.ts'
 import type { TableStatus } from './contract.ts'
 import { CopyJournal } from './copy-journal.ts'
 import type { CopyPlan, StagedPart } from './copy-journal.ts'
+import type { Reached } from './early-transactions.ts'
 import { fullName, shapeOf } from './mirrored-table.ts'
 import type { MirroredTable } from './mirrored-table.ts'
 import { OpenTransactions } from './open-transactions.ts'
@@ -92,21 +92,27 @@ export class Arrivals {
    * Starts the copy of a table, or starts it again, or goes on with it. One that has a `former` table in the lake keeps its rows until
    * the copy is complete.
    */
-  async begin(source: SourceTable, former: MirroredTable | null, start: CopyStart): Promise<ArrivingTable> {
+  async begin(source: SourceTable, former: MirroredTable | null, start: CopyStart, reached: Reached): Promise<ArrivingTable> {
     const begun = this.#arriving.get(source.id)
     if (begun?.copy && start.resumes) {
-      await begun.copy.resume()
+      await begun.resume()
       return begun
     }
     if (begun) await this.#giveUp(begun)
     const interrupted = this.#interrupted.get(source.id) ?? null
     this.#interrupted.delete(source.id)
-    if (interrupted && start.resumes) return this.#start(source, former, start, interrupted)
+    if (interrupted && start.resumes) return this.#start(source, former, start, reached, interrupted)
     if (interrupted) await deleteAll(this.#parts.store, interrupted.journal.folder)
-    return this.#start(source, former, start, null)
+    return this.#start(source, former, start, reached, null)
   }
 
-  #start(source: SourceTable, former: MirroredTable | null, start: CopyStart, interrupted: Interrupted | null): ArrivingTable {
+  #start(
+    source: SourceTable,
+    former: MirroredTable | null,
+    start: CopyStart,
+    reached: Reached,
+    interrupted: Interrupted | null,
+  ): ArrivingTable {
     const { store, clock } = this.#parts
     const { estimatedRows, plan } = start
     const { iceberg, shape, folder, files } = this.#layOut(source, former, interrupted)
@@ -133,7 +139,11 @@ export class Arrivals {
       () => this.#parts.openFile(iceberg, shape, files),
       journal && { journal: journal.journal, complete: interrupted?.parts ?? [] },
     )
-    const arriving = new ArrivingTable({ next, shape, folder, replaces: former !== null, copy, journal }, this.#parts.memory)
+    const arriving = new ArrivingTable(
+      { next, shape, folder, replaces: former !== null, copy, journal },
+      this.#parts.memory,
+      reached,
+    )
     this.#arriving.set(source.id, arriving)
     return arriving
   }
@@ -215,6 +225,11 @@ export class Arrivals {
     }
   }
 
+  /** The snapshot was taken that rows of a table's copy come from. */
+  tellFloor(id: string, floor: Position): void {
+    this.#arriving.get(id)?.tellFloor(floor)
+  }
+
   /** Takes rows [from, to) of a segment. */
   copyRows({ table, segment, from, to, part }: Extract<SourceEvent, { type: 'copy' }>): void {
     const copy = this.#arriving.get(table)?.copy
@@ -253,7 +268,7 @@ export class Arrivals {
     arriving.next.floor = floor
     arriving.next.journal = arriving.journal?.journal ?? null
     arriving.copy = null
-    arriving.copied(moments, reached)
+    arriving.copied(moments)
     this.#tellCopying(copy, rows % toldRows)
     this.#parts.emit({ type: 'copied', source: this.#parts.source, table: fullName(copy.source), rows: copy.rows })
   }
@@ -319,12 +334,12 @@ export class Arrivals {
   }
 
   /** Keeps what a transaction (null: the plain one) that ended at `position` has changed. Yields what has to be waited for. */
-  *keep(transaction: number | null, position: Position, reached: Reached): Generator<Promise<void>, void> {
+  *keep(transaction: number | null, position: Position): Generator<Promise<void>, void> {
     const logs = this.#open.end(transaction)
     try {
       for (const log of logs) {
         const arriving = this.#arriving.get(log.table)
-        if (arriving) yield* arriving.keep(log, position, reached)
+        if (arriving) yield* arriving.keep(log, position)
       }
     } finally {
       for (const log of logs) log.clear()

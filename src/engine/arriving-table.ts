@@ -3,11 +3,10 @@ import type { CopyJournal, CopyPlan } from './copy-journal.ts'
 import type { Position } from '../data/index.ts'
 import { ChangeLog } from '../table/index.ts'
 import type { ChangeLogParts, TableShape } from '../table/index.ts'
+import { EarlyTransactions } from './early-transactions.ts'
+import type { Reached } from './early-transactions.ts'
 import type { MirroredTable } from './mirrored-table.ts'
 import type { TableCopy } from './table-copy.ts'
-
-/** Whether `a` is at or past `b`. */
-export type Reached = (a: Position, b: Position) => boolean
 
 /**
  * A table on its way into the views: its copy, and what source transactions have changed in it since the copy began. When the copy is
@@ -34,13 +33,13 @@ export class ArrivingTable {
    */
   #moments: readonly Position[] = []
   readonly #held: ChangeLog
-  /** Parts of the log that belong to transactions before the copy's position was known. */
-  #early: { readonly part: number; readonly position: Position }[] = []
-  #nextPart = 1
+  /** Parts of the log that belong to transactions before the copy was complete. */
+  readonly #early: EarlyTransactions
 
   constructor(
     of: Pick<ArrivingTable, 'next' | 'shape' | 'folder' | 'replaces' | 'journal'> & { copy: TableCopy },
     logs: ChangeLogParts,
+    reached: Reached,
   ) {
     this.next = of.next
     this.shape = of.shape
@@ -50,6 +49,7 @@ export class ArrivingTable {
     this.copy = of.copy
     this.progress = of.copy
     this.#held = new ChangeLog(of.next.source.id, logs)
+    this.#early = new EarlyTransactions(of.copy.floors, reached)
   }
 
   /** Has a later process know of a copy in parts. If that fails, an interruption has the whole copied again, no more. */
@@ -57,36 +57,39 @@ export class ArrivingTable {
     await this.journal?.journal.begin(this.journal.plan).catch(() => undefined)
   }
 
+  /** The copy goes on after an interruption, in a snapshot that is still to be taken. */
+  async resume(): Promise<void> {
+    this.#early.begin()
+    await this.copy?.resume()
+  }
+
+  /** The snapshot has been taken that rows come from. */
+  tellFloor(floor: Position): void {
+    if (this.copy) this.#early.tell([...this.copy.floors, floor])
+  }
+
   /** Keeps what a transaction that ended at `position` has changed. Yields what has to be waited for. */
-  *keep(log: ChangeLog, position: Position, reached: Reached): Generator<Promise<void>, void> {
+  *keep(log: ChangeLog, position: Position): Generator<Promise<void>, void> {
     if (this.#moments.length > 0) {
-      const before = this.#momentsBefore(position, reached)
+      const before = this.#early.momentsBefore(this.#moments, position)
       if (before === 0) return log.clear()
       if (before === this.#moments.length) return yield* this.#held.take(log)
       // Parts from here on have numbers above 0.
       this.#held.outdate(-before, before)
       return yield* this.#held.take(log, -before)
     }
-    const part = this.#nextPart++
-    this.#early.push({ part, position })
+    const part = this.#early.add(position)
+    if (part === null) return log.clear()
     yield* this.#held.take(log, part)
   }
 
   /** The copy is complete, and has what was committed up to the positions of `moments`, in ascending order. */
-  copied(moments: readonly Position[], reached: Reached): void {
+  copied(moments: readonly Position[]): void {
     assert(this.#moments.length === 0 && moments.length > 0, 'a copy ends once')
     this.#moments = moments
-    for (const { part, position } of this.#early) {
-      const before = this.#momentsBefore(position, reached)
-      if (before === 0) this.#held.drop(part)
-      else if (before < moments.length) this.#held.outdate(part, before)
+    for (const { from, to, before } of this.#early.settle(moments)) {
+      if (before < moments.length) this.#held.settle(from, to, before)
     }
-    this.#early = []
-  }
-
-  /** How many moments of the copy a transaction that ended at `position` is not in. */
-  #momentsBefore(position: Position, reached: Reached): number {
-    return this.#moments.filter((moment) => !reached(moment, position)).length
   }
 
   /** Whether it can enter when everything up to `position` has been kept. */

@@ -20,9 +20,10 @@ import type {
   TableShape,
 } from '../table/index.ts'
 import { Arrivals } from './arrivals.ts'
-import type { ArrivingTable, Reached } from './arriving-table.ts'
+import type { ArrivingTable } from './arriving-table.ts'
 import type { TableStatus } from './contract.ts'
 import { loadNamed, openDetached, reopenPushed } from './detached-tables.ts'
+import type { Reached } from './early-transactions.ts'
 import { LogApplier } from './log-applier.ts'
 import { fullName, isLive, shapeOf, statusOf } from './mirrored-table.ts'
 import type { MirroredTable } from './mirrored-table.ts'
@@ -144,7 +145,7 @@ export class Mirror {
    * Starts the copy of a table, starts it again, or goes on with it. A table that was asked to be copied again keeps its rows until the
    * copy is complete. Null when the table is here and nobody has asked.
    */
-  async beginCopy(source: SourceTable, start: CopyStart): Promise<ArrivingTable | null> {
+  async beginCopy(source: SourceTable, start: CopyStart, reached: Reached): Promise<ArrivingTable | null> {
     const begun = this.arrivals.get(source.id)
     const known = begun?.replaces === false ? null : this.#formerOf(source)
     // It was refused in its first copy, and has been made anew at the source.
@@ -152,7 +153,7 @@ export class Mirror {
     if (isGone) this.remove(known.source.id)
     const former = isGone ? null : known
     if (!begun && (former ? !this.arrivals.again.has(fullName(source)) : this.#tables.has(source.id))) return null
-    const arriving = await this.arrivals.begin(source, former, start)
+    const arriving = await this.arrivals.begin(source, former, start, reached)
     if (!former && arriving !== begun) {
       this.#tables.set(source.id, arriving.next)
       this.#setHealth(arriving.next, 'copying', null)
@@ -341,7 +342,6 @@ export class Mirror {
   *apply(
     commit: number,
     { position, transaction }: { readonly position: Position; readonly transaction?: number },
-    reached: Reached,
     hands: Hands,
     sick: Sick,
   ): Generator<Promise<void> | null, number> {
@@ -353,7 +353,7 @@ export class Mirror {
         const mirrored = this.#tables.get(log.table)
         if (mirrored) rows += yield* this.#applier.apply(mirrored, commit, log, hands, sick)
       }
-      yield* this.arrivals.keep(transaction ?? null, position, reached)
+      yield* this.arrivals.keep(transaction ?? null, position)
     } finally {
       for (const log of logs) log.clear()
       for (const { table } of this.#tables.values()) table?.unhold()

@@ -270,13 +270,16 @@ export class Pipeline implements PipelineHandle {
           this.#committer.want()
           return
         }
-        const arriving = await this.#mirror.beginCopy(event.table, event.copying ?? { estimatedRows: null })
+        const arriving = await this.#mirror.beginCopy(event.table, event.copying ?? { estimatedRows: null }, this.#reached)
         if (arriving === null) return
         if (this.#state === 'starting') this.#setState('copying')
         await this.#committer.rememberCopy(arriving.folder)
         await arriving.remember()
         return
       }
+      case 'copying-from':
+        this.#mirror.arrivals.tellFloor(event.table, event.floor)
+        return
       case 'copy':
         this.#mirror.arrivals.copyRows(event)
         return
@@ -310,7 +313,7 @@ export class Pipeline implements PipelineHandle {
     return this.#change(
       commit.position,
       () => this.#freshness.applied(commit.timeMs),
-      (number, sick) => this.#mirror.apply(number, commit, this.#reached, this.#committer, sick),
+      (number, sick) => this.#mirror.apply(number, commit, this.#committer, sick),
     )
   }
 

@@ -40,6 +40,8 @@ interface Piece {
   last: number
   /** Being read: stays in memory. */
   inUse: boolean
+  /** Is being written to disk, or was: it takes no further rows, also when another log has it by now. */
+  closed: boolean
 }
 
 /** Entries that lie together. */
@@ -95,6 +97,8 @@ export class ChangeLog {
   readonly #dropped = new Set<number>()
   /** By part: what its changes outdate. */
   readonly #outdating = new Map<number, number>()
+  /** The same for many parts that follow one another; `before` is 0 where they are dropped. */
+  #settled: { readonly from: number; readonly to: number; readonly before: number }[] = []
   /** The chunk that is being drained. */
   #draining: Chunk | null = null
   #rows = 0
@@ -161,27 +165,29 @@ export class ChangeLog {
     this.#outdating.set(partWordOf(part), before)
   }
 
+  /** Parts [from, to], all positive: {@link drop} where `before` is 0, or else {@link outdate}, without remembering each. */
+  settle(from: number, to: number, before: number): void {
+    assert(from > 0 && to < 2 ** 31, 'a part of a row of parts is a positive word')
+    if (this.#count > 0) this.#settled.push({ from, to, before })
+  }
+
   /** Moves all changes of another log to the end of this one. Yields what has to be waited for. */
   *take(other: ChangeLog, part = 0): Generator<Promise<void>, void> {
-    const firstPiece = this.#pieces.length
     const firstNote = this.#notes.length
     const pieces = other.#pieces
     other.#pieces = []
-    for (const piece of pieces) {
-      piece.last = -1
-      this.#pieces.push(piece)
-    }
+    const numbers = pieces.map((piece) => this.#adopt(piece))
+    other.#open.clear()
     for (const note of other.#notes) this.#notes.push(note)
-    for (const [segment, piece] of other.#open) this.#open.set(segment, firstPiece + piece)
     for (let entry = 0; entry < other.#count; entry++) {
       const chunk = other.#chunkOf(entry)
       if (chunk && !chunk.words) yield* other.#loadChunk(chunk)
       const words = chunk?.words ?? other.#headWords()
       const at = placeOf(entry)
-      if (other.#dropped.has(words[at + partWord])) continue
+      if (other.#beforeOf(words[at + partWord]) === 0) continue
       const isNote = words[at + opWord] === op.note
-      const rows = shifted(words[at + rowsWord], isNote ? firstNote : firstPiece)
-      const keys = shifted(words[at + keysWord], firstPiece)
+      const rows = isNote ? firstNote + words[at + rowsWord] : (numbers[words[at + rowsWord]] ?? -1)
+      const keys = numbers[words[at + keysWord]] ?? -1
       const unchanged = other.#unchanged[words[at + unchangedWord]]
       this.#put(
         words[at + opWord],
@@ -217,13 +223,13 @@ export class ChangeLog {
         const how = words[at + opWord]
         const rows = how === op.note ? null : this.#pieceAt(words[at + rowsWord])
         const keys = this.#pieceAt(words[at + keysWord])
-        if (!this.#dropped.has(words[at + partWord])) {
+        const before = this.#beforeOf(words[at + partWord])
+        if (before !== 0) {
           if (rows) yield* this.#load(rows, baseCommit)
           if (keys) yield* this.#load(keys, baseCommit)
           this.#drained = entry
           const change = how === op.note ? this.#notes[words[at + rowsWord]] : this.#change(words, at, rows, keys)
-          const before = this.#outdating.get(words[at + partWord])
-          yield before === undefined ? change : { type: 'outdates', change, before }
+          yield before === null ? change : { type: 'outdates', change, before }
         }
         if (rows) this.#passed(rows, entry)
         if (keys) this.#passed(keys, entry)
@@ -240,7 +246,7 @@ export class ChangeLog {
       if (chunk && !chunk.words) return
       const words = chunk?.words ?? this.#headWords()
       const at = placeOf(entry)
-      if (this.#dropped.has(words[at + partWord]) || this.#outdating.has(words[at + partWord])) continue
+      if (this.#beforeOf(words[at + partWord]) !== null) continue
       if (words[at + opWord] === op.note) {
         const note = this.#notes[words[at + rowsWord]]
         if (note.type === 'table') return
@@ -266,6 +272,7 @@ export class ChangeLog {
     this.#open.clear()
     this.#dropped.clear()
     this.#outdating.clear()
+    this.#settled = []
     this.#draining = null
     this.#count = 0
     this.#rows = 0
@@ -279,6 +286,7 @@ export class ChangeLog {
       const { segment } = piece
       if (!segment || piece.inUse) continue
       // Further changes are written elsewhere.
+      piece.closed = true
       this.#open.delete(segment)
       segment.seal()
       segment.pin()
@@ -353,13 +361,40 @@ export class ChangeLog {
   /** Number of the piece that has rows [from, to) of a segment. */
   #piece(segment: Segment, from: number, to: number): number {
     const known = this.#open.get(segment)
-    if (known !== undefined) {
+    if (known !== undefined && !this.#pieces[known].closed) {
       this.#pieces[known].to = to
       return known
     }
     segment.pin()
     this.#open.set(segment, this.#pieces.length)
-    return this.#pieces.push({ segment, spilled: null, from, to, base: 0, last: -1, inUse: false }) - 1
+    return this.#pieces.push({ segment, spilled: null, from, to, base: 0, last: -1, inUse: false, closed: false }) - 1
+  }
+
+  /**
+   * The number that a piece of another log has here. Rows of a segment that this log has rows of become one piece, or each of many small
+   * transactions would have its own.
+   */
+  #adopt(piece: Piece): number {
+    const segment = piece.closed ? null : piece.segment
+    const known = segment ? this.#open.get(segment) : undefined
+    const same = known === undefined ? null : this.#pieces[known]
+    if (!segment || known === undefined || !same || same.closed) {
+      piece.last = -1
+      if (segment) this.#open.set(segment, this.#pieces.length)
+      return this.#pieces.push(piece) - 1
+    }
+    same.from = Math.min(same.from, piece.from)
+    same.to = Math.max(same.to, piece.to)
+    piece.segment = null
+    segment.unpin()
+    return known
+  }
+
+  /** The moment before which copied rows are outdated by what was added with a part; 0 where it is dropped, null where it is applied. */
+  #beforeOf(word: number): number | null {
+    if (this.#dropped.has(word)) return 0
+    for (const { from, to, before } of this.#settled) if (word >= from && word <= to) return before
+    return this.#outdating.get(word) ?? null
   }
 
   #pieceAt(number: number): Piece | null {
@@ -469,10 +504,6 @@ function placeOf(entry: number): number {
 /** A part as an entry has it: numbers of transactions have 32 bits, which make a negative word from 2^31 on. */
 function partWordOf(part: number): number {
   return part | 0
-}
-
-function shifted(number: number, by: number): number {
-  return number < 0 ? number : number + by
 }
 
 function wordsOf({ bytes }: Block): Int32Array {

@@ -176,6 +176,67 @@ describe('change log', () => {
     }
   })
 
+  it('settles rows of parts as if each were dropped or outdated alone', async () => {
+    for (let seed = 71; seed < 83; seed++) {
+      const bench = new Bench(seed)
+      const log = bench.log()
+      const slow = { log: bench.log(), texts: [] as string[] }
+      const did: { readonly part: number; readonly texts: readonly string[] }[] = []
+      const transaction = async (part: number): Promise<void> => {
+        const other = bench.log()
+        did.push({ part, texts: bench.some(other, bench.below(12), 0) })
+        // A transaction that goes on for longer has rows before, between and behind them.
+        if (bench.below(4) === 0) slow.texts.push(...bench.some(slow.log, bench.below(30), 0))
+        const spilling = bench.below(5) === 0 ? other.spill() : null
+        for (const step of log.take(other, part)) await step
+        await spilling
+        if (bench.below(5) === 0) await log.spill()
+        if (bench.below(8) > 0) return
+        did.push({ part, texts: slow.texts })
+        slow.texts = []
+        for (const step of log.take(slow.log, part)) await step
+      }
+      for (let part = 1; part < 60; part++) {
+        await transaction(part)
+        // Several with one part.
+        while (bench.below(3) === 0) await transaction(part)
+      }
+      const ends = [1 + bench.below(20), 21 + bench.below(20), 41 + bench.below(18)]
+      log.settle(1, ends[0], 0)
+      log.settle(ends[0] + 1, ends[1], 1)
+      log.settle(ends[1] + 1, ends[2], 2)
+      log.outdate(-2, 2)
+      for (const part of [0, -2, 0, -2]) await transaction(part)
+      slow.log.clear()
+      const expected = did.flatMap(({ part, texts }) => {
+        if (part > 0 && part <= ends[0]) return []
+        const before = part === -2 || (part > ends[1] && part <= ends[2]) ? 2 : part > ends[0] && part <= ends[1] ? 1 : null
+        return before === null ? texts : texts.map((text) => `outdates before ${before}: ${text}`)
+      })
+      assert.deepEqual(await drained(log), expected, `seed ${seed}`)
+      await bench.end()
+    }
+  })
+
+  it('holds a segment once, however many small transactions have rows in it', async () => {
+    const bench = new Bench(91, 1023)
+    const log = bench.log()
+    const did: string[] = []
+    let spills = 0
+    for (let i = 0; i < 10_000; i++) {
+      const other = bench.log()
+      did.push(...bench.some(other, 1, 0))
+      for (const step of log.take(other, 1 + (i >> 10))) await step
+      assert.ok(log.memory <= bench.pool.used, 'no memory is counted twice')
+      if (log.memory < 1 << 20) continue
+      await log.spill()
+      spills++
+    }
+    assert.ok(spills > 0)
+    assert.deepEqual(await drained(log), did)
+    await bench.end()
+  })
+
   it('goes over the budget when there will be no memory, and lets go of everything when it is given up', async () => {
     const bench = new Bench(51)
     const log = bench.log()

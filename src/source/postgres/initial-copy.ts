@@ -96,11 +96,13 @@ export class InitialCopy {
   }
 
   /**
-   * The rows; `copied-part` after all rows of a part, `copied` after all of a table, `failed` where a table cannot be copied, which ends it. Throws what ended a
+   * What the rows are as of, and the rows; `copied-part` after all rows of a part, `copied` after all of a table, `failed` where a table cannot be copied, which ends it. Throws what ended a
    * connection, and at the end that a table was truncated or rewritten meanwhile, which does not concern the others: the tables that are
    * {@link unfinished} have to begin again, or go on.
    */
   async *flow(): AsyncGenerator<readonly SourceEvent[], void> {
+    const floor = lsnToText(this.#floor)
+    yield [...this.#tables.keys()].map((table) => ({ type: 'copying-from', table, floor }))
     const lanes = new Confluence()
     for (const lane of this.#lanes) {
       lane.start()

@@ -141,6 +141,8 @@ export class SimulatedSource implements Source {
     const { random } = this.#options
     for (const copy of this.#copies) {
       const { table, rows, floor } = copy
+      // Not every source can tell before the end.
+      if (copy.sent === 0 && floor % 2 === 0) this.#events.push({ type: 'copying-from', table: table.id, floor: String(floor) })
       let left = this.#position >= floor && random.below(4) === 0 ? rows.length : random.below(maxCopyRows)
       while (copy.sent < rows.length && left > 0) {
         if (this.#closed) return

@@ -19,6 +19,8 @@ interface Table {
   /** Rows by key; under key kind `row` each row's text with its count. */
   rows: Map<string, { values: readonly Value[]; count: number }>
   copied: { floor: Position; rows: number } | null
+  /** What the rows of its copy are as of; null while their snapshot has not been taken. */
+  copying: Position | null
   /** While it is copied: changes of transactions, each with its position. */
   held: { readonly position: Position; readonly changes: readonly (() => void)[] }[]
   failed: Error | null
@@ -155,7 +157,7 @@ export class MapLake {
   }
 
   #addTable(source: SourceTable): Table {
-    const table: Table = { source, rows: new Map(), copied: null, held: [], failed: null }
+    const table: Table = { source, rows: new Map(), copied: null, copying: null, held: [], failed: null }
     this.tables.set(source.id, table)
     return table
   }
@@ -168,16 +170,24 @@ export class MapLake {
         // Another shape: rows that are there stay as they are.
         if (known?.copied) this.#later({ type: 'truncate', table: known.source.id }, () => (known.source = event.table))
         // Its copy begins again; changes of an open transaction name it already.
-        else if (known) Object.assign(known, { source: event.table, rows: new Map(), held: [], failed: null })
+        else if (known) Object.assign(known, { source: event.table, rows: new Map(), copying: null, held: [], failed: null })
         else this.#addTable(event.table)
+        return
+      }
+      case 'copying-from': {
+        const table = this.#known(event.table)
+        if (table.copying !== null) throw new Error('a snapshot without its table event')
+        table.copying = event.floor
         return
       }
       case 'copy': {
         const table = this.#known(event.table)
+        if (table.copying === null) throw new Error('rows of no snapshot')
         each(event.segment, event.from, event.to, (values) => put(table, values))
         return
       }
       case 'copied':
+        if (this.#known(event.table).copying !== event.floor) throw new Error('rows of another snapshot')
         this.#join(this.#known(event.table), event)
         this.log.push(`copied ${event.rows}`)
         return
