@@ -24,6 +24,11 @@ export class ByteSink {
     this.bytes = larger
   }
 
+  /** Throws when so many more bytes are too many, for what would take much memory to make. */
+  expect(size: number): void {
+    if (this.length + size > this.#max) throw this.#tooLarge()
+  }
+
   byte(value: number): void {
     this.reserve(1)
     this.bytes[this.length++] = value
@@ -43,6 +48,8 @@ export class ByteSink {
   }
 
   append(piece: Uint8Array): void {
+    // One value may be as large as the memory of queries.
+    this.expect(piece.length)
     this.reserve(piece.length)
     this.bytes.set(piece, this.length)
     this.length += piece.length

@@ -87,11 +87,15 @@ export function cellWriter(type: LogicalType, options: CellOptions): CellWriter 
     case Id.VARCHAR:
       return new StringWriter((bytes, sink) => sink.append(bytes))
     case Id.BLOB:
-      return new StringWriter((bytes, sink) =>
-        sink.ascii(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('base64')),
-      )
+      return new StringWriter((bytes, sink) => {
+        sink.expect(Math.ceil(bytes.length / 3) * 4)
+        sink.ascii(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('base64'))
+      })
     case Id.BIT:
-      return new StringWriter((bytes, sink) => sink.ascii(bitText(bytes)))
+      return new StringWriter((bytes, sink) => {
+        sink.expect((bytes.length - 2) * 8)
+        sink.ascii(bitText(bytes))
+      })
     case Id.LIST:
       return new ListWriter(cellWriter(duckdb.list_type_child_type(type), options))
     case Id.ARRAY:

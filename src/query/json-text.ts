@@ -2,9 +2,14 @@ import type { ByteSink } from './byte-sink.ts'
 
 export const quote = 0x22
 
+/** Of shorter texts there is room for the longest that they can become; of longer ones that is counted. */
+const countedBytes = 1 << 20
+
 /** Escapes what JSON does not allow in strings; everything else is passed on as it is. */
 export function appendEscaped(bytes: Uint8Array, sink: ByteSink): void {
-  sink.reserve(bytes.length * 6)
+  const size = bytes.length < countedBytes ? bytes.length * 6 : escapedBytes(bytes)
+  if (bytes.length >= countedBytes) sink.expect(size)
+  sink.reserve(size)
   const out = sink.bytes
   let at = sink.length
   for (let i = 0; i < bytes.length; i++) {
@@ -26,6 +31,15 @@ export function appendEscaped(bytes: Uint8Array, sink: ByteSink): void {
     out[at++] = '0123456789abcdef'.charCodeAt(byte & 15)
   }
   sink.length = at
+}
+
+function escapedBytes(bytes: Uint8Array): number {
+  let size = bytes.length
+  for (const byte of bytes) {
+    if (shortEscapes.has(byte)) size += 1
+    else if (byte < 0x20) size += 5
+  }
+  return size
 }
 
 const shortEscapes = new Map([
