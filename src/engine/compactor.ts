@@ -131,7 +131,7 @@ export class Compactor {
     this.#wake = null
   }
 
-  /** Rewrites some files of the next table that needs it. Returns whether there was one. */
+  /** Rewrites some files of the next table that needs it. Returns whether the next one is to be looked for at once. */
   async #compactOne(): Promise<boolean> {
     if (!this.#options.automatic) return false
     const now = this.#parts.clock.monotonic()
@@ -146,13 +146,15 @@ export class Compactor {
         const due = this.#dueFiles.find(mirrored, now)
         if (!due) continue
         this.#last = table
-        await this.#compact(mirrored, due.files, due.targetBytes)
+        // What was of no use is not tried again at once: files of another program that are being taken over are in the table before the
+        // state of the lake that has them, and would be asked for again and again until nothing else could happen.
+        return await this.#compact(mirrored, due.files, due.targetBytes)
       } catch (error) {
         if (this.#isFatal(error)) throw error
         this.#paused.set(table, now + pauseMs)
         this.#tell(mirrored, asError(error))
+        return true
       }
-      return true
     }
     return false
   }

@@ -280,6 +280,20 @@ describe('another engine commits to our tables', () => {
     assert.deepEqual(await process.viewRows('long'), textOf(rows(50, 100)))
   })
 
+  it('files that are being taken over are not rewritten before they are in the table', async () => {
+    // Nothing but a file of its own is out of order, and its keys are looked up in several slices.
+    const tables: TableSettings = { 'shop.long': { sortBy: [parseSort('k0')] } }
+    using setting = await someRows(seededRandom(17), { tables })
+    const { process, other } = setting
+    const count = 60_000
+    await other.append('shop', 'long', [...rows(90, 100), ...rows(100, 100 + count)])
+    await process.pipeline.flush()
+    assert.equal(followed(setting), 1)
+    assert.equal((await process.viewRows('long')).length, 100 + count)
+    await process.close()
+    assert.equal(process.failure, null)
+  })
+
   it('our rewrite gives way to its, and is made again', async () => {
     using setting = await someRows(seededRandom(8), { compaction: undefined })
     const { world, process, other } = setting
