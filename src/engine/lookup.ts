@@ -72,6 +72,7 @@ function parseScalar(field: Field, given: unknown): Value {
       return /^-?\d{1,19}$/.test(text) && BigInt.asIntN(64, BigInt(text)) === BigInt(text) ? BigInt(text) : bad()
     case 'float':
     case 'double':
+      if (text === 'NaN') return Number.NaN
       if (text.trim() === '' || Number.isNaN(Number(text))) return bad()
       return Number.isFinite(Number(text)) || /^[+-]?Infinity$/.test(text) ? Number(text) : bad()
     case 'decimal': {
