@@ -34,6 +34,12 @@ export async function connectControl(endpoint: Endpoint): Promise<Client> {
   return client
 }
 
+/** Sets `logical_decoding_work_mem` of a connection to the least or the greatest of what it has and `kb`. */
+export async function setDecodingMemory(client: Client, which: 'least' | 'greatest', kb: number): Promise<void> {
+  const setting = "(select setting::int from pg_catalog.pg_settings where name = 'logical_decoding_work_mem')"
+  await client.query(`select pg_catalog.set_config('logical_decoding_work_mem', ${which}(${setting}, ${kb})::text, false)`)
+}
+
 /** Says goodbye, and does not wait long for a server that does not hear it. */
 export async function disconnect(client: Client): Promise<void> {
   const timer = setTimeout(() => client.connection.stream.destroy(), farewellMs)

@@ -1,5 +1,6 @@
 import type { Client } from 'pg'
 import { FrazilError } from '../../base/index.ts'
+import { setDecodingMemory } from './connection.ts'
 import { errorCode, isRefusal } from './errors.ts'
 import { quoteName, quoteText } from './identifiers.ts'
 import type { Lsn } from './lsn.ts'
@@ -288,12 +289,6 @@ export async function createSlot(replication: Client, control: Client, request: 
     if (errorCode(error) !== '55P03') throw error
     throw await blocked(control, error)
   }
-}
-
-/** Sets `logical_decoding_work_mem` of a connection to the least or the greatest of what it has and `kb`. */
-export async function setDecodingMemory(client: Client, which: 'least' | 'greatest', kb: number): Promise<void> {
-  const setting = "(select setting::int from pg_catalog.pg_settings where name = 'logical_decoding_work_mem')"
-  await client.query(`select pg_catalog.set_config('logical_decoding_work_mem', ${which}(${setting}, ${kb})::text, false)`)
 }
 
 /**
