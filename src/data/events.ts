@@ -55,7 +55,8 @@ export interface StreamedPart {
  * `unchanged`: columns (positions in `fields`, none of the key's) whose values did not change and were not sent. The cells of these
  * rows mean nothing there; their values are those of the row that is replaced. Without such a row that is an error.
  *
- * `segment` has the table's columns; `keys` has only the key's columns, in key order (all columns for key kind `row`).
+ * `segment` has the table's columns; `keys` has only the key's columns, in key order (all columns for key kind `row`). After the table was
+ * copied anew `keys` may still have all columns, until the source tells of it again: the copy found a key that the source did not rely on.
  */
 export type Change = { readonly streamed?: StreamedPart } & (
   | { readonly type: 'insert'; readonly table: string; readonly segment: Segment; readonly from: number; readonly to: number }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { assert } from '../base/index.ts'
-import type { Column, Field, TableKey } from '../data/index.ts'
+import type { Column, Field, Segment, TableKey } from '../data/index.ts'
 import { layoutOf } from '../data/index.ts'
 
 /**
@@ -42,6 +42,14 @@ export function keySpecOf(fields: readonly Field[], key: TableKey): KeySpec | nu
     if ((layout === 'i32' || layout === 'i64') && fields[columns[0]].required) return { kind: 'exact', columns, multiset: false }
   }
   return { kind: 'hash', columns, multiset: key.kind === 'row' }
+}
+
+/**
+ * The columns, in key order, by which keys that came with a change name rows. Those of whole rows serve for any key: a source may send
+ * them where the table, which was copied anew meanwhile, has a key of some columns.
+ */
+export function namingColumns({ columns: places }: KeySpec, { columns }: Segment): readonly Column[] {
+  return columns.length === places.length ? columns : places.map((place) => columns[place])
 }
 
 /** Key columns of one segment, in key order, and where a key's words are put. */

@@ -4,7 +4,7 @@ import { buffersOf } from './cell-reader.ts'
 import type { Cells, WantedCells } from './cell-reader.ts'
 import type { ColdFile } from './cold-file.ts'
 import type { HotRange } from './hot-range.ts'
-import { keyReader, keyWords, mixWords } from './key-codec.ts'
+import { keyReader, keyWords, mixWords, namingColumns } from './key-codec.ts'
 import type { KeySpec } from './key-codec.ts'
 
 /** A change whose rows come without the values that did not change. */
@@ -16,7 +16,10 @@ export function isPartial(change: Change | SourceEvent): change is PartialChange
 
 /** Where the key of the row that row `row` of a change replaces is: row `row + shift` of these columns, in key order. */
 export function replacedKeys(change: PartialChange, spec: KeySpec): { columns: readonly Column[]; keys: Segment; shift: number } {
-  if (change.type === 'update') return { columns: change.keys.columns, keys: change.keys, shift: change.keysFrom - change.from }
+  if (change.type === 'update') {
+    const { keys, keysFrom, from } = change
+    return { columns: namingColumns(spec, keys), keys, shift: keysFrom - from }
+  }
   return { columns: spec.columns.map((i) => change.segment.columns[i]), keys: change.segment, shift: 0 }
 }
 

@@ -2,7 +2,7 @@ import { assert } from '../base/index.ts'
 import type { Column, Segment } from '../data/index.ts'
 import type { OutdatingChange } from './change-log.ts'
 import type { ColdFile } from './cold-file.ts'
-import { keyReader, keyWords } from './key-codec.ts'
+import { keyReader, keyWords, namingColumns } from './key-codec.ts'
 import type { KeySpec } from './key-codec.ts'
 import { sortKeys } from './key-order.ts'
 
@@ -28,7 +28,7 @@ export function* killNamed(
   if (change.type === 'update' || change.type === 'delete') {
     const { keys } = change
     const from = change.type === 'update' ? change.keysFrom : change.from
-    yield* killRows(older, spec, keys.columns, keys, from, from + change.to - change.from, commit)
+    yield* killRows(older, spec, namingColumns(spec, keys), keys, from, from + change.to - change.from, commit)
   }
   if (change.type === 'delete') return
   const { segment } = change

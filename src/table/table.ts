@@ -8,7 +8,7 @@ import type { WrittenFiles } from './file-messages.ts'
 import { carryOver, noForeignRows } from './foreign-change.ts'
 import type { ForeignChange, ForeignRows } from './foreign-change.ts'
 import { HotRange } from './hot-range.ts'
-import { keyReader, keySpecOf, keyTag, keyWords, mixWords } from './key-codec.ts'
+import { keyReader, keySpecOf, keyTag, keyWords, mixWords, namingColumns } from './key-codec.ts'
 import type { KeySpec } from './key-codec.ts'
 import { sortKeys } from './key-order.ts'
 import { KeyRun } from './key-run.ts'
@@ -278,7 +278,7 @@ export class Table {
   #applySlice(change: Exclude<Change, { type: 'truncate' }>, from: number, to: number, commit: number): void {
     switch (change.type) {
       case 'delete':
-        this.#killAll(change.keys.columns, change.keys, from, to, commit, change.mustExist, null, 0)
+        this.#killAll(change.keys, from, to, commit, change.mustExist, null, 0)
         return
       case 'insert':
       case 'upsert': {
@@ -289,17 +289,16 @@ export class Table {
           return
         }
         const mustExist = change.type === 'upsert' && change.mustExist
-        const columns = this.#keyColumns(change.segment)
         this.#appendTo(change.segment, commit)
         this.#active.extend(change.segment, from, to)
-        this.#killAll(columns, change.segment, from, to, commit, mustExist, change.segment, from)
+        this.#killAll(change.segment, from, to, commit, mustExist, change.segment, from)
         return
       }
       case 'update': {
         this.#appendTo(change.segment, commit)
         this.#active.extend(change.segment, from, to)
         const shift = change.keysFrom - change.from
-        this.#killAll(change.keys.columns, change.keys, from + shift, to + shift, commit, true, change.segment, from)
+        this.#killAll(change.keys, from + shift, to + shift, commit, true, change.segment, from)
         return
       }
     }
@@ -310,7 +309,6 @@ export class Table {
    * entered into the index right after key row `from + i` was looked up, because a transaction may change one key many times.
    */
   #killAll(
-    columns: readonly Column[],
     keys: Segment,
     from: number,
     to: number,
@@ -322,6 +320,7 @@ export class Table {
     const spec = this.keySpec
     if (!spec) throw new FrazilError('unsupported', 'no-key', 'the source changed a row of a table that has no key')
     assert(keys.rows >= to, 'key rows are complete')
+    const columns = keys === replacements ? this.#keyColumns(keys) : namingColumns(spec, keys)
     const width = keyWords(spec)
     const read = keyReader(spec, columns)
     const words = new Int32Array((to - from) * width)

@@ -244,3 +244,31 @@ for (const seed of [1, 2, 3]) {
       }),
   )
 }
+
+test('a healthy one that is copied again has the columns of now alone, and goes on', { timeout: 180_000 }, () =>
+  withTable('left_again', `CREATE TABLE T (id int PRIMARY KEY, v text, w text); ${rowsOf}`, async (one, folder) => {
+    await one.run('ALTER TABLE T ALTER v TYPE int USING v::int + 1; INSERT INTO T VALUES (4, 41)')
+    assert.deepEqual((await one.read()).columns, ['id', 'v', 'w', 'v__string'])
+    await one.engine.table('shop.left_again').resync()
+    await one.copied(2)
+    await one.run("UPDATE T SET w = 'x' WHERE id = 2; DELETE FROM T WHERE id = 3; INSERT INTO T VALUES (5, 51, 'e')")
+    const rows: unknown[][] = [
+      [1, 11, 'a'],
+      [2, 21, 'x'],
+      [4, 41, null],
+      [5, 51, 'e'],
+    ]
+    await everywhere(one, folder, ['id', 'v', 'w'], rows)
+    // Asked for just before a stop, it is done at the next start.
+    await one.run("ALTER TABLE T ALTER v TYPE text USING 'n'; INSERT INTO T VALUES (6, 'm')")
+    assert.deepEqual((await one.read()).columns, ['id', 'v', 'w', 'v__int'])
+    await one.engine.flush()
+    await one.engine.table('shop.left_again').resync()
+    await one.stop()
+    await one.start()
+    await one.copied(3)
+    await one.run('ALTER TABLE T ADD y int; INSERT INTO T VALUES (7, NULL, NULL, 1)')
+    const after = rows.map(([id, , w]) => [id, 'n', w, null])
+    await everywhere(one, folder, ['id', 'v', 'w', 'y'], [...after, [6, 'm', null, null], [7, null, null, 1]])
+  }),
+)

@@ -33,6 +33,9 @@ export interface ColumnRow {
 /** The index by whose columns changes name a row. */
 export interface IndexRow {
   relation: number
+  /** Its oid. */
+  index: number
+  primary: boolean
   columns: string[]
 }
 
@@ -111,7 +114,7 @@ order by a.attrelid, a.attnum`
 
 // Only indexes that can be a replica identity: unique, complete, immediate, on columns.
 const indexesSql = `
-select i.indrelid::int8::text as relation,
+select i.indrelid::int8::text as relation, i.indexrelid::int8::text as index, i.indisprimary as primary,
   array(select a.attname::text from unnest(i.indkey[0:i.indnkeyatts - 1]) with ordinality k(num, nth)
         join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.num order by k.nth) as columns
 from pg_catalog.pg_index i join pg_catalog.pg_class c on c.oid = i.indrelid
@@ -201,8 +204,10 @@ async function readColumns(client: Client, oids: readonly number[]): Promise<Col
 }
 
 async function readIndexes(client: Client, oids: readonly number[]): Promise<IndexRow[]> {
-  const { rows } = await client.query<Omit<IndexRow, 'relation'> & { relation: string }>(indexesSql, [oids])
-  return rows.map((row) => ({ ...row, relation: Number(row.relation) }))
+  const { rows } = await client.query<Omit<IndexRow, 'relation' | 'index'> & { relation: string; index: string }>(indexesSql, [
+    oids,
+  ])
+  return rows.map((row) => ({ ...row, relation: Number(row.relation), index: Number(row.index) }))
 }
 
 /** For partitions that were chosen: an ancestor that was chosen too. */

@@ -193,13 +193,22 @@ export class Copier {
     this.#options.parts.observe?.({ type: 'notice', level: 'info', message, hint: null })
   }
 
-  /** Publishes the tables and tells of them. Those that are gone have failed; the others are to be copied. */
+  /** Publishes the tables and tells of them. Those that are gone, or have to be asked for again, have failed; the others are to be copied. */
   async *#announce(plans: readonly TablePlan[]): AsyncGenerator<readonly SourceEvent[], PlannedCopy[]> {
     const { asking, names, tables, partial, partPages } = this.#options
     const start = lsnToText(this.#options.start)
+    // The copy of such a table has other columns than what the stream tells meanwhile, so it is one whose changes are for the copy alone.
+    const other = plans.filter(({ source }) => tables.keepsColumns(source.id))
+    for (const { source } of other) {
+      tables.forget(source.id)
+      partial.delete(source.id)
+    }
+    if (other.length > 0) yield other.map(({ source }) => ({ type: 'failed', table: source.id, error: beginsAnew(source) }))
+    const wanted = plans.filter((plan) => !other.includes(plan))
+    if (wanted.length === 0) return []
     const { copies, gone } = await asking(async (client) => {
-      const gone = await publish(client, names, plans)
-      return { gone, copies: await planCopies(client, plans, { partial, start, partPages }) }
+      const gone = await publish(client, names, wanted)
+      return { gone, copies: await planCopies(client, wanted, { partial, start, partPages }) }
     })
     for (const copy of copies) this.#tell(copy)
     yield copies.map(({ plan, estimatedRows, parts: inParts }) => {
@@ -246,6 +255,12 @@ export class Copier {
       await snapshot?.close()
     }
   }
+}
+
+/** Whoever asked for the copy asks for it again. */
+function beginsAnew({ namespace, name, sourceName }: SourceTable): FrazilError {
+  const message = `table ${sourceName} is copied without the columns that hold values of former types; until then it stays as it is in the lake`
+  return new FrazilError('unsupported', 'schema-changed', message, { table: `${namespace}.${name}` })
 }
 
 function recreated({ namespace, name, sourceName }: SourceTable): FrazilError {

@@ -218,7 +218,7 @@ function newWriter(plan: TablePlan, parts: SourceParts, retired: RetiredSegments
 }
 
 function reshaped({ source }: TablePlan): FrazilError {
-  const text = `table ${source.sourceName} was given other columns just before it was copied`
+  const text = `table ${source.sourceName} was given other columns or another key just before it was copied`
   const hint = 'frazil resync the table: it is copied anew in its new shape'
   return new FrazilError('unsupported', 'schema-changed', text, { hint, table: `${source.namespace}.${source.name}` })
 }

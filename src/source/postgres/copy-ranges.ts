@@ -176,9 +176,9 @@ export function copyStatement({ plan, oid, relation, pages, since }: CopyRange):
 /**
  * Finds the columns of a plan that were renamed, dropped or given another type: by the snapshot, or after it. COPY goes by their names
  * as they are now while the snapshot shows the catalogue as it was: a row that a later transaction has replaced has its number as `xmax`.
- * And columns that came before the snapshot, of which the stream does not tell any more.
+ * And columns that came before the snapshot, or another key, of which the stream does not tell any more.
  */
-function reshaped({ oid, columns, memo }: TablePlan): string {
+function reshaped({ oid, columns, index, memo, source: { key } }: TablePlan): string {
   const expected = columns.map(({ id, name, typeOid, modifier }) => `(${id}, ${quoteText(name)}, ${typeOid}::oid, ${modifier})`)
   const next = 'pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text::int8'
   // Of the transactions with these 32 bits the one that is nearest.
@@ -187,7 +187,19 @@ function reshaped({ oid, columns, memo }: TablePlan): string {
     `SELECT FROM (VALUES ${expected.join(', ')}) p (id, name, type, modifier) LEFT JOIN pg_catalog.pg_attribute a ` +
     `ON a.attrelid = ${oid} AND a.attnum = p.id AND a.attname = p.name AND a.atttypid = p.type AND a.atttypmod = p.modifier ` +
     `WHERE a.attnum IS NULL OR CASE WHEN a.xmax::text <> '0' THEN pg_catalog.pg_xact_status(${replacedBy}) = 'committed' END ` +
-    `UNION ALL SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = ${oid} AND a.attnum > ${memo.highest} AND NOT a.attisdropped`
+    `UNION ALL SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = ${oid} AND a.attnum > ${memo.highest} AND NOT a.attisdropped` +
+    (key.kind === 'columns' ? ` UNION ALL SELECT WHERE NOT EXISTS (${identityIndex(oid, index)})` : '') +
+    (key.kind === 'row'
+      ? ` UNION ALL SELECT FROM pg_catalog.pg_class c WHERE c.oid = ${oid} AND c.relkind = 'r' AND c.relreplident <> 'f'`
+      : '')
+  )
+}
+
+/** Finds the index of a plan's key if changes still name their row by it, or have all of the row. */
+function identityIndex(oid: number, index: number | null): string {
+  return (
+    `SELECT FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indrelid WHERE i.indrelid = ${oid} ` +
+    `AND i.indexrelid = ${index} AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary AND c.relreplident <> 'n' END`
   )
 }
 

@@ -117,7 +117,8 @@ export function settleShape(
       })
     }
   }
-  const key = keyOf(known, relation, description, ids, columns)
+  const isUnique = known.memo.primary !== undefined && known.memo.primary === description.primaryIndex
+  const key = keyOf(known, relation, isUnique || isLatest ? description.primaryKey : null, ids, columns)
   if (!key)
     return cannot(
       'has no replica identity any more',
@@ -134,6 +135,7 @@ export function settleShape(
     storage: isCurrent ? description.storage : known.memo.storage,
     highest: isCurrent ? description.highest : Math.max(known.memo.highest, ...ids),
     ignored,
+    primary: isUnique ? known.memo.primary : undefined,
     look: description.rewritten === null || isOpen ? known.memo.look : { storage: description.storage, xid: description.xid },
   }
   const isUnchanged =
@@ -166,7 +168,7 @@ export function isAsKnown(known: KnownTable, relation: Relation): boolean {
 function withOtherKey(known: KnownTable, relation: Relation): KnownTable | null {
   const { table, columns } = known
   const ids = columns.map(({ id }) => id)
-  const key = keyOf(known, relation, { primaryKey: null }, ids, columns)
+  const key = keyOf(known, relation, null, ids, columns)
   if (!key || !findsOldRows(key, table.incomplete ?? [])) return null
   return { ...known, table: { ...table, fields: requiredBy(key, table.fields), key } }
 }
@@ -264,11 +266,15 @@ function defaultOf(codec: Codec, bytes: Buffer): string | null {
   return value === null ? null : defaultText(codec.type, value)
 }
 
-/** By which columns changes name their row from here on; null when they cannot. */
+/**
+ * By which columns changes name their row from here on; null when they cannot.
+ *
+ * @param unique columns by which all rows are unique that are or will be there until the stream says otherwise; null: nobody knows any.
+ */
 function keyOf(
   { table, columns: before }: KnownTable,
   relation: Relation,
-  { primaryKey }: Pick<TableDescription, 'primaryKey'>,
+  unique: readonly number[] | null,
   ids: readonly number[],
   columns: readonly PlannedColumn[],
 ): TableKey | null {
@@ -283,7 +289,7 @@ function keyOf(
     wanted.length === known.length && wanted.every((id) => known.includes(id))
   if (relation.identity === 'f') {
     // All old values come: any key will do, as long as it was unique for all rows that are there.
-    return (primaryKey && isKnown(primaryKey) ? byIds(known) : null) ?? { kind: 'row' }
+    return (unique && isKnown(unique) ? byIds(known) : null) ?? { kind: 'row' }
   }
   const flagged = relation.columns.flatMap((column, i) => (column.key ? [ids[i]] : []))
   return byIds(isKnown(flagged) ? known : flagged)

@@ -8,6 +8,11 @@ export interface ShapeMemo {
   readonly highest: number
   /** Attribute numbers of columns that are sent and not wanted. */
   readonly ignored: readonly number[]
+  /**
+   * Oid of the index of the primary key that its rows had when they were copied, while it is the same one: they are unique by it. Absent:
+   * nobody knows.
+   */
+  readonly primary?: number
   /** The last look that found no rewriting with other values. Absent where an older version has written this: nobody looked. */
   readonly look?: Look
 }
@@ -18,8 +23,16 @@ interface TypedColumn {
 }
 
 /** As kept in the state record, with the types of the columns. */
-export function writeShapeMemo({ storage, highest, ignored, look }: ShapeMemo, columns: readonly TypedColumn[]): string {
-  return JSON.stringify({ storage, highest, ignored, look, types: columns.map(({ typeOid, modifier }) => [typeOid, modifier]) })
+export function writeShapeMemo(memo: ShapeMemo, columns: readonly TypedColumn[]): string {
+  const { storage, highest, ignored, primary, look } = memo
+  return JSON.stringify({
+    storage,
+    highest,
+    ignored,
+    primary,
+    look,
+    types: columns.map(({ typeOid, modifier }) => [typeOid, modifier]),
+  })
 }
 
 export function readShapeMemo(text: string): { readonly memo: ShapeMemo; readonly types: readonly TypedColumn[] } {

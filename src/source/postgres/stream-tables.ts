@@ -86,6 +86,12 @@ export class StreamTables {
     return this.#tables.get(Number(id))?.failed === false
   }
 
+  /** Whether the changes of this table come with columns that its source does not have any more. */
+  keepsColumns(id: string): boolean {
+    const table = this.#tables.get(Number(id))
+    return table?.failed === false && table.known.table.fields.length > table.known.columns.length
+  }
+
   /** The table of a change, also one that has failed. */
   find(oid: number): BoundTable | null {
     if (oid === this.#lastOid) return this.#last

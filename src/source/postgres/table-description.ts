@@ -35,6 +35,8 @@ export interface TableDescription {
   readonly key: readonly number[] | null
   /** Attribute numbers of an immediate primary key; null for none. */
   readonly primaryKey: readonly number[] | null
+  /** Oid of its index. */
+  readonly primaryIndex: number | null
   /** Length of a type that was asked for, negative when it varies; null for one that does not exist any more. */
   lengthOf(typeOid: number): number | null
   /** What older rows have in the column with this attribute number, for a table whose files were `storage` when it came. */
@@ -66,6 +68,7 @@ interface TableRow {
   readonly identity: string
   readonly key: readonly number[] | null
   readonly identityKey: readonly number[] | null
+  readonly primaryIndex: number | null
   readonly attributes: readonly AttributeRow[] | null
   readonly types: readonly { readonly oid: number; readonly length: number }[] | null
 }
@@ -83,9 +86,11 @@ select json_agg(json_build_object('id', a.attnum, 'name', a.attname, 'type', a.a
   'filled', a.atthasdef or a.attidentity <> '', 'altered', ${writtenSinceSql('a.xmin', '$4::int8')}) order by a.attnum)
 from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0`
 
-const keySql = (which: 'indisprimary' | 'indisreplident'): string => `
-select array_to_json(i.indkey[0:i.indnkeyatts - 1]::int2[]) from pg_catalog.pg_index i
+const indexSql = (value: string, which: 'indisprimary' | 'indisreplident'): string => `
+select ${value} from pg_catalog.pg_index i
 where i.indrelid = c.oid and i.${which} and i.indimmediate and i.indisvalid`
+
+const keyValue = 'array_to_json(i.indkey[0:i.indnkeyatts - 1]::int2[])'
 
 const typesSql = `
 select json_agg(json_build_object('oid', t.oid::int8, 'length', t.typlen)) from pg_catalog.pg_type t where t.oid::int8 = any($3::int8[])`
@@ -94,7 +99,8 @@ select json_agg(json_build_object('oid', t.oid::int8, 'length', t.typlen)) from 
 const descriptionSql = `
 select (${visibleSql}) as visible, (
   select json_build_object('highest', c.relnatts, 'storage', ${storageSql}, 'xid', ${endedXidSql}, 'identity', c.relreplident,
-    'key', (${keySql('indisprimary')}), 'identityKey', (${keySql('indisreplident')}), 'attributes', (${attributesSql}),
+    'key', (${indexSql(keyValue, 'indisprimary')}), 'primaryIndex', (${indexSql('i.indexrelid::int8', 'indisprimary')}),
+    'identityKey', (${indexSql(keyValue, 'indisreplident')}), 'attributes', (${attributesSql}),
     'types', (${typesSql}), 'missing', c.relkind = 'p' or exists (
       select from pg_catalog.pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and a.atthasmissing and not a.attisdropped))
   from pg_catalog.pg_class c where c.oid = $2::oid) as description`
@@ -165,7 +171,18 @@ async function readTable(client: Client, { oid, types, transaction, known }: Que
 }
 
 function description(
-  { highest, storage, xid, identity, key, identityKey, attributes, types, rewritten }: TableRow & { rewritten: boolean | null },
+  {
+    highest,
+    storage,
+    xid,
+    identity,
+    key,
+    primaryIndex,
+    identityKey,
+    attributes,
+    types,
+    rewritten,
+  }: TableRow & { rewritten: boolean | null },
   missing: ReadonlyMap<string, Buffer | null>,
 ): TableDescription {
   const lengths = new Map(types?.map((type) => [type.oid, type.length]))
@@ -182,6 +199,7 @@ function description(
     identity,
     key: identity === 'd' ? key : identity === 'i' ? identityKey : null,
     primaryKey: key,
+    primaryIndex,
     lengthOf: (typeOid) => lengths.get(typeOid) ?? null,
     oldRows(id, before) {
       const row = byId.get(id)

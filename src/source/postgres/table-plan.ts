@@ -36,6 +36,8 @@ export interface TablePlan {
   readonly filter: string | null
   /** Changes may speak of rows that the lake does not have, or has already. */
   readonly loose: boolean
+  /** Oid of the index that the key is of; null for a key without one. */
+  readonly index: number | null
   readonly memo: ShapeMemo
   readonly source: SourceTable
 }
@@ -134,7 +136,9 @@ export function planTable(relation: RelationRow, facts: TableFacts, rules: PlanR
     required: required.has(i),
   }))
   const { storage, highest, ended } = relation
-  const memo: ShapeMemo = { storage, highest, ignored: [], look: { storage, xid: ended } }
+  const index = key.kind === 'columns' ? facts.indexes[0] : null
+  const primary = index?.primary ? index.index : undefined
+  const memo: ShapeMemo = { storage, highest, ignored: [], primary, look: { storage, xid: ended } }
   return {
     oid: relation.oid,
     schema: relation.schema,
@@ -144,6 +148,7 @@ export function planTable(relation: RelationRow, facts: TableFacts, rules: PlanR
     loose: borrowed && member ? isLoose(borrowed, member) : false,
     columns,
     shown: facts.columns.map(({ name, shown }) => ({ name, type: shown })),
+    index: index?.index ?? null,
     memo,
     source: {
       id: String(relation.oid),

@@ -14,6 +14,7 @@ export function describedAs(columns: readonly Omit<PlannedColumn, 'codec' | 'set
     identity: 'd',
     key: [1],
     primaryKey: [1],
+    primaryIndex: 9,
     lengthOf: () => null,
     oldRows: () => ({ kind: 'null' }),
   }
