@@ -1,6 +1,8 @@
 import { rmSync } from 'node:fs'
+import { asError } from '../base/index.ts'
 import type { Clock } from '../base/index.ts'
 import type { Catalog, StateChange } from '../iceberg/catalog/index.ts'
+import type { EngineEvent } from '../observe/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
 
 /** How long a reader may go on with a snapshot that it has opened: files outlive their last snapshot by this. */
@@ -14,6 +16,7 @@ export interface ReaperParts {
   readonly store: ObjectStore
   readonly catalog: Catalog
   readonly clock: Clock
+  readonly emit: (event: EngineEvent) => void
 }
 
 /** Files that wait for the end of their grace. `record`: number of the state record that has them too. */
@@ -36,6 +39,7 @@ export interface Note {
  * Deleting twice does no harm, so a record goes with the next commit after its files.
  */
 export class FileReaper {
+  readonly #source: string
   readonly #parts: ReaperParts
   readonly #prefix: string
   /** In the order of their times. */
@@ -49,6 +53,7 @@ export class FileReaper {
   readonly #noted = new Set<readonly string[]>()
 
   constructor(source: string, parts: ReaperParts) {
+    this.#source = source
     this.#parts = parts
     this.#prefix = `garbage/${source}/`
   }
@@ -134,6 +139,8 @@ export class FileReaper {
   /** Deletes what is due. What cannot be deleted waits for a grace once more, and holds up nothing else. */
   async reap(): Promise<void> {
     const { clock, store } = this.#parts
+    let left = 0
+    let failure: unknown = null
     for (const [queue, graceMs] of [
       [this.#metadata, metadataGraceMs],
       [this.#files, readersGraceMs],
@@ -142,14 +149,33 @@ export class FileReaper {
       while (queue.length > 0 && queue[0].dueAt <= now) {
         const isGone = await store.delete(queue[0].uris).then(
           () => true,
-          () => false,
+          (error: unknown) => {
+            failure ??= error
+            return false
+          },
         )
         const batch = queue[0]
         queue.shift()
-        if (!isGone) queue.push({ ...batch, dueAt: clock.monotonic() + graceMs })
-        else if (batch.record !== null) this.#spent.add(batch.record)
+        if (!isGone) {
+          left += batch.uris.length
+          queue.push({ ...batch, dueAt: clock.monotonic() + graceMs })
+        } else if (batch.record !== null) this.#spent.add(batch.record)
       }
     }
+    if (left > 0) this.#tell(left, asError(failure))
+  }
+
+  #tell(left: number, { message }: Error): void {
+    const what =
+      left === 1
+        ? 'a file that no snapshot needs could not be deleted'
+        : `of ${left} files that no snapshot needs some could not be deleted`
+    this.#parts.emit({
+      type: 'notice',
+      level: 'warn',
+      message: `source ${this.#source}: ${what}: ${message}`,
+      hint: 'frazil tries again after a quarter of an hour, for as long as it takes; until then they fill the disk',
+    })
   }
 }
 

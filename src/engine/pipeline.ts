@@ -123,7 +123,7 @@ export class Pipeline implements PipelineHandle {
         room: () => this.#room.wait(),
       },
     })
-    const reaper = new FileReaper(options.name, parts)
+    const reaper = new FileReaper(options.name, { ...parts, emit })
     const applying = (): Promise<void> | null => this.#changes.underWay
     const done = (): void => undefined
     const alone = (work: Work): Promise<number> => this.#changes.apply(null, done, (number) => work(number, noTable))

@@ -11,8 +11,13 @@ import type { OrphanParts } from '../../src/engine/orphans.ts'
 import { markOf, markedLake, markedRandom } from '../../src/engine/writer-mark.ts'
 import { MemoryCatalog, createTable } from '../../src/iceberg/index.ts'
 import type { DataFile, IcebergTable, TableUpdate } from '../../src/iceberg/index.ts'
+import type { EngineEvent } from '../../src/observe/index.ts'
 import { LocalStore } from '../../src/storage/index.ts'
 import { SteadyClock, fields, nothing } from '../iceberg/lab.ts'
+
+function silent({ type }: EngineEvent): never {
+  assert.fail(`nothing is told: ${type}`)
+}
 
 const ours = markedLake('this lake')
 const theirs = markedLake('another lake')
@@ -262,7 +267,7 @@ test('files of expired snapshots outlive the readers’ grace across processes, 
   const { store, catalog, clock } = scene
   const uris = await Promise.all(['a', 'b', 'c'].map((name) => scene.put(`data/${name}.parquet`)))
   const alive = async (): Promise<number> => (await Promise.all(uris.map((uri) => store.head(uri)))).filter(Boolean).length
-  const reaperOf = (source: string): FileReaper => new FileReaper(source, { store, catalog, clock })
+  const reaperOf = (source: string): FileReaper => new FileReaper(source, { store, catalog, clock, emit: silent })
   const commit = async (reaper: FileReaper, gone: readonly string[]): Promise<void> => {
     const note = await reaper.note(gone)
     await catalog.commit({ tables: [], states: note.states })
@@ -315,7 +320,9 @@ test('files of expired snapshots outlive the readers’ grace across processes, 
 test('a file that cannot be deleted holds up no other, and goes when it can', async (t) => {
   const scene = new Scene(t)
   const { store, catalog, clock } = scene
-  const reaper = new FileReaper('shop', { store, catalog, clock })
+  const told: string[] = []
+  const emit = (event: EngineEvent): void => void (event.type === 'notice' && told.push(event.message))
+  const reaper = new FileReaper('shop', { store, catalog, clock, emit })
   const commit = async (gone: readonly string[]): Promise<void> => {
     const note = await reaper.note(gone)
     await catalog.commit({ tables: [], states: note.states })
@@ -334,6 +341,8 @@ test('a file that cannot be deleted holds up no other, and goes when it can', as
   await reaper.reap()
   assert.deepEqual(await left(), [false, false, true])
   assert.ok(reaper.waiting.has(folder))
+  assert.equal(told.length, 1)
+  assert.match(told[0], /^source shop: of 3 files that no snapshot needs some could not be deleted: /)
   clock.ms += 60_000
   await reaper.reap()
   assert.deepEqual(await left(), [false, false, false])
@@ -347,7 +356,7 @@ test('a note of a newer version, or a damaged one, is left as it is', async (t) 
   const values = ['{"format":2}', 'nonsense', '{"format":1,"at":1,"uris":[1]}', 'null']
   const states = values.map((value, i) => ({ key: `garbage/shop/${i}`, expected: null, value }))
   await catalog.commit({ tables: [], states })
-  const reaper = new FileReaper('shop', { store, catalog, clock })
+  const reaper = new FileReaper('shop', { store, catalog, clock, emit: silent })
   await reaper.recover()
   assert.equal(reaper.waiting.size, 0)
   const note = await reaper.note(['file:///x'])
