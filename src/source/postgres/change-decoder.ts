@@ -208,7 +208,7 @@ export class ChangeDecoder {
     if (this.#changed) {
       this.position = end
       this.#runs.push({ type: 'commit', position: lsnToText(end), timeMs: timeMs(bytes, at + 18) })
-      this.tables.committed()
+      this.tables.committed(this.#finalLsn)
     } else {
       this.#progress(end)
     }
@@ -368,7 +368,8 @@ export class ChangeDecoder {
 
   /** The catalogue does not show yet what an open transaction did: {@link #checkStreamed} asks when it has ended. */
   #streamedRelation(table: BoundTable, relation: Relation): void {
-    if (!isAsKnown(table.known, relation)) throw this.#reshapedWhileOpen(this.#streamed.xid, table)
+    if (!isAsKnown(table.known, relation) || this.tables.hasToTell(table))
+      throw this.#reshapedWhileOpen(this.#streamed.xid, table)
     this.#streamed.relation(table, relation)
     this.tables.readOpen(table, relation)
   }
@@ -396,6 +397,8 @@ export class ChangeDecoder {
 
   /** Whether a change of the table can be read. False: the catalogue has not answered yet. */
   #isReady(table: BoundTable): boolean {
-    return table.news === null || this.#streamed.inSegment || this.tables.learn(table, table.news, this.#transaction)
+    return (
+      table.news === null || this.#streamed.inSegment || this.tables.learn(table, table.news, this.#transaction, this.#finalLsn)
+    )
   }
 }

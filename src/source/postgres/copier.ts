@@ -3,6 +3,7 @@ import { FrazilError } from '../../base/index.ts'
 import type { SourceEvent, SourceTable } from '../../data/index.ts'
 import type { EventListener } from '../../observe/index.ts'
 import type { SourceParts } from '../source.ts'
+import { beginsAnew } from './beside-copies.ts'
 import type { Endpoint } from './connection.ts'
 import { completePart } from './copy-parts.ts'
 import type { PartialCopy } from './copy-parts.ts'
@@ -107,6 +108,7 @@ export class Copier {
   }
 
   #giveUp(tables: readonly string[], error: FrazilError): SourceEvent[] {
+    for (const table of tables) this.#options.tables.giveUpCopy(table)
     for (const table of tables) if (this.#fresh.delete(table)) this.#options.tables.forget(table)
     return tables.map((table) => ({ type: 'failed', table, error, copying: true }))
   }
@@ -147,6 +149,7 @@ export class Copier {
             if (event.type === 'copied' || event.type === 'copied-part') attempts = 0
             if (event.type === 'copied-part') partial.get(event.table)?.complete.set(event.part, completePart(event))
             if (event.type === 'copied' || event.type === 'failed') partial.delete(event.table)
+            if (event.type === 'failed') tables.giveUpCopy(event.table)
             if (event.type === 'failed' && this.#fresh.has(event.table)) tables.forget(event.table)
           }
           this.#options.replaced.tell()
@@ -198,7 +201,7 @@ export class Copier {
     const { asking, names, tables, partial, partPages } = this.#options
     const start = lsnToText(this.#options.start)
     // The copy of such a table has other columns than what the stream tells meanwhile, so it is one whose changes are for the copy alone.
-    const other = plans.filter(({ source }) => tables.keepsColumns(source.id))
+    const other = plans.filter((plan) => tables.comesOtherwise(plan))
     for (const { source } of other) {
       tables.forget(source.id)
       partial.delete(source.id)
@@ -230,6 +233,8 @@ export class Copier {
     const plans = copies.map(({ plan }) => plan)
     // From here on whoever takes the events keeps changes of these tables.
     const fresh = plans.filter(({ source }) => !tables.reads(source.id))
+    const beside = plans.filter((plan) => !fresh.includes(plan))
+    for (const { source } of beside) tables.copyBeside(source)
     for (const { source } of fresh) this.#fresh.add(source.id)
     for (const { source, columns, memo, loose } of fresh) {
       tables.admit({ table: source, columns, memo, loose, floor: Number.POSITIVE_INFINITY })
@@ -249,18 +254,13 @@ export class Copier {
       snapshot = await takeSnapshot(endpoint, await control(), { slot: names.slot, version, waitMs })
       const { floor } = snapshot
       setFloors(floor)
+      for (const { source } of beside) tables.setCopyFloor(source.id, floor)
       this.#options.reach(floor)
       return await InitialCopy.open(copies, { endpoint, snapshot, parts, maxFrameBytes, connections })
     } finally {
       await snapshot?.close()
     }
   }
-}
-
-/** Whoever asked for the copy asks for it again. */
-function beginsAnew({ namespace, name, sourceName }: SourceTable): FrazilError {
-  const message = `table ${sourceName} is copied without the columns that hold values of former types; until then it stays as it is in the lake`
-  return new FrazilError('unsupported', 'schema-changed', message, { table: `${namespace}.${name}` })
 }
 
 function recreated({ namespace, name, sourceName }: SourceTable): FrazilError {

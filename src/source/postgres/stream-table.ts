@@ -1,6 +1,7 @@
 import { FrazilError } from '../../base/index.ts'
 import type { Field, SourceTable } from '../../data/index.ts'
 import type { SourceParts } from '../source.ts'
+import { BesideCopies } from './beside-copies.ts'
 import { tupleDecoder } from './decoder.ts'
 import type { TupleDecoder, WireColumn } from './decoder.ts'
 import type { Lsn } from './lsn.ts'
@@ -37,6 +38,8 @@ export interface BoundTable {
   live: boolean
   failed: boolean
   shape: Shape | null
+  /** Copies that are made while its changes are given out. */
+  readonly copies: BesideCopies
   /** A Relation message that no change has needed yet: what it means is asked when one does. */
   news: Relation | null
   answer: Answer | null
@@ -54,6 +57,7 @@ export function boundTable({ table, columns, memo, floor, loose = false }: Strea
     live: false,
     failed: false,
     shape: null,
+    copies: new BesideCopies(),
     news,
     answer: null,
   }

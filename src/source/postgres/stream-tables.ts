@@ -1,5 +1,7 @@
 import { FrazilError } from '../../base/index.ts'
+import { sameType } from '../../data/index.ts'
 import type { SourceTable } from '../../data/index.ts'
+import { beginsAnew } from './beside-copies.ts'
 import type { ChangeRuns } from './change-runs.ts'
 import type { Lsn } from './lsn.ts'
 import type { Relation } from './relation.ts'
@@ -9,6 +11,7 @@ import { Sightings } from './sightings.ts'
 import { boundTable, dropShape, lowestFloor, makeShape, needsText, textNeeded } from './stream-table.ts'
 import type { Answer, BoundTable, ShapeOptions, StreamTable } from './stream-table.ts'
 import type { TableDescription } from './table-description.ts'
+import type { TablePlan } from './table-plan.ts'
 
 export interface StreamTablesOptions extends ShapeOptions, ColumnRules {
   readonly tables: readonly StreamTable[]
@@ -86,10 +89,38 @@ export class StreamTables {
     return this.#tables.get(Number(id))?.failed === false
   }
 
-  /** Whether the changes of this table come with columns that its source does not have any more. */
-  keepsColumns(id: string): boolean {
-    const table = this.#tables.get(Number(id))
-    return table?.failed === false && table.known.table.fields.length > table.known.columns.length
+  /** A copy of a table begins whose changes are given out and go on to be. */
+  copyBeside(table: SourceTable): void {
+    this.#tables.get(Number(table.id))?.copies.begin(table)
+  }
+
+  /** The copy that began last has what was committed before `floor`. */
+  setCopyFloor(id: string, floor: Lsn): void {
+    this.#tables.get(Number(id))?.copies.setFloor(floor)
+  }
+
+  /** The copy that began last has failed. */
+  giveUpCopy(id: string): void {
+    this.#tables.get(Number(id))?.copies.giveUp()
+  }
+
+  /** Whether the changes of this table come with columns that its source does not have any more, or with other values than its copy. */
+  comesOtherwise({ source, columns }: TablePlan): boolean {
+    const table = this.#tables.get(Number(source.id))
+    if (!table || table.failed) return false
+    const { known } = table
+    if (keepsColumns(known)) return true
+    return columns.some(({ id, typeOid, modifier, codec }) => {
+      const before = known.columns.find(
+        (column) => column.id === id && column.typeOid === typeOid && column.modifier === modifier,
+      )
+      return before !== undefined && !sameType(before.codec.type, codec.type)
+    })
+  }
+
+  /** Whether a copy does not know how rows look now. */
+  hasToTell({ copies, known }: BoundTable): boolean {
+    return copies.differ(known.table)
   }
 
   /** The table of a change, also one that has failed. */
@@ -117,8 +148,8 @@ export class StreamTables {
     this.#makeShape(table, relation, false)
   }
 
-  /** Understands a table's last Relation message, in `transaction`. False: the catalogue has not answered yet. */
-  learn(table: BoundTable, relation: Relation, transaction: number): boolean {
+  /** Understands a table's last Relation message, in `transaction` that ends at `end`. False: the catalogue has not answered yet. */
+  learn(table: BoundTable, relation: Relation, transaction: number, end: Lsn): boolean {
     if (table.answer === null) {
       const answer: Answer = { description: 'awaited' }
       table.answer = answer
@@ -133,8 +164,8 @@ export class StreamTables {
     table.news = null
     table.answer = null
     const known = this.#settle(table, relation, description)
-    if (!known) return true
-    const isNew = known.table !== table.known.table
+    if (!known || this.#leavesCopyBehind(table, known, end)) return true
+    const isNew = known.table !== table.known.table || table.copies.differ(known.table)
     table.known = known
     this.#reshaped.add(table)
     if (this.binary && needsText(table)) throw textNeeded(table)
@@ -143,18 +174,24 @@ export class StreamTables {
     return true
   }
 
-  /** The transaction that was open is given out: what it changed stays. */
-  committed(): void {
-    for (const table of this.#reshaped) table.settled = table.known
+  /** The transaction that was open, which ended at `end`, is given out: what it changed stays. */
+  committed(end: Lsn): void {
+    for (const table of this.#reshaped) {
+      table.settled = table.known
+      table.copies.told(end)
+    }
     this.#reshaped.clear()
   }
 
   /** Between transactions: tables that look otherwise from `position` on. Returns whether there is one. */
   takeSightings(position: Lsn): boolean {
     let isAny = false
-    for (const [table, { relation, description }] of this.sightings.due(position)) {
+    for (const [table, { relation, description, at }] of this.sightings.due(position)) {
+      // A copy that was planned since knows better.
+      if (at <= table.copies.floor) continue
       const known = this.#settle(table, relation, description, true)
-      if (known && known.table !== table.known.table) {
+      if (known && this.#leavesCopyBehind(table, known, at)) continue
+      if (known && (known.table !== table.known.table || table.copies.differ(known.table))) {
         isAny = true
         table.known = known
         if (this.binary && needsText(table)) throw textNeeded(table)
@@ -163,6 +200,7 @@ export class StreamTables {
         table.answer = null
         this.#runs.push({ type: 'table', table: known.table })
       }
+      if (known) table.copies.told(at)
       if (known) table.known = known
       table.settled = table.known
     }
@@ -210,12 +248,28 @@ export class StreamTables {
     }
   }
 
+  /**
+   * Fails a table that comes with values of former types (see `KeptColumns`) which a copy does not have, because it was planned behind the change
+   * that the stream tells of now. It has to be copied by itself.
+   */
+  #leavesCopyBehind(table: BoundTable, known: KnownTable, end: Lsn): boolean {
+    const { copies } = table
+    if (!copies.any || !keepsColumns(known)) return false
+    if (end >= copies.floor && !copies.differ(table.known.table)) return false
+    this.fail(table, beginsAnew(known.table))
+    return true
+  }
+
   #makeShape(table: BoundTable, relation: Relation, isNew: boolean): void {
     const signature = JSON.stringify(relation.columns.map((column) => column.name))
     if (!isNew && table.shape?.signature === signature) return
     dropShape(table)
     table.shape = makeShape(table, relation, signature, this.#options)
   }
+}
+
+function keepsColumns({ table, columns }: KnownTable): boolean {
+  return table.fields.length > columns.length
 }
 
 /** Nothing of the table is given out from here on. */
