@@ -73,15 +73,10 @@ export class FrazilClient {
   readonly #options: Required<Omit<ClientOptions, 'token'>> & Pick<ClientOptions, 'token'>
 
   constructor(options: ClientOptions) {
-    this.#options = {
-      attempts: 10,
-      timeoutMs: 90_000,
-      firstPauseMs: 100,
-      longestPauseMs: 10_000,
-      fetch: (...given) => fetch(...given),
-      ...options,
-      url: options.url.replace(/\/$/, ''),
-    }
+    // What is there as undefined is as good as not there.
+    const { url, token, attempts = 10, timeoutMs = 90_000, firstPauseMs = 100, longestPauseMs = 10_000 } = options
+    const send: typeof fetch = options.fetch ?? ((...given) => fetch(...given))
+    this.#options = { url: url.replace(/\/$/, ''), token, attempts, timeoutMs, firstPauseMs, longestPauseMs, fetch: send }
   }
 
   /**

@@ -12,6 +12,7 @@ export function toJson(value: unknown): string {
     if (given instanceof Uint8Array) return base64(given)
     if (given instanceof Date && Number.isNaN(given.getTime())) throw new TypeError('an invalid Date cannot be sent')
     if (typeof item === 'number' && !Number.isFinite(item)) return String(item)
+    if (Object.is(item, -0)) return rawNumber('-0')
     if (typeof item === 'function' || typeof item === 'symbol') throw new TypeError(`a ${typeof item} cannot be sent`)
     if (typeof item === 'object' && item !== null && !Array.isArray(item) && Symbol.iterator in item) {
       throw new TypeError(`a ${item.constructor.name} cannot be sent`)

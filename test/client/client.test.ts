@@ -116,6 +116,12 @@ suite('the client, against a server', { timeout }, () => {
     assert.equal(await client.row('app', 'users', { id: 16 }), null)
   })
 
+  test('a zero keeps its sign', async () => {
+    const { position } = await client.ingest('users', [{ id: -0, ratio: -0 }])
+    const answer = await client.query('select 1 / ratio as inverse from app.users where id = 0', { wait: { http: position } })
+    assert.deepEqual(answer.rows, [['-Infinity']])
+  })
+
   test('nothing to send is nothing; rows may come one after the other', async () => {
     const none = await client.ingest('users', [])
     assert.deepEqual(none, { rows: 0, refused: 0, errors: [], position: null, batches: [] })
@@ -163,6 +169,21 @@ suite('the client, when it is turned away', { timeout }, () => {
     assert.equal(seen.length, 8)
     assert.equal(new Set(seen.map(({ key, body }) => `${key} ${body}`)).size, 1)
     assert.match(seen[0].key ?? '', /^[0-9a-f]{32}-0$/)
+  })
+
+  test('options that are undefined are those that were not given', async () => {
+    let sent = 0
+    const options = { attempts: undefined, timeoutMs: undefined, firstPauseMs: 1, longestPauseMs: undefined } as object
+    const send = async (_: unknown, init?: RequestInit): Promise<Response> => {
+      assert(init?.signal instanceof AbortSignal)
+      if (++sent > 10) throw new FrazilClientError('it was sent too often', { status: null, code: 'test' })
+      throw new TypeError('fetch failed')
+    }
+    const client = new FrazilClient({ url: 'http://frazil.example', fetch: send, ...options, longestPauseMs: 1 })
+    await assert.rejects(client.tables(), { code: 'no-answer' })
+    assert.equal(sent, 10)
+    const fetching = new FrazilClient({ url: 'http://127.0.0.1:1', attempts: 1, ...({ fetch: undefined } as object) })
+    await assert.rejects(fetching.tables(), ({ cause }: Error) => cause instanceof TypeError && cause.message === 'fetch failed')
   })
 
   test('each batch has its own key, and each call', async () => {
