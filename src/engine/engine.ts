@@ -511,6 +511,7 @@ class RunningEngine implements Engine {
 
   close(): Promise<void> {
     this.#stopping.abort()
+    this.#owners.close()
     this.#closing ??= this.#close()
     return this.#closing
   }

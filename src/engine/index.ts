@@ -45,6 +45,7 @@ export type {
   TableHandle,
   TableShapeInput,
 } from './library.ts'
+export { longestKey, longestProducer } from './sender.ts'
 export { fieldSchema, fieldsOf, keyOf, schemaOf, tableConfig, tableNamePattern } from './table-schema.ts'
 export type { FieldSchema } from './table-schema.ts'
 export { openReader } from './reader.ts'

@@ -7,10 +7,14 @@ import type { Producer, PushRequest } from '../source/index.ts'
 import type { Durability, Engine, EngineQuery, EngineStatus } from './contract.ts'
 import { openEngine } from './engine.ts'
 import { jsonLines } from './row-json.ts'
+import { checkSender } from './sender.ts'
 import { fieldsOf, keyOf, tableNamePattern } from './table-schema.ts'
 import type { FieldSchema } from './table-schema.ts'
 
-/** A value of an answer: 64-bit integers are bigint, decimals their text with all digits, times and the like ISO 8601 text. */
+/**
+ * A value of an answer: 64-bit integers are bigint, decimals their text with all digits, times and the like ISO 8601 text, bytes base64,
+ * NaN and the infinities `NaN`, `Infinity`, `-Infinity`. Within lists, structs and maps 64-bit integers are text, too.
+ */
 export type ResultValue = null | boolean | number | bigint | string | readonly unknown[] | Readonly<Record<string, unknown>>
 
 export interface QueryResult {
@@ -143,6 +147,7 @@ export async function open(config: ConfigInput, options: OpenOptions = {}): Prom
           if (!durabilities.includes(durability)) {
             throw new FrazilError('request', 'bad-parameter', `durability is one of ${durabilities.join(', ')}`)
           }
+          checkSender(idempotencyKey, producer)
           if (create) demandName(table)
           const body = jsonLines(Array.isArray(rows) ? rows : [rows])
           const request = { table, operation, form: 'lines', body, partial: false, key: idempotencyKey, producer } as const

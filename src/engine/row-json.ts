@@ -1,14 +1,16 @@
 import { Buffer } from 'node:buffer'
 import { FrazilError } from '../base/index.ts'
-import { encodeJson } from '../format/json/index.ts'
+import { JsonText, encodeJson } from '../format/json/index.ts'
 import type { JsonValue } from '../format/json/index.ts'
 
 /** Deepest value of a row; deeper ones may have themselves in them. */
 const deepest = 64
+/** JSON.stringify makes it 0. */
+const negativeZero = new JsonText('-0')
 
 /**
  * Rows as lines of JSON. Beyond what JSON has: bigint keeps its digits, a Date is ISO 8601, bytes are base64, NaN and the infinities
- * are texts. What is undefined is left out. Throws `request` for what cannot be a value: nothing that is not understood becomes null.
+ * are texts, and −0 keeps its sign. What is undefined is left out. Throws `request` for what cannot be a value: nothing that is not understood becomes null.
  */
 export function jsonLines(rows: readonly object[]): Buffer {
   return Buffer.from(rows.map((row) => encodeJson(jsonValue(row, 0))).join('\n'))
@@ -22,6 +24,7 @@ function jsonValue(value: unknown, depth: number): JsonValue {
     case 'bigint':
       return value
     case 'number':
+      if (Object.is(value, -0)) return negativeZero
       return Number.isFinite(value) ? value : String(value)
     case 'object': {
       if (value === null) return null

@@ -25,6 +25,7 @@ interface Owners {
 export class TableOwners implements ViewProvider {
   readonly #pipelines: ReadonlyMap<string, PipelineHandle>
   #known: Promise<Owners> | null = null
+  #isClosed = false
 
   /** @param pipelines by the names of their sources; they come and go */
   constructor(pipelines: ReadonlyMap<string, PipelineHandle>) {
@@ -34,6 +35,11 @@ export class TableOwners implements ViewProvider {
   /** A table or a pipeline has come or gone. */
   changed(): void {
     this.#known = null
+  }
+
+  /** From now on nothing is said of tables: their pipelines end. */
+  close(): void {
+    this.#isClosed = true
   }
 
   /** All there are; asked again after {@link changed}. */
@@ -57,8 +63,9 @@ export class TableOwners implements ViewProvider {
     return { byName, byIngestName, names: [...byName.values()].map(({ namespace, name }) => ({ namespace, name })) }
   }
 
-  /** Throws `request` with code `unknown-table`. */
+  /** Throws `request` with code `unknown-table`, and `unavailable` (`closed`). */
   async of(namespace: string, name: string): Promise<PipelineHandle> {
+    if (this.#isClosed) throw new FrazilError('unavailable', 'closed', 'the engine is closing')
     const { byName } = await this.all()
     const owner = byName.get(`${namespace}.${name}`)
     if (owner && owner.namespace === namespace) return owner.pipeline

@@ -3,13 +3,12 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Caller } from '../access/index.ts'
 import { FrazilError } from '../base/index.ts'
 import { skipSpace } from '../format/json/index.ts'
+import { longestKey, longestProducer } from '../engine/index.ts'
 import type { Durability, Engine, PushAnswer, PushReceipt, PushRequest, TableFromRows } from '../engine/index.ts'
 import { ingestParameters, tableName } from './api/index.ts'
 import { noBody, parseEnvelope, unpacked } from './ingest-body.ts'
 import type { Bodies, Body } from './ingest-body.ts'
 
-const longestKey = 255
-const longestProducer = 64
 /** Where a table goes that is made by its first rows, unless they say it. */
 const defaultDatabase = 'http'
 

@@ -64,3 +64,63 @@ test('a program in the same process makes tables, sends rows, and reads them, in
     }
   }
 })
+
+test('rows by which nobody could know a repeated request again are refused, and −0 keeps its sign', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'frazil-library-'))
+  try {
+    await using engine = await open({}, { folder })
+    const table = engine.table('app.sent')
+    await table.insert(
+      [
+        { id: -0, ratio: -0 },
+        { id: 9, ratio: 0.5 },
+      ],
+      { create: true, durability: 'visible' },
+    )
+    assert.deepEqual((await engine.query('select id, ratio, 1 / ratio from app.sent order by id')).rows, [
+      [0n, -0, '-Infinity'],
+      [9n, 0.5, 2],
+    ])
+    const code = (wanted: string) => (error: FrazilError) => error.kind === 'request' && error.code === wanted
+    for (const idempotencyKey of ['', 'x'.repeat(256), 5 as unknown as string]) {
+      await assert.rejects(table.insert({ id: 1 }, { idempotencyKey }), code('bad-idempotency-key'))
+    }
+    const odd: unknown[] = [Number.NaN, -1, 1.5, 1e15, 3n, '3', undefined].map((sequence) => ({ id: 'p', sequence }))
+    odd.push({ id: '', sequence: 1 }, { id: 'p'.repeat(65), sequence: 1 }, { sequence: 1 }, 'p')
+    for (const producer of odd) {
+      await assert.rejects(
+        table.insert({ id: 2 }, { producer: producer as { id: string; sequence: number } }),
+        code('bad-producer'),
+      )
+    }
+    const both = { producer: { id: 'p', sequence: 1 }, idempotencyKey: 'k' }
+    await assert.rejects(table.insert({ id: 3 }, both), code('bad-producer'))
+    await table.insert({ id: 4 }, { producer: { id: 'p', sequence: 1 }, durability: 'visible' })
+    assert.deepEqual((await engine.query('select id from app.sent order by id')).rows, [[0n], [4n], [9n]])
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
+})
+
+test('an engine that is closed says so, and not that its tables are not there', async () => {
+  for (const pipelines of ['inline', 'worker'] as const) {
+    const folder = await mkdtemp(join(tmpdir(), 'frazil-library-'))
+    try {
+      const engine = await open({ pipelines }, { folder })
+      const table = engine.table('app.closed')
+      await table.insert({ id: 1 }, { create: { key: ['id'] }, durability: 'visible' })
+      assert.deepEqual(await table.get({ id: 1 }), { id: 1n })
+      const closing = engine.close()
+      const closed = { kind: 'unavailable', code: 'closed' }
+      for (let isClosed = false; ; isClosed = true) {
+        await assert.rejects(table.get({ id: 1 }), closed)
+        await assert.rejects(table.optimize(), closed)
+        await assert.rejects(engine.query('select 1'), closed)
+        if (isClosed) break
+        await closing
+      }
+    } finally {
+      await rm(folder, { recursive: true, force: true })
+    }
+  }
+})
