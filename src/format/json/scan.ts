@@ -1,5 +1,7 @@
 /** Deepest nesting of a value that is accepted; deeper ones are refused, not followed. */
 export const maxJsonDepth = 64
+/** The same for messages in JSON, in which a value is some objects deep. */
+export const maxMessageDepth = 1024
 
 /** The first place at or after `at` that is no JSON white space. */
 export function skipSpace(bytes: Uint8Array, at: number, end: number): number {
@@ -59,10 +61,14 @@ export function isWord(bytes: Uint8Array, at: number, end: number, word: 'null' 
 }
 
 /** What closes each open bracket of the value that is being skipped: there is one at a time. */
-const closers = new Uint8Array(maxJsonDepth)
+const closers = new Uint8Array(maxMessageDepth)
 
-/** The place behind the value at `at`; −1 when it is malformed, −2 when it is nested too deeply. Strings are not looked into. */
-export function skipValue(bytes: Uint8Array, at: number, end: number): number {
+/**
+ * The place behind the value at `at`; −1 when it is malformed, −2 when it is nested too deeply. Strings are not looked into.
+ *
+ * @param deepest at most {@link maxMessageDepth}
+ */
+export function skipValue(bytes: Uint8Array, at: number, end: number, deepest = maxJsonDepth): number {
   let depth = 0
   let wantsValue = true
   for (;;) {
@@ -75,7 +81,7 @@ export function skipValue(bytes: Uint8Array, at: number, end: number): number {
         const inside = skipSpace(bytes, at + 1, end)
         if (inside < end && bytes[inside] === closer) at = inside + 1
         else {
-          if (depth === maxJsonDepth) return -2
+          if (depth === deepest) return -2
           closers[depth++] = closer
           at = inside
           if (byte === 0x7b) at = skipName(bytes, at, end)

@@ -70,8 +70,8 @@ export function createHttpEndpoint({ receiver, exporters, traffic, room, failed 
       if (refusal.http === 401) response.setHeader('www-authenticate', 'Bearer realm="frazil"')
       if (refusal.again) response.setHeader('retry-after', retryAfterSeconds)
       if (refusal.http === 405) response.setHeader('allow', 'POST')
-      // What is left of its body is not waited for.
-      if (refusal.http === 413) response.setHeader('connection', 'close')
+      // What is left of its body is passed over, within the time of a request: to who is still writing a connection that ends is one that
+      // failed, the answer is lost, and the same request comes again.
       send(response, refusal.http, form, form === 'json' ? statusJson(refusal) : statusMessage(refusal))
     } finally {
       held.end()

@@ -1,6 +1,6 @@
 import { Buffer, isUtf8 } from 'node:buffer'
 import { FrazilError } from '../../base/index.ts'
-import { JsonText, isJsonArray, isJsonObject, parseJson, skipSpace, skipValue } from '../../format/json/index.ts'
+import { JsonText, isJsonArray, isJsonObject, maxMessageDepth, parseJson, skipSpace, skipValue } from '../../format/json/index.ts'
 import type { JsonValue } from '../../format/json/index.ts'
 import { WireWriter } from '../../format/protobuf/index.ts'
 import { jsonRequests } from './json-messages.ts'
@@ -30,7 +30,7 @@ export function jsonRequest(signal: Signal, body: Buffer): Uint8Array {
 function parse(body: Buffer): JsonValue {
   if (!isUtf8(body)) throw new FrazilError('request', 'bad-encoding', 'the body is not UTF-8')
   const from = skipSpace(body, 0, body.length)
-  const end = skipValue(body, from, body.length)
+  const end = skipValue(body, from, body.length, maxMessageDepth)
   if (end === -2) throw new FrazilError('request', 'too-deep', 'the body is nested too deeply')
   const text = body.toString('utf8')
   try {

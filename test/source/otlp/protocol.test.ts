@@ -83,6 +83,51 @@ suite('OTLP, the protocol', { timeout: 240_000 }, () => {
     assert.deepEqual(await lake.query('SELECT name FROM telemetry.otel_traces'), [['x']])
   })
 
+  test('values nested as deep as protobuf may have them come as JSON, too; a deeper one costs its record alone', async () => {
+    await using lake = await OtlpLake.open()
+    const record = (depth: number): unknown => {
+      let body: unknown = { intValue: '1' }
+      for (let i = 0; i < depth; i++) body = { kvlistValue: { values: [{ key: 'k', value: body }] } }
+      return { timeUnixNano: String(time), eventName: String(depth), body }
+    }
+    const json = JSON.stringify({ resourceLogs: [{ scopeLogs: [{ logRecords: [1, 20, 63, 70, 200].map(record) }] }] })
+    const answer = await lake.send('logs', json, { 'content-type': 'application/json' })
+    assert.equal(answer.status, 200, answer.body.toString())
+    const reason = 'a value is nested too deeply'
+    assert.deepEqual(JSON.parse(answer.body.toString()), { partialSuccess: { rejectedLogRecords: '2', errorMessage: reason } })
+    await lake.visible(answer)
+    const stored = await lake.query(
+      "SELECT event_name, body = repeat('{\"k\":', event_name::int) || '1' || repeat('}', event_name::int) FROM telemetry.otel_logs ORDER BY event_name::int",
+    )
+    assert.deepEqual(stored, [
+      ['1', true],
+      ['20', true],
+      ['63', true],
+    ])
+  })
+
+  test('who reads the answer only after the whole of a body that is too large gets it', async () => {
+    await using lake = await OtlpLake.open()
+    const [host, port] = lake.http.split(':')
+    const body = Buffer.alloc((64 << 20) + 1)
+    for (const length of [`content-length: ${body.length}`, 'transfer-encoding: chunked']) {
+      const socket = connect(Number(port), host)
+      socket.pause()
+      try {
+        await once(socket, 'connect')
+        const chunks = length.startsWith('t') ? [`${body.length.toString(16)}\r\n`, body, '\r\n0\r\n\r\n'] : [body]
+        socket.write(`POST /v1/logs HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-protobuf\r\n${length}\r\n\r\n`)
+        for (const chunk of chunks)
+          await new Promise<void>((done, failed) => socket.write(chunk, (e) => (e ? failed(e) : done())))
+        socket.resume()
+        const [answer] = (await once(socket, 'data')) as [Buffer]
+        assert.match(answer.toString('latin1'), /^HTTP\/1\.1 413 /)
+      } finally {
+        socket.destroy()
+      }
+    }
+  })
+
   test('what can never be taken is refused for good', async () => {
     await using lake = await OtlpLake.open({ grpc: '127.0.0.1:0' })
     using client = new GrpcClient(lake.grpc)
