@@ -249,6 +249,8 @@ export class Pipeline implements PipelineHandle {
     const refusal = this.#schemaPolicy.refusal(this.#mirror.tables, event.table)
     if (!refusal) return this.#mirror.change(event)
     this.#condemn(id, refusal)
+    // A copy that was asked for would go on without this shape; it is asked for again.
+    await this.#mirror.arrivals.cancel(id)
     await this.#reopen(id)
   }
 

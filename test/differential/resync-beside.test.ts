@@ -8,6 +8,7 @@ import { startPostgres } from '../support/postgres.ts'
 import type { EmbeddedPostgres } from '../support/postgres.ts'
 import { SchemaCase } from '../support/schema-case.ts'
 import type { SchemaCaseOptions } from '../support/schema-case.ts'
+import { walPosition } from '../support/compare.ts'
 import { connect } from '../support/workload.ts'
 
 let server: EmbeddedPostgres
@@ -146,5 +147,36 @@ test('a type that values do not follow, of which the stream tells behind the cop
       await agrees(one, 'later')
     },
     { onSchemaChange: 'new-column' },
+  ),
+)
+
+test('a column that comes while a table is copied again that is not to change', { timeout: 180_000 }, () =>
+  withTable(
+    'refused',
+    async (one) => {
+      // A page for each row, so that one connection has to ask for several ranges, between which others get at the table.
+      await one.run(
+        "ALTER TABLE T SET (fillfactor = 10); INSERT INTO T SELECT g, g, repeat('x', 600) FROM generate_series(1000, 10000) g",
+      )
+      await one.read()
+      await one.engine.table('shop.refused').resync()
+      for (;;) {
+        const [{ copy }] = (await one.engine.status()).tables
+        if (one.copies > 1 || (copy && copy.rows > 0)) break
+        await new Promise((resolve) => setTimeout(resolve, 1))
+      }
+      await one.run("ALTER TABLE T ADD z int; INSERT INTO T VALUES (-1, 0, 'n', 'n', 5); UPDATE T SET z = 4 WHERE id = 9")
+      for (let i = 10; i < 50; i++) await one.run(`INSERT INTO T VALUES (${-i}, 0, 'n', 'n', 5)`)
+      for (;;) {
+        await one.engine.query('SELECT 1', { wait: { shop: await walPosition(client) } })
+        const [{ health, copy }] = (await one.engine.status()).tables
+        if (copy === null && health === 'streaming') break
+        // The copy was complete before, so that nobody had asked for the new column.
+        if (copy === null && health === 'detached') await one.engine.table('shop.refused').resync()
+        await new Promise((resolve) => setTimeout(resolve, 20))
+      }
+      await agrees(one, 'refused')
+    },
+    { onSchemaChange: 'detach', copyConnections: 1 },
   ),
 )

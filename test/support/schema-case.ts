@@ -28,6 +28,7 @@ export interface SchemaCaseOptions {
   readonly every?: string
   readonly findTables?: string
   readonly onSchemaChange?: 'evolve' | 'new-column' | 'detach'
+  readonly copyConnections?: number
 }
 
 /** One table under DDL: whatever was done to it, its lake has the columns and the rows of Postgres. */
@@ -55,7 +56,7 @@ export class SchemaCase {
   }
 
   async start(): Promise<void> {
-    const { every = '5s', findTables, onSchemaChange } = this.#options
+    const { every = '5s', findTables, onSchemaChange, copyConnections } = this.#options
     const config: ConfigInput = {
       warehouse: join(this.#folder, 'lake'),
       local: join(this.#folder, 'local'),
@@ -69,6 +70,7 @@ export class SchemaCase {
           tables: [`public.${this.#name}`],
           slot: this.#name,
           publication: this.#name,
+          ...(copyConnections ? { copy: { connections: copyConnections } } : {}),
           ...(findTables ? { 'find-tables': findTables } : {}),
         },
       },
