@@ -263,6 +263,7 @@ class RunningEngine implements Engine {
     if (!this.#sql || this.#closing) throw new FrazilError('unavailable', 'closed', 'the engine is closing')
     const { timeout } = this.#config.query
     const started = systemClock.monotonic()
+    const owners = this.#owners.all()
     try {
       await this.#wait(options)
       const answer = await readAnew(
@@ -291,7 +292,8 @@ class RunningEngine implements Engine {
         code: null,
       })
       return answer
-    } catch (error) {
+    } catch (thrown) {
+      const error = await this.#owners.known(thrown, owners)
       const code = error instanceof FrazilError ? error.code : 'bug'
       this.#events.emit({ type: 'query', ms: systemClock.monotonic() - started, rows: 0, bytes: 0, files: null, code })
       throw error

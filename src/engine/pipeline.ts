@@ -403,6 +403,8 @@ export class Pipeline implements PipelineHandle {
   // ---- views and look-ups --------------------------------------------------------------------------------------------------
 
   async names(): Promise<{ namespace: string; name: string; sourceName: string }[]> {
+    // It has none any more, and nobody is to believe that there are none.
+    if (this.#closing) this.#check()
     return [...this.#mirror.tables].map(({ source: { namespace, name, sourceName } }) => ({ namespace, name, sourceName }))
   }
 

@@ -19,6 +19,8 @@ interface Owners {
   readonly byIngestName: ReadonlyMap<string, OwnedTable>
   /** The same array until a table comes or goes. */
   readonly names: readonly TableName[]
+  /** Sources that do not say which tables they have. */
+  readonly silent: readonly string[]
 }
 
 /** Which pipeline has which table, and so what queries read. */
@@ -51,25 +53,46 @@ export class TableOwners implements ViewProvider {
   async #ask(): Promise<Owners> {
     const byName = new Map<string, OwnedTable>()
     const byIngestName = new Map<string, OwnedTable>()
+    const silent: string[] = []
     for (const pipeline of this.#pipelines.values()) {
       // A source that is being started again has no tables for now; the others answer.
-      const names = await pipeline.names().catch(() => [])
+      const names = await pipeline.names().catch(() => {
+        silent.push(pipeline.name)
+        return []
+      })
       for (const { namespace, name, sourceName } of names) {
         const table = { namespace, name, pipeline }
         byName.set(`${namespace}.${name}`, table)
         if (pipeline.name === pushSource) byIngestName.set(sourceName, table)
       }
     }
-    return { byName, byIngestName, names: [...byName.values()].map(({ namespace, name }) => ({ namespace, name })) }
+    return { byName, byIngestName, names: [...byName.values()].map(({ namespace, name }) => ({ namespace, name })), silent }
   }
 
-  /** Throws `request` with code `unknown-table`, and `unavailable` (`closed`). */
+  /** Throws `request` with code `unknown-table`, and `unavailable` (`closed`, `source-failed`). */
   async of(namespace: string, name: string): Promise<PipelineHandle> {
     if (this.#isClosed) throw new FrazilError('unavailable', 'closed', 'the engine is closing')
-    const { byName } = await this.all()
+    const all = this.all()
+    const { byName } = await all
     const owner = byName.get(`${namespace}.${name}`)
     if (owner && owner.namespace === namespace) return owner.pipeline
-    throw unknownTable(`${namespace}.${name}`, [...byName.keys()])
+    throw await this.known(unknownTable(`${namespace}.${name}`, [...byName.keys()]), all)
+  }
+
+  /**
+   * What an error is really: a table that nobody knows may be one of a source that is being started again, and is there later.
+   *
+   * @param before what {@link all} gave before
+   */
+  async known(error: unknown, before: Promise<Owners>): Promise<unknown> {
+    if (!(error instanceof FrazilError) || error.code !== 'unknown-table' || this.#isClosed) return error
+    const silent = new Set([...(await before).silent, ...(await this.all()).silent])
+    if (silent.size === 0) return error
+    const names = [...silent].join(', ')
+    return new FrazilError('unavailable', 'source-failed', `${error.message}, but the source ${names} does not answer`, {
+      hint: 'Ask again when it has been started again.',
+      cause: error,
+    })
   }
 
   async names(): Promise<readonly TableName[]> {
