@@ -1,6 +1,7 @@
 import { FrazilError, asError } from '../base/index.ts'
 import type { Clock } from '../base/index.ts'
 import type { Catalog } from '../iceberg/catalog/index.ts'
+import { mayDeleteFiles } from '../iceberg/index.ts'
 import type { EngineEvent } from '../observe/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
 import type { FileReaper } from './file-reaper.ts'
@@ -56,7 +57,7 @@ export class Sweeper {
     const { source, tables, store, reaper, ending, emit } = this.#parts
     for (const { source: table, iceberg } of tables()) {
       if (ending.aborted) return
-      if (iceberg.metadataLocation === null || iceberg.properties['gc.enabled'] === 'false') continue
+      if (iceberg.metadataLocation === null || !mayDeleteFiles(iceberg.properties)) continue
       try {
         const orphans = await findOrphans({ ...this.#parts, waiting: () => reaper.waiting }, table, iceberg.location)
         if (orphans.length === 0 || ending.aborted) continue

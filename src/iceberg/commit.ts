@@ -1,7 +1,7 @@
 import type { Clock, Random } from '../base/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
 import type { PreparedCommit, TableUpdate } from './contract.ts'
-import { expire } from './expiry.ts'
+import { deletesOldMetadata, expire } from './expiry.ts'
 import { collect } from './garbage.ts'
 import type { Journal, Obsolete } from './garbage.ts'
 import { Content } from './manifest.ts'
@@ -75,7 +75,8 @@ async function write(
     : await expireOnly(parts, base, withProperties, update, nowMs)
 
   const { metadata, dropped } = logPrevious(step.metadata, base)
-  const metadataLocation = nextMetadataPath(metadata, base.metadataLocation, parts.random.uuid())
+  const folder = metadataFolder(metadata, parts.store.root)
+  const metadataLocation = nextMetadataPath(metadata, folder, base.metadataLocation, parts.random.uuid())
   written.push(metadataLocation)
   await parts.store.put(metadataLocation, await encodeTableFile(metadata, metadataLocation), { ifAbsent: true })
   const { namespace, name } = base
@@ -129,7 +130,7 @@ async function addSnapshot(
   const snapshotId = unusedSnapshotId(metadata, random)
   const sequenceNumber = metadata.lastSequenceNumber + 1n
   const identity = { snapshotId, sequenceNumber }
-  const folder = metadataFolder(metadata)
+  const folder = metadataFolder(metadata, store.root)
   const commitId = random.uuid()
 
   const plan = await planManifests(store, metadata, base.manifests, update, identity)
@@ -245,6 +246,6 @@ function logPrevious(metadata: TableMetadata, base: TableState): { metadata: Tab
   const asked = Number(metadata.properties['write.metadata.previous-versions-max'] ?? defaultPreviousVersions)
   const kept = Number.isSafeInteger(asked) ? Math.max(1, asked) : defaultPreviousVersions
   const leaving = log.slice(0, Math.max(0, log.length - kept)).map((entry) => entry.metadataFile)
-  const isManaged = metadata.properties['gc.enabled'] !== 'false'
-  return { metadata: { ...metadata, metadataLog: log.slice(-kept) }, dropped: isManaged ? leaving : [] }
+  const dropped = deletesOldMetadata(metadata.properties) ? leaving : []
+  return { metadata: { ...metadata, metadataLog: log.slice(-kept) }, dropped }
 }

@@ -5,6 +5,17 @@ import { refSnapshotId } from './metadata.ts'
 import { withoutOldTags } from './tags.ts'
 import type { Snapshot, TableMetadata } from './metadata.ts'
 
+/** Whether files of a table may be deleted at all. As Java's library reads it: what is not `true` means no. */
+export function mayDeleteFiles({ 'gc.enabled': enabled = 'true' }: Readonly<Record<string, string>>): boolean {
+  return enabled.toLowerCase() === 'true'
+}
+
+/** Whether metadata files are deleted that have left the metadata log. */
+export function deletesOldMetadata(properties: Readonly<Record<string, string>>): boolean {
+  const { 'write.metadata.delete-after-commit.enabled': enabled = 'true' } = properties
+  return mayDeleteFiles(properties) && enabled.toLowerCase() === 'true'
+}
+
 /**
  * Takes the snapshots out of `metadata` that its retention no longer keeps, with the refs, log entries and statistics that belong
  * to them (specification, "Snapshot Retention Policy"). Main keeps its head and the newest `maxSnapshots` before it that are
@@ -16,7 +27,7 @@ export function expire(
   retention: Retention,
   nowMs: number,
 ): { metadata: TableMetadata; expired: readonly Snapshot[] } {
-  if (metadata.properties['gc.enabled'] === 'false') return { metadata, expired: [] }
+  if (!mayDeleteFiles(metadata.properties)) return { metadata, expired: [] }
   const byId = new Map(metadata.snapshots.map((snapshot) => [snapshot.id, snapshot]))
   const refs = withoutOldTags(youngRefs(metadata.refs, byId, nowMs), retention)
   const main = ancestry(byId, metadata.currentSnapshotId)

@@ -60,7 +60,7 @@ export async function collect(
 
   const main = new Set(ancestry(new Map(after.snapshots.map((each) => [each.id, each])), after.currentSnapshotId))
   // Our own tags name what was main's head: files come and go after them as they do on main.
-  const heads = new Set(Object.entries(after.refs).flatMap(([name, ref]) => (isOwnTag(name) ? [refSnapshotId(ref)] : [])))
+  const heads = new Set(Object.entries(after.refs).flatMap(([name, ref]) => (isOwnTag(name, ref) ? [refSnapshotId(ref)] : [])))
   const isHead = (snapshot: Snapshot): boolean => main.has(snapshot) || heads.has(snapshot.id)
   const retained = after.snapshots.filter(isHead).map((snapshot) => snapshot.sequenceNumber)
   retained.sort((a, b) => (a < b ? -1 : 1))

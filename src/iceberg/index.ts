@@ -24,6 +24,7 @@ export type {
 } from './contract.ts'
 export type { TableParts } from './commit.ts'
 export { deletionVectorFile, readDeletionVector } from './deletion-vectors.ts'
+export { mayDeleteFiles } from './expiry.ts'
 export { lastUpdatedField, rowIdField } from './row-lineage.ts'
 export { removeReachable } from './reachable.ts'
 export { nameMapping, nameMappingProperty } from './name-mapping.ts'

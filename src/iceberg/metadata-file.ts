@@ -10,16 +10,20 @@ const maxMetadataBytes = 1 << 30
 const deflate = promisify(gzip)
 const inflate = promisify(gunzip)
 
-/** `<V:05d>-<uuid>.metadata.json` in the table's metadata folder, V one above the previous file's. */
-export function nextMetadataPath(metadata: TableMetadata, previous: string | null, uuid: string): string {
+/** `<V:05d>-<uuid>.metadata.json` in `folder`, V one above the previous file's. */
+export function nextMetadataPath(metadata: TableMetadata, folder: string, previous: string | null, uuid: string): string {
   const version = previous === null ? 0 : versionOf(previous) + 1
   const suffix = metadata.properties['write.metadata.compression-codec'] === 'gzip' ? '.gz.metadata.json' : '.metadata.json'
-  return `${metadataFolder(metadata)}/${String(version).padStart(5, '0')}-${uuid}${suffix}`
+  return `${folder}/${String(version).padStart(5, '0')}-${uuid}${suffix}`
 }
 
-/** Where a table's manifests, lists and metadata are written. */
-export function metadataFolder(metadata: TableMetadata): string {
-  return (metadata.properties['write.metadata.path'] ?? `${metadata.location}/metadata`).replace(/\/+$/, '')
+/** Where a table's manifests, lists and metadata are written in a store with this root. */
+export function metadataFolder({ location, properties }: TableMetadata, root: string): string {
+  const asked = properties['write.metadata.path']?.replace(/\/+$/, '') ?? ''
+  const segments = asked.startsWith(`${root}/`) ? asked.slice(root.length + 1).split('/') : []
+  // Others may ask for a place where we cannot write. They find these files by their whole paths, wherever they are.
+  const isWithin = segments.length > 0 && segments.every((segment) => segment !== '' && !segment.startsWith('.'))
+  return isWithin ? asked : `${location}/metadata`
 }
 
 function versionOf(path: string): number {

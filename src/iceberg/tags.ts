@@ -36,7 +36,7 @@ export function withoutOldTags(refs: Refs, retention: Retention): Refs {
   return gone.size === 0 ? refs : Object.fromEntries(Object.entries(refs).filter(([name]) => !gone.has(name)))
 }
 
-/** Whether a ref is such a tag: what it names was main's head. */
-export function isOwnTag(name: string): boolean {
-  return kinds.some(({ pattern }) => pattern.test(name))
+/** Whether a ref is such a tag: what it names was main's head. A branch of that name has a history of its own. */
+export function isOwnTag(name: string, { type }: JsonObject): boolean {
+  return type === 'tag' && kinds.some(({ pattern }) => pattern.test(name))
 }

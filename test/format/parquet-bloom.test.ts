@@ -106,6 +106,12 @@ describe('bloom filters of Parquet files', () => {
     return rows.filter((row) => row.at(-1) === false).length
   }
 
+  test('a rate that no filter can have takes the largest one', async () => {
+    const bloomFilter = (): { falsePositives: number; maxBytes: number } => ({ falsePositives: 1e-300, maxBytes: 1 << 10 })
+    const path = write([{ kind: 'int' }], [[1], [2], [3]], { bloomFilter })
+    assert.equal(await kept(path, 'c0', '2::INT'), 1)
+  })
+
   test('DuckDB finds every value by them, with and without a dictionary, and few others', async () => {
     const total = 20_000
     const rows = Array.from({ length: total }, (_, i): Value[] => [

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
 import { FrazilError } from '../../src/base/index.ts'
+import { encodeJson, parseJson } from '../../src/format/json/index.ts'
+import type { JsonObject } from '../../src/format/json/index.ts'
 import { encodeDeletionVector, writePuffin } from '../../src/format/puffin/index.ts'
 import { loadTable, readDeletionVector } from '../../src/iceberg/index.ts'
 import type { TableUpdate } from '../../src/iceberg/index.ts'
@@ -307,13 +309,74 @@ test('iceberg check 83: another branch keeps what it refers to', async () => {
   assert.ok('audit' in refs && snapshots.some((snapshot) => snapshot.id === side.currentSnapshotId))
 })
 
-test('expiry that is switched off deletes nothing', async () => {
-  const lab = new Lab({ properties: { 'gc.enabled': 'false', 'write.metadata.previous-versions-max': '1' } })
-  for (let i = 0; i < 4; i++) {
-    const commit = await lab.commit({ added: [lab.file(1)], retention: { maxSnapshots: 0, maxAgeMs: 0 } })
-    assert.deepEqual(commit.unreferenced, [])
+test('a branch keeps what main removed before its last commit, also under the name of a tag of ours', async () => {
+  for (const name of ['audit', 'daily-2026-11-21']) {
+    const lab = new Lab()
+    const file = lab.file(10)
+    await lab.commit({ added: [file] })
+    await lab.commit({ added: [lab.file(5)], removed: [file.path] })
+    const metadata = parseJson(await lab.metadataJson()) as JsonObject & { snapshots: JsonObject[]; refs: JsonObject }
+    const [first] = metadata.snapshots
+    const head = { ...first, 'snapshot-id': 77, 'parent-snapshot-id': first['snapshot-id'], 'sequence-number': 3 }
+    const branched = {
+      ...metadata,
+      'last-sequence-number': 3,
+      snapshots: [...metadata.snapshots, head],
+      refs: { ...metadata.refs, [name]: { 'snapshot-id': 77, type: 'branch' } },
+    }
+    const metadataLocation = `${lab.table.location}/metadata/00009-branched.metadata.json`
+    await lab.store.put(metadataLocation, Buffer.from(encodeJson(branched)))
+    lab.table = await loadTable(lab.parts, { ...lab.pointer, metadataLocation })
+    const { commit, next } = await lab.prepare({ added: [lab.file(1)], retention: { maxSnapshots: 0, maxAgeMs: 1e9 } })
+    assert.equal((await next.files()).length, 2)
+    assert.ok(commit.unreferenced.length > 0 && !commit.unreferenced.includes(file.path), name)
   }
-  assert.equal((await lab.metadata()).snapshots.length, 4)
+})
+
+test('expiry that is switched off deletes nothing', async () => {
+  // As Java reads it, anything but `true` switches it off.
+  for (const enabled of ['false', 'False', 'no']) {
+    const lab = new Lab({ properties: { 'gc.enabled': enabled, 'write.metadata.previous-versions-max': '1' } })
+    for (let i = 0; i < 4; i++) {
+      const commit = await lab.commit({ added: [lab.file(1)], retention: { maxSnapshots: 0, maxAgeMs: 0 } })
+      assert.deepEqual(commit.unreferenced, [])
+    }
+    assert.equal((await lab.metadata()).snapshots.length, 4)
+  }
+})
+
+test('metadata files stay when they are to, and leave the log nevertheless', async () => {
+  for (const [deletes, left] of [
+    ['false', 0],
+    ['TRUE', 3],
+  ] as const) {
+    const lab = new Lab({
+      properties: { 'write.metadata.delete-after-commit.enabled': deletes, 'write.metadata.previous-versions-max': '1' },
+    })
+    const gone: string[] = []
+    for (let i = 0; i < 5; i++) gone.push(...(await lab.commit({ added: [lab.file(1)] })).unreferenced)
+    assert.equal(gone.length, left)
+    assert.equal((await lab.metadata()).metadataLog.length, 1)
+  }
+})
+
+test('metadata goes where the table says, if it can be written there', async () => {
+  for (const [path, isUsed] of [
+    ['memory://lake/meta/t/', true],
+    ['memory://other/meta', false],
+    ['s3://bucket/meta', false],
+    ['memory://lake/../meta', false],
+    ['', false],
+  ] as const) {
+    const lab = new Lab({ properties: { 'write.metadata.path': path } })
+    await lab.commit({ added: [lab.file(1)] })
+    const folder = isUsed ? 'memory://lake/meta/t' : `${lab.table.location}/metadata`
+    const { snapshots } = await lab.metadata()
+    for (const uri of [lab.pointer.metadataLocation, snapshots[0].manifestList]) {
+      assert.match(uri.slice(folder.length), /^\/[^/]+$/, uri)
+      assert.ok(uri.startsWith(folder))
+    }
+  }
 })
 
 test('snapshots older than the retention go', async () => {

@@ -115,7 +115,7 @@ export class BloomFilterBuilder {
 
   /** A power of two, as all writers have it. */
   #bytesFor(values: number): number {
-    const bits = (-8 * values) / Math.log(1 - this.#options.falsePositives ** (1 / 8))
+    const bits = (-8 * values) / Math.log1p(-(this.#options.falsePositives ** (1 / 8)))
     const most = 2 ** Math.floor(Math.log2(Math.max(blockBytes, this.#options.maxBytes)))
     return Math.min(most, Math.max(blockBytes, 2 ** Math.ceil(Math.log2(bits / 8))))
   }

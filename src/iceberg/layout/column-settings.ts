@@ -22,6 +22,8 @@ const defaultMode = 'truncate(16)'
 const inferredColumns = 100
 const falsePositives = 0.01
 const maxBytes = 1 << 20
+/** What Java's writers allow at most. */
+const largestFilter = 128 << 20
 
 /** Checks a table property that a configuration sets. Throws `config` (code `layout-invalid`). */
 export function checkProperty(key: string, value: string): void {
@@ -81,9 +83,12 @@ export function columnSettings(
     const mode = (own === undefined ? null : modeOf(own)) ?? (i < most ? usual : 'none')
     metrics[id] = sortedIds.has(id) && (mode === 'none' || mode === 'counts') ? { truncate: 16 } : mode
     if (properties[bloomEnabled + name] !== 'true') continue
+    // Others may have set what is none: a file cannot be written by it.
+    const rate = Number(properties[bloomFalsePositives + name])
+    const bytes = Number(properties[bloomMaxBytes])
     bloomFilters[id] = {
-      falsePositives: Number(properties[bloomFalsePositives + name] ?? falsePositives),
-      maxBytes: Number(properties[bloomMaxBytes] ?? maxBytes),
+      falsePositives: rate > 0 && rate < 1 ? rate : falsePositives,
+      maxBytes: Number.isSafeInteger(bytes) && bytes > 0 ? Math.min(bytes, largestFilter) : maxBytes,
     }
   }
   return { metrics, bloomFilters }

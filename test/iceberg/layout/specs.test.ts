@@ -266,6 +266,24 @@ describe('partition specs and sort orders', () => {
   })
 })
 
+test('properties by which no file can be written, which others have set, are as if they were not there', () => {
+  const filter = (rate: string, bytes: string): unknown => {
+    const { table } = new Lab({
+      properties: {
+        'write.parquet.bloom-filter-enabled.column.id': 'true',
+        'write.parquet.bloom-filter-fpp.column.id': rate,
+        'write.parquet.bloom-filter-max-bytes': bytes,
+      },
+    })
+    return table.layoutFor(table.schema.fields).columns?.bloomFilters[1]
+  }
+  for (const none of ['0', '1', '-1', 'x', '', 'Infinity']) {
+    assert.deepEqual(filter(none, none === '1' ? 'x' : none), { falsePositives: 0.01, maxBytes: 1 << 20 }, none)
+  }
+  assert.deepEqual(filter('0.5', '64'), { falsePositives: 0.5, maxBytes: 64 })
+  assert.deepEqual(filter('0.5', '1e15'), { falsePositives: 0.5, maxBytes: 128 << 20 })
+})
+
 function readHeader(bytes: Uint8Array): { header: string } {
   const { header } = new ContainerReader((type) => compileDecoder(type, new Map())).read(bytes)
   return { header: JSON.stringify(header.schema) }
