@@ -9,6 +9,7 @@ import type { Source } from '../source/index.ts'
 import type { IcebergTable } from '../iceberg/index.ts'
 import type { ObjectStore } from '../storage/index.ts'
 import type { FrozenRange, HotRange, Table, TableCommit } from '../table/index.ts'
+import { filesOfDropped } from './dropped-files.ts'
 import type { FileReaper } from './file-reaper.ts'
 import { commitToLake, prepareLakeCommit, swap } from './lake-commit.ts'
 import type { CommitEntry, LakeCommit, LakeCommitRequest } from './lake-commit.ts'
@@ -434,25 +435,23 @@ export class Committer {
 
   /**
    * Takes a table out of the catalog and the state record, and changes other records with it, within {@link exclusively}; its files go after
-   * the readers' grace.
+   * the readers' grace, see {@link filesOfDropped}. Of one that another program has taken out of the catalog they stay: it may have
+   * been renamed.
    */
-  async removeTable(
-    ids: ReadonlySet<string>,
-    { namespace, name, location, metadataLocation }: IcebergTable,
-    others: readonly StateChange[] = [],
-  ): Promise<void> {
-    const { store, catalog, reaper } = this.#parts
+  async removeTable(ids: ReadonlySet<string>, iceberg: IcebergTable, others: readonly StateChange[] = []): Promise<void> {
+    const { catalog, reaper } = this.#parts
+    const { namespace, name, metadataLocation } = iceberg
+    const isGone = metadataLocation !== null && (await catalog.load(iceberg)) === null
     const without = <T extends { readonly id: string }>(tables: readonly T[]): T[] => tables.filter((table) => !ids.has(table.id))
     const record = {
       ...this.record,
       tables: this.record.tables.filter(({ table }) => !ids.has(table.id)),
       detached: without(this.record.detached),
     }
-    const tables = metadataLocation === null ? [] : [{ namespace, name, base: metadataLocation, next: null }]
+    const isStored = metadataLocation !== null && !isGone
+    const tables = isStored ? [{ namespace, name, base: metadataLocation, next: null }] : []
     await this.#state.land(record, { commit: (states) => catalog.commit({ tables, states: [...states, ...others] }) })
-    const files: string[] = []
-    for await (const { uri } of store.list(`${location}/`)) files.push(uri)
-    reaper.later(files)
+    if (!isGone) reaper.later(await filesOfDropped(this.#parts, iceberg))
   }
 
   /** Runs `work` while no commit is under way and none is in doubt. Throws `unavailable` while nobody can tell. */

@@ -69,7 +69,7 @@ export class FileReaper {
       const noted = parseNote(value)
       if (noted === null) continue
       const left = Math.min(Math.max(noted.at + readersGraceMs - now, 0), readersGraceMs)
-      batches.push({ dueAt: monotonic + left, uris: noted.uris, record })
+      batches.push({ dueAt: monotonic + left, uris: noted.uris.filter(this.#isWithin), record })
     }
     this.#files.push(...batches.sort((a, b) => a.dueAt - b.dueAt))
   }
@@ -121,10 +121,14 @@ export class FileReaper {
     if (uris.length === 0) return
     const now = this.#parts.clock.monotonic()
     const isMetadata = (uri: string): boolean => uri.endsWith('.metadata.json')
-    const metadata = uris.filter(isMetadata)
+    const within = uris.filter(this.#isWithin)
+    const metadata = within.filter(isMetadata)
     if (metadata.length > 0) this.#metadata.push({ dueAt: now + metadataGraceMs, uris: metadata, record: null })
-    this.#files.push({ dueAt: now + readersGraceMs, uris: uris.filter((uri) => !isMetadata(uri)), record })
+    this.#files.push({ dueAt: now + readersGraceMs, uris: within.filter((uri) => !isMetadata(uri)), record })
   }
+
+  /** What others have added from beyond the warehouse is theirs, and out of reach. */
+  readonly #isWithin = (uri: string): boolean => plainPath(uri).startsWith(`${plainPath(this.#parts.store.root)}/`)
 
   /** Local files that only this process reads. */
   local(paths: readonly string[]): void {
@@ -177,6 +181,11 @@ export class FileReaper {
       hint: 'frazil tries again after a quarter of an hour, for as long as it takes; until then they fill the disk',
     })
   }
+}
+
+/** Other engines write `file:/a`, `file:///a` and `/a` for the same. */
+function plainPath(uri: string): string {
+  return uri.replace(/^file:(?:\/\/)?(?=\/)/, '')
 }
 
 interface Noted {

@@ -328,7 +328,7 @@ function sqliteError(error: unknown, doing: string): FrazilError | null {
     case 26: // NOTADB
       return new FrazilError('corrupt', 'catalog-corrupt', `cannot ${doing}: the file is damaged or not a catalog`, {
         cause: error,
-        hint: 'no table is lost: move the file away and run `frazil check --repair` to register the tables again',
+        hint: 'restore it, with catalog.db-wal beside it, from a backup; the tables themselves are in the warehouse, unharmed',
       })
     case 7: // NOMEM
     case 10: // IOERR
