@@ -10,8 +10,8 @@ import type { FilePool, ForeignChange, ForeignRows, KeyRun, Table } from '../tab
 import type { Mirror } from './mirror.ts'
 import { fullName } from './mirrored-table.ts'
 import type { MirroredTable } from './mirrored-table.ts'
-import { isTableFault } from './policy.ts'
-import { openRuns, rolledBack } from './recovery.ts'
+import { isForeignFault, isTableFault } from './policy.ts'
+import { changedColumns, checkWithin, missingTable, openRuns, rolledBack } from './recovery.ts'
 import { withSettings } from './table-settings.ts'
 import type { TableSettings } from './table-settings.ts'
 import type { Hands, Work } from './table-work.ts'
@@ -83,7 +83,7 @@ export class LakeFollower {
         const next = await loadTable(this.#parts, pointer, base)
         if (await this.#takeOver(mirrored, table, base, next)) return
       } catch (error) {
-        if (!isTableFault(error)) throw error
+        if (!isTableFault(error) && !isForeignFault(error)) throw error
         // What was to be read may have gone with yet another commit.
         const now = await catalog.load(base)
         if (now?.metadataLocation !== pointer?.metadataLocation) continue
@@ -96,8 +96,11 @@ export class LakeFollower {
 
   /** False when the table has another key by now, or has ended. */
   async #takeOver(mirrored: MirroredTable, table: Table, base: IcebergTable, stored: IcebergTable): Promise<boolean> {
-    const { tables, mirror, hands, alone, emit, source } = this.#parts
-    if (stored.schema.schemaId !== base.schema.schemaId) throw changedColumns(stored)
+    const { tables, mirror, hands, alone, emit, source, store } = this.#parts
+    // A column that came and went has left its id in data files: the next one of ours must not get it.
+    if (columnsOf(stored) !== columnsOf(base) || stored.lastColumnId !== base.lastColumnId) throw changedColumns(stored)
+    // Throws where nothing can be written.
+    await store.head(stored.location)
     // Files may have been written by a configured layout that no commit has brought into the lake yet.
     const next = withSettings(tables, stored, table.fields)
     const { isContinued, keepsLayouts } = await succession(this.#parts, base, next)
@@ -151,6 +154,7 @@ export class LakeFollower {
     }
     const paths = new Set(live.map(({ path }) => path))
     const lost = [...committed.values()].filter(({ file }) => !paths.has(file.path))
+    await checkWithin(store, arrived)
     const operations = new Map(next.history().map(({ id, summary }) => [id, summary.operation]))
     const deletes = await Promise.all(arrived.map((file) => readVector(store, file)))
     const runs: (KeyRun | null)[] = table.keySpec
@@ -173,6 +177,11 @@ export class LakeFollower {
   }
 }
 
+/** Text that changes with the columns of a table; comments and identifier fields are nothing to us. */
+function columnsOf({ schema }: IcebergTable): string {
+  return JSON.stringify(schema.fields, (key, value: unknown) => (key === 'doc' ? undefined : value))
+}
+
 /** Where the vectors of a table's files are; null when that cannot be read any more. */
 async function vectorsOf(table: IcebergTable): Promise<ReadonlyMap<string, string> | null> {
   try {
@@ -190,23 +199,4 @@ function placeOfVector({ deletionVector }: LiveDataFile): string {
 async function readVector(store: ObjectStore, file: LiveDataFile): Promise<{ bits: Uint8Array; cardinality: number } | null> {
   const vector = file.deletionVector
   return vector && { bits: await readDeletionVector(store, vector, file.recordCount), cardinality: vector.cardinality }
-}
-
-function missingTable(table: IcebergTable): FrazilError {
-  return new FrazilError(
-    'unsupported',
-    'table-missing',
-    `the table ${fullName(table)} was taken out of the catalog by another program`,
-    {
-      table: fullName(table),
-      hint: 'Register it again from its newest metadata file, or drop the source with frazil drop and start anew.',
-    },
-  )
-}
-
-function changedColumns(table: IcebergTable): FrazilError {
-  return new FrazilError('unsupported', 'foreign-schema', `the columns of ${fullName(table)} were changed by another program`, {
-    table: fullName(table),
-    hint: 'Copy the table anew with frazil resync: it gets the columns of its source.',
-  })
 }

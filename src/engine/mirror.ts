@@ -28,8 +28,8 @@ import { LogApplier } from './log-applier.ts'
 import { fullName, isLive, shapeOf, statusOf } from './mirrored-table.ts'
 import type { MirroredTable } from './mirrored-table.ts'
 import { OpenTransactions } from './open-transactions.ts'
-import { isTableFault } from './policy.ts'
-import { checkNotRolledBack, openRun, recoverTable, runPathOf } from './recovery.ts'
+import { isForeignFault, isTableFault } from './policy.ts'
+import { checkColumns, checkNotRolledBack, checkWithin, missingTable, openRun, recoverTable, runPathOf } from './recovery.ts'
 import type { DetachedTable, PushedName, SourceRecord } from './state-record.ts'
 import { laidOutAs, withSettings } from './table-settings.ts'
 import type { TableSettings } from './table-settings.ts'
@@ -95,31 +95,57 @@ export class Mirror {
 
   // ---- coming --------------------------------------------------------------------------------------------------------------
 
-  /** Brings the tables of the source's state record back from the lake. */
-  async recover(record: SourceRecord): Promise<void> {
+  /**
+   * Brings the tables of the source's state record back from the lake. Of those that others have changed so that they cannot go on
+   * `refused` is told, which says what has to be remembered of them, or throws: they are detached.
+   */
+  async recover(record: SourceRecord, refused: (table: SourceTable, error: FrazilError) => PushedName | null): Promise<void> {
     for (const entry of record.detached) this.#detached.set(entry.id, entry)
     for (const { table: source, floor } of record.tables) {
-      const iceberg = await loadNamed(this.#parts, source)
-      if (!iceberg) {
-        throw new FrazilError('config', 'table-missing', `the table ${fullName(source)} is gone from the catalog`, {
-          table: fullName(source),
-          hint: 'Register it again from its newest metadata file, or drop the source with frazil drop and start anew.',
-        })
+      let iceberg: IcebergTable | null = null
+      try {
+        iceberg = await loadNamed(this.#parts, source)
+        if (!iceberg) {
+          throw new FrazilError('config', 'table-missing', `the table ${fullName(source)} is gone from the catalog`, {
+            table: fullName(source),
+            hint: 'Register it again from its newest metadata file, or drop the source with frazil drop and start anew.',
+          })
+        }
+        checkNotRolledBack(this.#parts.source, iceberg)
+        this.#tables.set(source.id, await this.#recovered(source, iceberg, floor, record.position))
+      } catch (error) {
+        // A lake that was moved is not where its catalog says: no table is to be given up for that.
+        if (!isForeignFault(error) || (error.kind !== 'unsupported' && !iceberg)) throw error
+        this.#remember(source, record.position, error, refused(source, error))
       }
-      checkNotRolledBack(this.#parts.source, iceberg)
-      const table = await recoverTable(this.#parts, source, iceberg)
-      this.#tables.set(source.id, {
-        source,
-        iceberg: withSettings(this.#parts.tables, iceberg, iceberg.schema.fields),
-        table,
-        health: 'streaming',
-        reason: null,
-        floor,
-        joined: true,
-        committed: record.position,
-      })
     }
-    for (const entry of record.detached) await this.#openDetached(entry)
+    for (const entry of this.detached) await this.#openDetached(entry)
+  }
+
+  async #recovered(
+    source: SourceTable,
+    iceberg: IcebergTable,
+    floor: Position,
+    committed: Position | null,
+  ): Promise<MirroredTable> {
+    const { store, tables } = this.#parts
+    const { fields } = iceberg.schema
+    checkColumns(source, iceberg)
+    // These throw where nothing can be written.
+    await store.head(iceberg.location)
+    const laidOut = withSettings(tables, iceberg, fields)
+    laidOut.layoutFor(fields)
+    await checkWithin(store, await iceberg.files())
+    const table = await recoverTable(this.#parts, source, iceberg)
+    return { source, iceberg: laidOut, table, health: 'streaming', reason: null, floor, joined: true, committed }
+  }
+
+  /** Keeps that a table is detached. Returns why, as it is told. */
+  #remember(source: SourceTable, position: Position | null, error: FrazilError, pushed: PushedName | null): string {
+    const { id, namespace, name } = source
+    const reason = error.hint ? `${error.message}; ${error.hint}` : error.message
+    this.#detached.set(id, { id, namespace, name, position, reason, ...(pushed ? { pushed } : {}) })
+    return reason
   }
 
   /**
@@ -404,9 +430,7 @@ export class Mirror {
     const mirrored = this.#tables.get(id)
     if (!mirrored || mirrored.health === 'detached') return
     const { source, table } = mirrored
-    const reason = error.hint ? `${error.message}; ${error.hint}` : error.message
-    const entry = { id, namespace: source.namespace, name: source.name, position: mirrored.committed, reason }
-    this.#detached.set(id, pushed ? { ...entry, pushed } : entry)
+    const reason = this.#remember(source, mirrored.committed, error, pushed)
     this.#open.forget(id)
     mirrored.joined = false
     mirrored.table = null
@@ -448,8 +472,10 @@ export class Mirror {
   /** Throws what keeps a table's rows from being read: then nothing can take their place either. */
   async checkReadable(id: string): Promise<void> {
     const mirrored = this.#tables.get(id)
-    if (mirrored && !mirrored.table && mirrored.iceberg.metadataLocation !== null)
-      await (await loadNamed(this.#parts, mirrored.source))?.files()
+    if (!mirrored || mirrored.table || mirrored.iceberg.metadataLocation === null) return
+    const iceberg = await loadNamed(this.#parts, mirrored.source)
+    if (!iceberg) throw missingTable(mirrored.source)
+    await iceberg.files()
   }
 
   async #openDetached(entry: DetachedTable): Promise<void> {

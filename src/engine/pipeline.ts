@@ -209,10 +209,18 @@ export class Pipeline implements PipelineHandle {
   async #recover(): Promise<SourceState | null> {
     if (!(await this.#committer.recover())) return null
     const { record } = this.#committer
-    await this.#mirror.recover(record)
+    const again = new Set(record.again)
+    await this.#mirror.recover(record, (source, error) => {
+      this.#tellError(fullName(source), error)
+      if (this.#options.onError === 'stop' && !again.has(fullName(source))) throw error
+      return this.desk.pushedName(source)
+    })
     if (record.position !== null) this.#visible.advance(0, record.position)
-    for (const name of record.again ?? []) this.#mirror.arrivals.again.add(name)
-    return sourceState(record, await this.#mirror.recoverCopies(record, this.#reached))
+    for (const name of again) this.#mirror.arrivals.again.add(name)
+    const { detached } = this.#mirror
+    const gone = new Set(detached.map(({ id }) => id))
+    const tables = record.tables.filter(({ table }) => !gone.has(table.id))
+    return sourceState({ ...record, tables, detached }, await this.#mirror.recoverCopies(record, this.#reached))
   }
 
   // ---- intake --------------------------------------------------------------------------------------------------------------

@@ -35,9 +35,19 @@ export function isTableFault(error: unknown): error is FrazilError {
   return error instanceof FrazilError && (error.kind === 'corrupt' || error.kind === 'unsupported')
 }
 
+/**
+ * Whether others have made of a table what we cannot follow: it is left as it is. `corrupt` is not that: it may be mended by a backup. Of a
+ * location beyond the warehouse, which the configuration would be blamed for elsewhere, nobody but them has told.
+ */
+export function isForeignFault(error: unknown): error is FrazilError {
+  return error instanceof FrazilError && (error.kind === 'unsupported' || beyond.has(error.code))
+}
+
+const beyond: ReadonlySet<string> = new Set(['outside-warehouse', 'not-local'])
+
 /** Throws an error on that is not a table's own: others may have made of a table what cannot be read; it is left as it is. */
 export function unlessTableFault(error: unknown): void {
-  if (!isTableFault(error)) throw error
+  if (!isTableFault(error) && !isForeignFault(error)) throw error
 }
 
 /** Throws an error on: a data file that is gone was rewritten by another program, and the source begins anew with what the lake has now. */

@@ -1,6 +1,7 @@
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { FrazilError, assert } from '../base/index.ts'
+import { sameType } from '../data/index.ts'
 import type { SourceTable } from '../data/index.ts'
 import { readDeletionVector } from '../iceberg/index.ts'
 import type { DataFile, IcebergTable, LiveDataFile } from '../iceberg/index.ts'
@@ -48,14 +49,24 @@ export async function recoverTable(parts: RecoveryParts, source: SourceTable, ic
   return table
 }
 
-/** A rollback by another program leaves the position property ahead of the newest snapshot of ours. */
+/**
+ * That the lake has all that was committed to a table: a rollback by another program leaves the position property ahead of the newest
+ * snapshot of ours, a table that was made anew has none, and one that was replaced has a history without us.
+ */
 export function checkNotRolledBack(name: string, iceberg: IcebergTable): void {
   const property = iceberg.properties[`frazil.position.${name}`]
-  const own = iceberg.history().flatMap(({ summary }) => positionIn(summary, name) ?? [])
-  if (property === undefined || own.length === 0) return
+  const own = iceberg.history().find(({ summary }) => positionIn(summary, name) !== undefined)?.summary
+  // Without snapshots of ours nobody knows, unless none can have been there.
+  if (property === undefined || (!own && iceberg.isBegunAnew)) {
+    throw new FrazilError('config', 'table-replaced', `the table ${fullName(iceberg)} was replaced by another program`, {
+      table: fullName(iceberg),
+      hint: 'Put the former table, or its newest snapshot of frazil, in its place again, or drop the source with frazil drop and copy it anew.',
+    })
+  }
+  if (!own) return
   // Both are ours: written in the same commit.
-  const { to } = JSON.parse(property) as { to?: string }
-  if (own[0] === to) return
+  const { to, 'commit-id': commit } = JSON.parse(property) as { to?: string; 'commit-id'?: string }
+  if (commit === undefined ? positionIn(own, name) === to : own['frazil.commit-id'] === commit) return
   throw new FrazilError('config', 'rolled-back', `the table ${fullName(iceberg)} was rolled back by another program`, {
     table: fullName(iceberg),
     hint: 'Make its newest snapshot current again, or drop the source with frazil drop and copy it anew.',
@@ -73,6 +84,35 @@ export function rolledBack(table: IcebergTable): FrazilError {
   return new FrazilError('unsupported', 'rolled-back', `the table ${name} was rolled back by another program`, {
     table: name,
     hint: 'Copy it anew with frazil resync.',
+  })
+}
+
+/** That the lake has the columns that the source's record says it has, in their order: values are put into them by their places. */
+export function checkColumns({ fields }: SourceTable, iceberg: IcebergTable): void {
+  const stored = iceberg.schema.fields
+  const isSame = (i: number): boolean => stored[i].name === fields[i].name && sameType(stored[i].type, fields[i].type)
+  if (stored.length !== fields.length || !fields.every((_, i) => isSame(i))) throw changedColumns(iceberg)
+}
+
+/** That files of a table are where we can read them: others may add some from anywhere. */
+export async function checkWithin(store: ObjectStore, files: readonly DataFile[]): Promise<void> {
+  for (const { path } of files) if (!path.startsWith(`${store.root}/`)) await store.head(path)
+}
+
+/** A table that another program has dropped or renamed. */
+export function missingTable(table: { readonly namespace: string; readonly name: string }): FrazilError {
+  const name = fullName(table)
+  return new FrazilError('unsupported', 'table-missing', `the table ${name} was taken out of the catalog by another program`, {
+    table: name,
+    hint: 'Register it again from its newest metadata file, or drop the source with frazil drop and start anew.',
+  })
+}
+
+export function changedColumns(table: IcebergTable): FrazilError {
+  const name = fullName(table)
+  return new FrazilError('unsupported', 'foreign-schema', `the columns of ${name} were changed by another program`, {
+    table: name,
+    hint: 'Copy the table anew with frazil resync: it gets the columns of its source.',
   })
 }
 

@@ -228,7 +228,7 @@ function sent(source: Source): SentSource | null {
 }
 
 function isRolledBack(error: unknown): error is FrazilError {
-  return error instanceof FrazilError && error.code === 'rolled-back'
+  return error instanceof FrazilError && (error.code === 'rolled-back' || error.code === 'table-replaced')
 }
 
 function stillSick(table: string, error: FrazilError): FrazilError {

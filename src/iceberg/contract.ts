@@ -148,6 +148,8 @@ export interface IcebergTable {
   readonly currentSnapshotId: bigint | null
   /** Summary of the current snapshot, null without one. */
   readonly summary: Readonly<Record<string, string>> | null
+  /** Whether main begins with a later snapshot than the table's first one, or has none any more: another program has replaced the table. */
+  readonly isBegunAnew: boolean
   /** The head of main and its ancestors that are retained, newest first. */
   history(): readonly { readonly id: bigint; readonly summary: Readonly<Record<string, string>> }[]
   /**

@@ -66,6 +66,13 @@ class Table implements IcebergTable {
     return findSnapshot(this.state.metadata, this.currentSnapshotId)?.summary ?? null
   }
 
+  get isBegunAnew(): boolean {
+    const { snapshots, currentSnapshotId, lastSequenceNumber } = this.state.metadata
+    const byId = new Map(snapshots.map((snapshot) => [snapshot.id, snapshot]))
+    const first = ancestry(byId, currentSnapshotId).at(-1)
+    return first ? first.parentId === null && first.sequenceNumber > 1n : lastSequenceNumber > 0n
+  }
+
   history(): { id: bigint; summary: Readonly<Record<string, string>> }[] {
     return history(this.state.metadata)
   }

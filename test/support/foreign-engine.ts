@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict'
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
 import { FrazilError, SlabPool, systemClock } from '../../src/base/index.ts'
 import type { Random } from '../../src/base/index.ts'
 import { Segment, appendRow, readRow } from '../../src/data/index.ts'
 import type { Field, Value } from '../../src/data/index.ts'
 import { encodeJson } from '../../src/format/json/index.ts'
 import { ParquetReader } from '../../src/format/parquet/index.ts'
-import { deletionVectorFile, loadTable, readDeletionVector, schemaToJson } from '../../src/iceberg/index.ts'
+import { createTable, deletionVectorFile, loadTable, readDeletionVector, schemaToJson } from '../../src/iceberg/index.ts'
 import type { Catalog, DataFile, DeletionVector, IcebergTable, LiveDataFile, TableUpdate } from '../../src/iceberg/index.ts'
 import { localPath } from '../../src/storage/index.ts'
 import type { ObjectStore } from '../../src/storage/index.ts'
@@ -112,19 +114,99 @@ export class ForeignEngine {
     })
   }
 
-  /** Gives the table another metadata file, with one changed by hand. */
-  async edit(namespace: string, name: string, change: (metadata: string) => string): Promise<void> {
+  /** `ALTER TABLE … RENAME COLUMN`. */
+  renameColumn(namespace: string, name: string, from: string, to: string): Promise<void> {
+    return this.#reshape(namespace, name, (fields) => fields.map((each) => (each.name === from ? { ...each, name: to } : each)))
+  }
+
+  /** `ALTER TABLE … ALTER COLUMN … COMMENT`. */
+  comment(namespace: string, name: string, column: string, doc: string): Promise<void> {
+    return this.#reshape(namespace, name, (fields) => fields.map((each) => (each.name === column ? { ...each, doc } : each)))
+  }
+
+  /** `ALTER TABLE … ALTER COLUMN … FIRST` and so on. */
+  reorder(namespace: string, name: string, names: readonly string[]): Promise<void> {
+    return this.#reshape(namespace, name, (fields) =>
+      names.map((wanted) => fields.find((each) => each.name === wanted) ?? assert.fail(`there is a column ${wanted}`)),
+    )
+  }
+
+  #reshape(namespace: string, name: string, change: (fields: readonly Field[]) => readonly Field[]): Promise<void> {
+    return this.#commit(namespace, name, async ({ schema: { fields, identifierFieldIds, schemaId }, lastColumnId }) => ({
+      schema: { fields: change(fields), identifierFieldIds, lastColumnId, base: schemaId },
+    }))
+  }
+
+  /** `CREATE OR REPLACE TABLE … AS SELECT` of one row of nulls and zeros, with the columns that it has: main begins anew. */
+  async replace(namespace: string, name: string, row: Row): Promise<void> {
+    await this.#commit(namespace, name, async (table) => ({
+      removed: (await table.files()).map(({ path }) => path),
+      added: await this.#write(table, [row]),
+    }))
+    await this.edit(namespace, name, (text) => {
+      const head = /"current-snapshot-id":\s*(\d+)/.exec(text)?.[1]
+      return text.replace(new RegExp(`("snapshot-id":\\s*${head},)\\s*"parent-snapshot-id":\\s*\\d+,`), '$1')
+    })
+  }
+
+  /** `DROP TABLE`, and `CREATE TABLE` with the same columns and a row. */
+  async makeAnew(namespace: string, name: string, row: Row): Promise<void> {
+    const { catalog, store, random } = this.#parts
+    const { schema } = await this.load(namespace, name)
+    await this.drop(namespace, name)
+    const table = createTable(
+      { store, random, clock: systemClock },
+      {
+        namespace,
+        name,
+        location: `${store.root}/${namespace}/${name}`,
+        fields: schema.fields.map((each) => ({ ...each, id: 0 })),
+        key: [],
+        properties: {},
+      },
+    )
+    const { commit } = await table.prepare({ ...nothing, added: await this.#write(table, [row]) })
+    await catalog.commit({ tables: [{ namespace, name, base: null, next: commit.metadataLocation }], states: [] })
+  }
+
+  /** `add_files` of a file in `folder`. */
+  addOutside(namespace: string, name: string, rows: readonly Row[], folder: string): Promise<void> {
+    return this.#commit(namespace, name, async (table) => {
+      mkdirSync(folder, { recursive: true })
+      const files = await this.#write(table, rows)
+      return {
+        added: files.map((file) => {
+          const path = join(folder, basename(file.path))
+          renameSync(localPath(file.path), path)
+          return { ...file, path: `file://${path}` }
+        }),
+      }
+    })
+  }
+
+  /** `ALTER TABLE … SET LOCATION`: the metadata file goes there, too. */
+  setLocation(namespace: string, name: string, folder: string): Promise<void> {
+    return this.edit(namespace, name, (text) => text.replace(/"location":\s*"[^"]*"/, `"location":"file://${folder}"`), folder)
+  }
+
+  /** Gives the table another metadata file, with one changed by hand; in `folder`, which may be anywhere, if that is given. */
+  async edit(namespace: string, name: string, change: (metadata: string) => string, folder?: string): Promise<void> {
     const { catalog, store, random } = this.#parts
     const pointer = (await catalog.load({ namespace, name })) ?? assert.fail(`${name} is in the catalog`)
     const text = new TextDecoder().decode(await store.get(pointer.metadataLocation))
-    const next = pointer.metadataLocation.replace(/[^/]+$/, `00099-${random.uuid()}.metadata.json`)
+    const file = `00099-${random.uuid()}.metadata.json`
+    const next = folder === undefined ? pointer.metadataLocation.replace(/[^/]+$/, file) : `file://${folder}/${file}`
     const last = /"last-updated-ms":\s*(\d+)/.exec(text)?.[1]
     const entry = `{"metadata-file":"${pointer.metadataLocation}","timestamp-ms":${last}}`
     const logged = text.replace(
       /("metadata-log":\s*\[)([^\]]*)\]/,
       (_all, name: string, log: string) => `${name}${[log, entry].filter((each) => each.trim() !== '').join(',')}]`,
     )
-    await store.put(next, new TextEncoder().encode(change(logged)))
+    if (folder === undefined) await store.put(next, new TextEncoder().encode(change(logged)))
+    else {
+      mkdirSync(folder, { recursive: true })
+      writeFileSync(localPath(next), change(logged))
+    }
     await catalog.commit({ tables: [{ namespace, name, base: pointer.metadataLocation, next }], states: [] })
   }
 
