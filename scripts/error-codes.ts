@@ -26,7 +26,7 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
   'bad-message': ['The replication stream has a malformed message.'],
   'bad-metadata': ["A table's metadata file is malformed."],
   'bad-operation': ['An operation on rows is none.', '`insert`, `upsert` or `delete`.'],
-  'bad-parameter': ['A parameter in the URL is wrong.'],
+  'bad-parameter': ['A parameter in the URL is wrong, or an argument in the library.', 'The message names it.'],
   'bad-path': ['A path cannot be a file name.'],
   'bad-position': ['A text is not a position of this source.', 'Postgres: `0/16B3740`, as `pg_current_wal_lsn()` gives it.'],
   'bad-producer': ['`Producer-Id` or `Producer-Sequence` is missing, wrong, or there beside an `Idempotency-Key`.'],
@@ -41,7 +41,10 @@ export const errorCodes: Readonly<Record<string, readonly [meaning: string, what
     'A transaction that is open at the source keeps the replication slot from being made.',
     'End it: the message has its pid and the statement.',
   ],
-  'body-too-large': ['A body is larger than 64 MiB when it is unpacked, or one of CSV than 16 MiB.', 'Send several requests.'],
+  'body-too-large': [
+    'A body is larger than 64 MiB when it is unpacked, or one of CSV than 16 MiB; in the library: the rows of one call than 256 MiB as JSON.',
+    'Send several requests.',
+  ],
   'catalog-busy': ['Another process is writing the catalog.'],
   'catalog-corrupt': [
     '`catalog.db` is damaged or is no catalog.',

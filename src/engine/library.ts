@@ -1,6 +1,7 @@
 import { FrazilError } from '../base/index.ts'
 import type { Position, Value } from '../data/index.ts'
 import type { EventBus } from '../observe/index.ts'
+import { checkKey, checkOpening, checkQuery, checkSending, checkShape, tableNameOf } from './arguments.ts'
 import { resolveConfig } from './config.ts'
 import type { ConfigInput } from './config.ts'
 import type { Producer, PushRequest } from '../source/index.ts'
@@ -100,8 +101,6 @@ export interface OpenOptions {
   readonly folder?: string
 }
 
-const durabilities: readonly Durability[] = ['stored', 'visible', 'committed']
-
 /** Throws `request` (`table-name`) when no new table may be called so. */
 function demandName({ namespace, name }: { readonly namespace: string; readonly name: string }): void {
   if (tableNamePattern.test(namespace) && tableNamePattern.test(name)) return
@@ -112,19 +111,24 @@ function demandName({ namespace, name }: { readonly namespace: string; readonly 
 
 /**
  * Opens a lake and mirrors its sources: the keys of `frazil.yaml` as an object. Resolves when the sources are connected; throws
- * `FrazilError` with kind `config` and a sentence for whatever has to be changed first.
+ * `FrazilError` with kind `config` and a sentence for whatever has to be changed first. Whatever is wrong with an argument, here and
+ * below, is a `FrazilError` with kind `request`.
  */
-export async function open(config: ConfigInput, options: OpenOptions = {}): Promise<Frazil> {
+export async function open(config: ConfigInput, options?: OpenOptions): Promise<Frazil> {
+  checkOpening(options)
   const resolved = resolveConfig(config, {
-    folder: options.folder ?? process.cwd(),
+    folder: options?.folder ?? process.cwd(),
     env: process.env,
   })
-  const engine = await openEngine(resolved, { takeOver: options.takeOver, events: options.events })
+  const engine = await openEngine(resolved, { takeOver: options?.takeOver, events: options?.events })
   return {
     engine,
     stopped: engine.stopped,
     async query(sql, queryOptions) {
-      const { columns, body, positions } = await engine.execute(sql, { ...queryOptions, format: 'json', numbersAsStrings: true })
+      checkQuery(sql, queryOptions)
+      const wait = queryOptions?.wait ?? undefined
+      const asked = { ...queryOptions, wait, format: 'json', numbersAsStrings: true } as const
+      const { columns, body, positions } = await engine.execute(sql, asked)
       const rows = JSON.parse(new TextDecoder().decode(body)) as ResultValue[][]
       const wide = columns.flatMap(({ type }, i) => (/^(?:U?BIGINT|U?HUGEINT)$/.test(type) ? [i] : []))
       if (wide.length > 0) {
@@ -138,15 +142,15 @@ export async function open(config: ConfigInput, options: OpenOptions = {}): Prom
       return { columns, rows, positions }
     },
     table(name) {
-      const dot = name.indexOf('.')
-      if (dot <= 0) throw new FrazilError('request', 'table-name', `${name} is not namespace.table`)
-      const table = { namespace: name.slice(0, dot), name: name.slice(dot + 1) }
+      const table = tableNameOf(name)
       const send =
         (operation: PushRequest['operation']): TableHandle['insert'] =>
-        async (rows, { durability = 'stored', idempotencyKey = null, producer = null, create } = {}) => {
-          if (!durabilities.includes(durability)) {
-            throw new FrazilError('request', 'bad-parameter', `durability is one of ${durabilities.join(', ')}`)
-          }
+        async (rows, options) => {
+          checkSending(options)
+          const durability = options?.durability ?? 'stored'
+          const idempotencyKey = options?.idempotencyKey ?? null
+          const producer = options?.producer ?? null
+          const create = options?.create
           checkSender(idempotencyKey, producer)
           if (create) demandName(table)
           const body = jsonLines(Array.isArray(rows) ? rows : [rows])
@@ -162,7 +166,9 @@ export async function open(config: ConfigInput, options: OpenOptions = {}): Prom
           return { position, rows: count, durability: reached }
         }
       return {
-        async create({ schema, key, onSchemaChange }) {
+        async create(shape) {
+          checkShape(shape)
+          const { schema, key, onSchemaChange } = shape
           demandName(table)
           const fields = fieldsOf(schema)
           const columns = keyOf(key && key.length > 0 ? { key: [...key] } : undefined, fields)
@@ -172,13 +178,14 @@ export async function open(config: ConfigInput, options: OpenOptions = {}): Prom
         upsert: send('upsert'),
         delete: send('delete'),
         async get(key) {
+          checkKey(key)
           const { fields, row } = await engine.lookup(table.namespace, table.name, key)
           return row && Object.fromEntries(fields.map((field, i) => [field.name, row[i]]))
         },
         resync: async () => {
           await engine.resync(table.namespace, table.name)
         },
-        optimize: () => engine.optimize(name.slice(0, dot), name.slice(dot + 1)),
+        optimize: () => engine.optimize(table.namespace, table.name),
       }
     },
     status: () => engine.status(),

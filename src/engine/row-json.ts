@@ -5,15 +5,45 @@ import type { JsonValue } from '../format/json/index.ts'
 
 /** Deepest value of a row; deeper ones may have themselves in them. */
 const deepest = 64
+/** Most bytes of the rows of one call, as JSON: far below the longest text that there can be. */
+const mostBytes = 256 << 20
 /** JSON.stringify makes it 0. */
 const negativeZero = new JsonText('-0')
 
 /**
  * Rows as lines of JSON. Beyond what JSON has: bigint keeps its digits, a Date is ISO 8601, bytes are base64, NaN and the infinities
- * are texts, and −0 keeps its sign. What is undefined is left out. Throws `request` for what cannot be a value: nothing that is not understood becomes null.
+ * are texts, and −0 keeps its sign. What is undefined is left out. Throws `request` for what cannot be a value (nothing that is not understood
+ * becomes null), and for more rows than one call may have, as soon as there are.
  */
 export function jsonLines(rows: readonly object[]): Buffer {
-  return Buffer.from(rows.map((row) => encodeJson(jsonValue(row, 0))).join('\n'))
+  let length = 0
+  try {
+    const lines = rows.map((row) => {
+      const line = encodeJson(jsonValue(row, 0))
+      length += line.length + 1
+      if (length > mostBytes) throw tooLarge()
+      return line
+    })
+    const bytes = Buffer.from(lines.join('\n'))
+    // It has more bytes than characters, perhaps.
+    if (bytes.length > mostBytes) throw tooLarge()
+    return bytes
+  } catch (error) {
+    throw isTooLong(error) ? tooLarge(error) : error
+  }
+}
+
+function tooLarge(cause?: unknown): FrazilError {
+  return new FrazilError('request', 'body-too-large', `the rows of one call have at most ${mostBytes >> 20} MiB as JSON`, {
+    hint: 'Send them in several calls.',
+    cause,
+  })
+}
+
+/** Whether a text could not be made because none can be so long: JSON of a row, or base64 of bytes. */
+function isTooLong(error: unknown): boolean {
+  if (error instanceof RangeError) return error.message === 'Invalid string length'
+  return error instanceof Error && 'code' in error && error.code === 'ERR_STRING_TOO_LONG'
 }
 
 function jsonValue(value: unknown, depth: number): JsonValue {

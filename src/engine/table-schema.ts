@@ -30,15 +30,19 @@ const name = z
   .refine((text) => !/\p{Cc}/u.test(text) && text.isWellFormed(), 'must have no control characters')
 
 /** `name` may be left out for the item of a list. */
+const own = {
+  name: name.prefault('item'),
+  data_type: z.string({ error: 'must be the name of a type' }),
+  nullable: z.boolean({ error: 'must be true or false' }).optional(),
+}
+
 export const fieldSchema: z.ZodType<FieldSchema> = z.lazy(() =>
-  z.strictObject({
-    name: name.prefault('item'),
-    data_type: z.string({ error: 'must be the name of a type' }),
-    nullable: z.boolean({ error: 'must be true or false' }).optional(),
-    fields: z.array(fieldSchema).optional(),
-    item: fieldSchema.optional(),
-  }),
+  z.strictObject({ ...own, fields: z.array(fieldSchema).optional(), item: fieldSchema.optional() }),
 )
+
+/** One without those within it: a program in the same process may have put a column into itself. */
+const oneField = z.strictObject({ ...own, fields: z.unknown().optional(), item: z.unknown().optional() })
+type OneField = z.output<typeof oneField>
 
 const plainTypes: Readonly<Record<string, Type>> = {
   int8: { kind: 'int' },
@@ -60,10 +64,11 @@ const plainTypes: Readonly<Record<string, Type>> = {
   uuid: { kind: 'uuid' },
 }
 
-/** Columns from their descriptions; ids are 0. Throws `request`, naming the column. */
-export function fieldsOf(schema: readonly FieldSchema[]): Field[] {
+/** Columns from their descriptions ({@link FieldSchema}); ids are 0. Throws `request` (`bad-schema`), naming the column. */
+export function fieldsOf(schema: unknown): Field[] {
   let count = 0
-  const fields = (siblings: readonly FieldSchema[], path: string, depth: number): Field[] => {
+  const fields = (given: unknown, path: string, depth: number): Field[] => {
+    const siblings = listOf(given, path)
     const names = new Set<string>()
     for (const { name } of siblings) {
       const folded = name.toLowerCase()
@@ -72,11 +77,11 @@ export function fieldsOf(schema: readonly FieldSchema[]): Field[] {
     }
     if (siblings.length === 0) throw bad(path === '' ? 'the table' : path.slice(0, -1), 'needs at least one field')
     return siblings.map((field) => {
-      if (++count > mostFields) throw bad('the table', `has more than ${mostFields} columns`)
+      if (++count > mostFields) throw tooManyFields()
       return { id: 0, name: field.name, type: type(field, `${path}${field.name}`, depth), required: field.nullable === false }
     })
   }
-  const type = (field: FieldSchema, path: string, depth: number): Type => {
+  const type = (field: OneField, path: string, depth: number): Type => {
     if (depth > deepest) throw bad(path, `is nested more than ${deepest} levels deep`)
     const spelling = field.data_type.trim().toLowerCase()
     const isStruct = spelling === 'struct'
@@ -86,8 +91,9 @@ export function fieldsOf(schema: readonly FieldSchema[]): Field[] {
     if (field.item !== undefined && !isList) throw bad(path, 'has an item but is no list')
     if (isStruct) return { kind: 'struct', fields: fields(field.fields ?? [], `${path}.`, depth + 1) }
     if (isMap) {
-      const [key, value] = field.fields ?? []
-      if (field.fields?.length !== 2 || key.name !== 'key' || value.name !== 'value') {
+      const parts = listOf(field.fields ?? [], `${path}.`)
+      const [key, value] = parts
+      if (parts.length !== 2 || key.name !== 'key' || value.name !== 'value') {
         throw bad(path, 'is a map and needs the fields key and value')
       }
       if (type(key, `${path}.key`, depth + 1).kind !== 'string') throw bad(`${path}.key`, 'must be a string')
@@ -95,9 +101,9 @@ export function fieldsOf(schema: readonly FieldSchema[]): Field[] {
       return { kind: 'map', keyId: 0, key: { kind: 'string' }, valueId: 0, value: of, valueRequired: value.nullable === false }
     }
     if (isList) {
-      if (!field.item) throw bad(path, 'is a list and needs an item')
-      const element = type(field.item, `${path}[]`, depth + 1)
-      return { kind: 'list', elementId: 0, element, elementRequired: field.item.nullable === false }
+      if (field.item === undefined) throw bad(path, 'is a list and needs an item')
+      const item = fieldOf(field.item, `${path}[]`)
+      return { kind: 'list', elementId: 0, element: type(item, `${path}[]`, depth + 1), elementRequired: item.nullable === false }
     }
     if (Object.hasOwn(plainTypes, spelling)) return plainTypes[spelling]
     const decimal = /^decimal\(\s*(\d{1,2})\s*(?:,\s*(\d{1,2})\s*)?\)$/.exec(spelling)
@@ -111,6 +117,26 @@ export function fieldsOf(schema: readonly FieldSchema[]): Field[] {
     )
   }
   return fields(schema, '', 0)
+}
+
+/** @param path of what has the columns, with a dot behind it; empty: the table */
+function listOf(given: unknown, path: string): OneField[] {
+  if (!Array.isArray(given)) {
+    throw bad(path === '' ? 'the schema' : `${path}fields`, 'must be a list of columns: [{name, data_type}, …]')
+  }
+  if (given.length > mostFields) throw tooManyFields()
+  return Array.from(given, (one: unknown, i) => fieldOf(one, `${path}column ${i + 1}`))
+}
+
+function fieldOf(given: unknown, path: string): OneField {
+  const { success, data, error } = oneField.safeParse(given)
+  if (success) return data
+  const sentences = error.issues.map(({ path: [key], message }) => (key === undefined ? message : `${String(key)} ${message}`))
+  throw bad(`${path}:`, sentences.join('; '))
+}
+
+function tooManyFields(): FrazilError {
+  return bad('the table', `has more than ${mostFields} columns`)
 }
 
 function bad(path: string, what: string): FrazilError {
