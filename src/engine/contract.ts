@@ -208,7 +208,7 @@ export interface Engine {
    */
   optimize(database: string, table: string): Promise<void>
   describe(database: string, table: string): Promise<TableDescription>
-  /** The table to which rows that are sent to `ingest` go, or null. */
+  /** The table to which rows that are sent to `ingest` go, or null. Rejects with `unavailable` while the source of such rows does not answer. */
   ingestTable(ingest: string): Promise<{ readonly namespace: string; readonly name: string } | null>
   /** Makes an empty table that programs send rows to; resolves when it is in the lake, also when it was there already just like this. */
   createTable(table: NewTable): Promise<void>

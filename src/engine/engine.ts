@@ -339,8 +339,7 @@ class RunningEngine implements Engine {
     })
     await owner.resync(database, table)
     this.#owners.changed()
-    const { type } = this.#config.sources[owner.name] ?? { type: pushSource }
-    return type === 'postgres' ? 'copying' : 'streaming'
+    return this.#typeOf(owner.name) === 'postgres' ? 'copying' : 'streaming'
   }
 
   async optimize(database: string, table: string): Promise<void> {
@@ -354,8 +353,7 @@ class RunningEngine implements Engine {
   }
 
   async ingestTable(ingest: string): Promise<{ readonly namespace: string; readonly name: string } | null> {
-    const found = (await this.#owners.all()).byIngestName.get(ingest)
-    return found ? { namespace: found.namespace, name: found.name } : null
+    return this.#owners.sentTo(ingest)
   }
 
   async createTable(table: NewTable): Promise<void> {
@@ -475,7 +473,7 @@ class RunningEngine implements Engine {
   async status(): Promise<EngineStatus> {
     const statuses = await Promise.all(
       [...this.#pipelines.values()].map((pipeline) =>
-        pipeline.status().catch((error: unknown) => absent(pipeline.name, asError(error))),
+        pipeline.status().catch((error: unknown) => absent(pipeline.name, this.#typeOf(pipeline.name), asError(error))),
       ),
     )
     const reasons = statuses.flatMap((status) => status.reasons)
@@ -494,6 +492,10 @@ class RunningEngine implements Engine {
       ready: reasons.length === 0,
       reasons,
     }
+  }
+
+  #typeOf(source: string): PipelineSource['type'] {
+    return this.#config.sources[source]?.type ?? 'http'
   }
 
   async flush(): Promise<Readonly<Record<string, Position>>> {

@@ -1,6 +1,5 @@
 import type { TableStatus } from './contract.ts'
-import type { PipelineStatus } from './pipeline-contract.ts'
-import { pushSource } from './sources.ts'
+import type { PipelineSource, PipelineStatus } from './pipeline-contract.ts'
 
 /** The state of a source with its tables, and why it is not ready. */
 export function pipelineStatus(
@@ -18,10 +17,10 @@ export function pipelineStatus(
 }
 
 /** Status of a source whose thread does not answer: it is being started again. */
-export function absent(name: string, error: Error): PipelineStatus {
+export function absent(name: string, type: PipelineSource['type'], error: Error): PipelineStatus {
   const source = {
     name,
-    type: name === pushSource ? 'http' : 'postgres',
+    type,
     state: 'retrying',
     reason: error.message,
     position: null,

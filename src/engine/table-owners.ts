@@ -23,6 +23,8 @@ interface Owners {
   readonly silent: readonly string[]
 }
 
+const later = 'Ask again when it has been started again.'
+
 /** Which pipeline has which table, and so what queries read. */
 export class TableOwners implements ViewProvider {
   readonly #pipelines: ReadonlyMap<string, PipelineHandle>
@@ -69,9 +71,22 @@ export class TableOwners implements ViewProvider {
     return { byName, byIngestName, names: [...byName.values()].map(({ namespace, name }) => ({ namespace, name })), silent }
   }
 
+  /**
+   * The table to which rows that are sent to `ingest` go, or null. Throws `unavailable` (`closed`, `source-failed`) while nobody knows: a table
+   * that is there is not to be taken for none.
+   */
+  async sentTo(ingest: string): Promise<TableName | null> {
+    const { byIngestName, silent } = await this.all()
+    const found = byIngestName.get(ingest)
+    if (found) return { namespace: found.namespace, name: found.name }
+    if (this.#isClosed) throw closed()
+    if (!silent.includes(pushSource)) return null
+    throw new FrazilError('unavailable', 'source-failed', `the source ${pushSource} does not answer`, { hint: later })
+  }
+
   /** Throws `request` with code `unknown-table`, and `unavailable` (`closed`, `source-failed`). */
   async of(namespace: string, name: string): Promise<PipelineHandle> {
-    if (this.#isClosed) throw new FrazilError('unavailable', 'closed', 'the engine is closing')
+    if (this.#isClosed) throw closed()
     const all = this.all()
     const { byName } = await all
     const owner = byName.get(`${namespace}.${name}`)
@@ -90,7 +105,7 @@ export class TableOwners implements ViewProvider {
     if (silent.size === 0) return error
     const names = [...silent].join(', ')
     return new FrazilError('unavailable', 'source-failed', `${error.message}, but the source ${names} does not answer`, {
-      hint: 'Ask again when it has been started again.',
+      hint: later,
       cause: error,
     })
   }
@@ -131,6 +146,10 @@ export class TableOwners implements ViewProvider {
       throw error
     }
   }
+}
+
+function closed(): FrazilError {
+  return new FrazilError('unavailable', 'closed', 'the engine is closing')
 }
 
 function unknownTable(name: string, known: readonly string[]): FrazilError {
