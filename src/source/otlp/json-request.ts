@@ -13,6 +13,8 @@ const mostJsonBytes = 16 << 20
 const longNumber = /[:[,]\s*-?\d{16}/
 /** What stands for an id that is none: of a wrong length, so that it is counted as one. */
 const noId = Buffer.alloc(1)
+/** What stands for the first half of a character: it is no UTF-8, so that the text is counted as one. U+FFFD stands for further ones. */
+const noCharacter = Buffer.of(0xff)
 
 /**
  * A request in JSON as the protobuf message that it stands for. Unknown fields are left out. Throws `request`: `bad-json`, `bad-encoding`,
@@ -63,7 +65,8 @@ function writeValue(value: JsonValue, { number, kind }: JsonField, out: WireWrit
   switch (kind) {
     case 'string':
       if (typeof value !== 'string') throw wrong(path, 'a string')
-      out.text(number, value)
+      if (value.isWellFormed()) out.text(number, value)
+      else out.bytes(number, unpaired(value))
       return
     case 'bytes':
       if (typeof value !== 'string' || !/^[\w+/-]*={0,2}$/.test(value)) throw wrong(path, 'a string in base64')
@@ -83,6 +86,12 @@ function writeValue(value: JsonValue, { number, kind }: JsonField, out: WireWrit
     default:
       writeInteger(integerOf(value, kind, path), number, kind, out)
   }
+}
+
+/** A text that has halves of characters, as bytes with which it fares as a text in protobuf does that is no UTF-8. */
+function unpaired(text: string): Buffer {
+  const first = text.search(/\p{Surrogate}/u)
+  return Buffer.concat([Buffer.from(text.slice(0, first)), noCharacter, Buffer.from(text.slice(first + 1))])
 }
 
 type IntegerKind = Exclude<FieldKind, 'string' | 'bytes' | 'id' | 'bool' | 'double'>

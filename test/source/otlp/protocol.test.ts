@@ -310,4 +310,43 @@ suite('OTLP, the protocol', { timeout: 240_000 }, () => {
       [null, null, '', -2n],
     ])
   })
+
+  test('half of a character in JSON is what bytes that are no UTF-8 are in protobuf: replaced, and counted', async () => {
+    await using lake = await OtlpLake.open()
+    const replaced = (): Promise<number> => lake.metric('frazil_values_replaced_total', 'source="telemetry"')
+    const stored = (): Promise<unknown> =>
+      lake.query('SELECT severity_text, body, attributes FROM telemetry.otel_logs ORDER BY time_unix_nano')
+    const half = Buffer.from([0x61, 0xff, 0x62])
+    const any = (kind: number, content: Buffer | string): Buffer => bytes(kind, content)
+    const member = message(bytes(1, half), bytes(2, any(1, half)))
+    const record = message(
+      fixed64(1, time),
+      bytes(3, half),
+      bytes(5, any(6, bytes(1, member))),
+      bytes(6, message(bytes(1, half), bytes(2, any(1, half)))),
+    )
+    await lake.store('logs', request([{ resource, scopes: [{ scope: {}, records: [record] }] }]))
+    const ofProtobuf = await replaced()
+    assert.equal(ofProtobuf, 5)
+    const pair = { key: 'a\ud800b', value: { stringValue: 'a\udfffb' } }
+    const json = (text: string, attributes: unknown[]): Buffer => {
+      const body = { kvlistValue: { values: attributes } }
+      const logRecords = [{ timeUnixNano: String(time + 1n), severityText: text, body, attributes }]
+      return Buffer.from(JSON.stringify({ resourceLogs: [{ scopeLogs: [{ logRecords }] }] }))
+    }
+    await lake.store('logs', json('a\ud800b', [pair]))
+    assert.equal(await replaced(), 2 * ofProtobuf)
+    const row = ['a\ufffdb', '{"a\ufffdb":"a\ufffdb"}', { 'a\ufffdb': 'a\ufffdb' }]
+    assert.deepEqual(await stored(), [row, row])
+    // Each text once, whatever is wrong with it; and what is whole is left alone.
+    await lake.store(
+      'logs',
+      json('\udc00\ud83d\ude00\ud800\ud800', [{ key: '\ufffd😀', value: { stringValue: '\ud83d\ude00' } }]),
+    )
+    assert.equal(await replaced(), 2 * ofProtobuf + 1)
+    assert.deepEqual(
+      await lake.query("SELECT attributes FROM telemetry.otel_logs WHERE severity_text = '\ufffd😀\ufffd\ufffd'"),
+      [[{ '\ufffd😀': '😀' }]],
+    )
+  })
 })
