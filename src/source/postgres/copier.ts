@@ -228,7 +228,7 @@ export class Copier {
 
   /** Has the stream give out the tables' changes, and takes a snapshot. */
   async #begin(copies: readonly PlannedCopy[]): Promise<InitialCopy> {
-    const { asking, control, tables, names, endpoint, parts, maxFrameBytes, connections, version, waitMs, partial } =
+    const { asking, control, tables, names, endpoint, parts, maxFrameBytes, connections, version, waitMs, partial, closing } =
       this.#options
     const plans = copies.map(({ plan }) => plan)
     // From here on whoever takes the events keeps changes of these tables.
@@ -251,7 +251,7 @@ export class Copier {
     setFloors(begun)
     let snapshot: Snapshot | null = null
     try {
-      snapshot = await takeSnapshot(endpoint, await control(), { slot: names.slot, version, waitMs })
+      snapshot = await takeSnapshot(endpoint, await control(), { slot: names.slot, version, waitMs, closing })
       const { floor } = snapshot
       setFloors(floor)
       for (const { source } of beside) tables.setCopyFloor(source.id, floor)

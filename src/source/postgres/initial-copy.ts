@@ -20,22 +20,34 @@ export interface Snapshot {
   close(): Promise<void>
 }
 
-/** Takes a snapshot by a temporary slot, which is what ties it to a position in the log. */
+/**
+ * Takes a snapshot by a temporary slot, which is what ties it to a position in the log. Throws `unavailable` (`closed`) soon after `closing` is
+ * aborted: transactions that are open, for which the slot waits, are not waited for then.
+ */
 export async function takeSnapshot(
   endpoint: Endpoint,
   control: Client,
-  options: { slot: string; version: number; waitMs: number },
+  options: { slot: string; version: number; waitMs: number; closing: AbortSignal },
 ): Promise<Snapshot> {
+  const { closing } = options
   const connection = await RawConnection.open(endpoint, 'replication')
+  let cancel = (): void => {}
   try {
     const { rows } = await connection.client.query<{ pid: number }>('select pg_catalog.pg_backend_pid() as pid')
-    const name = copyName(options.slot, 'c', rows[0].pid)
+    const [{ pid }] = rows
+    // The server has no such slot then. If it does not hear it, the slot is waited for as long as it may wait.
+    cancel = () => void control.query('select pg_catalog.pg_cancel_backend($1)', [pid]).catch(() => {})
+    closing.addEventListener('abort', cancel, { once: true })
+    const name = copyName(options.slot, 'c', pid)
     const slot = await createSlot(connection.client, control, { ...options, name, kind: 'temporary' })
     if (slot.snapshot === null) throw new FrazilError('corrupt', 'no-snapshot', 'Postgres made a slot without a snapshot')
     return { floor: slot.consistentPoint, name: slot.snapshot, close: () => connection.close() }
   } catch (error) {
     await connection.close()
+    if (closing.aborted) throw new FrazilError('unavailable', 'closed', 'the source is closed', { cause: error })
     throw error
+  } finally {
+    closing.removeEventListener('abort', cancel)
   }
 }
 

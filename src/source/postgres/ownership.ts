@@ -260,6 +260,8 @@ export interface SlotRequest {
   readonly failover?: boolean
   /** How long to wait for open transactions, which all have to end first. */
   readonly waitMs: number
+  /** Aborted: it is not begun any more. */
+  readonly closing?: AbortSignal
 }
 
 /**
@@ -280,6 +282,7 @@ export async function createSlot(replication: Client, control: Client, request: 
     request.version >= 150_000 ? `(SNAPSHOT '${snapshot}'${failover})` : temporary ? 'EXPORT_SNAPSHOT' : 'NOEXPORT_SNAPSHOT'
   await replication.query(`SET lock_timeout = ${Math.max(1, Math.round(request.waitMs))}`)
   if (request.version >= 180_000) await setDecodingMemory(replication, 'greatest', slotMemoryKb)
+  if (request.closing?.aborted) throw new FrazilError('unavailable', 'closed', 'the source is closed')
   try {
     const { rows } = await replication.query<{ consistent_point: string; snapshot_name: string | null }>(
       `CREATE_REPLICATION_SLOT ${quoteName(request.name)} ${temporary ? 'TEMPORARY ' : ''}LOGICAL pgoutput ${options}`,

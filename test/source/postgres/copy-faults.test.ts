@@ -109,3 +109,45 @@ test('a partition that is dropped between the plan and the copy of it: the table
   }
   assert.deepEqual(['large', 'parted', 'single'].map(code), [null, 'schema-changed', 'copy-refused'])
 })
+
+test(
+  'a source that is closed while a copy waits for transactions that are open ends without them, and leaves no slot',
+  { timeout: 120_000 },
+  async () => {
+    await client.query('create table awaited (id int primary key)')
+    const lake = new MapLake({
+      slot: 'awaiting',
+      publication: 'awaiting',
+      url: server.url,
+      tables: ['awaited'],
+      slotWaitMs: 3_600_000,
+    })
+    const other = await connect(server.url)
+    const { promise: stall, resolve: goOn } = Promise.withResolvers<void>()
+    lake.stalled = () => stall
+    try {
+      await lake.until(() => lake.tables.size > 0, 'the copy is planned')
+      await other.query('begin; select pg_current_xact_id()')
+      goOn()
+      await lake.until(async () => {
+        const { rows } = await client.query(
+          "select from pg_stat_activity where backend_type = 'walsender' and wait_event_type = 'Lock'",
+        )
+        return rows.length > 0
+      }, 'the slot waits')
+      await lake.close()
+      assert.equal(lake.error, null)
+      assert.deepEqual(
+        [...lake.tables.values()].map(({ failed }) => failed),
+        [null],
+      )
+      const left = async (): Promise<number> =>
+        (await client.query("select from pg_replication_slots where slot_name like 'awaiting_%'")).rows.length
+      // Who made it may still be on the way out.
+      while ((await left()) > 0) await new Promise((resolve) => setTimeout(resolve, 5))
+    } finally {
+      await other.end()
+      await lake.close()
+    }
+  },
+)
