@@ -9,6 +9,7 @@ import type { EmbeddedPostgres } from '../support/postgres.ts'
 import { SchemaCase } from '../support/schema-case.ts'
 import type { SchemaCaseOptions } from '../support/schema-case.ts'
 import { walPosition } from '../support/compare.ts'
+import { TcpProxy } from '../support/tcp-proxy.ts'
 import { connect } from '../support/workload.ts'
 
 let server: EmbeddedPostgres
@@ -25,9 +26,13 @@ after(async () => {
 })
 
 /** A table of which only the stream tells: nobody looks at the catalogue meanwhile. */
-async function withTable(name: string, work: (one: SchemaCase) => Promise<void>, options: SchemaCaseOptions = {}): Promise<void> {
+async function withTable(
+  name: string,
+  work: (one: SchemaCase) => Promise<void>,
+  { url = server.url, ...options }: SchemaCaseOptions & { url?: string } = {},
+): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'frazil-resync-beside-'))
-  const one = new SchemaCase({ url: server.url, client }, name, folder, { every: '1h', findTables: '1h', ...options })
+  const one = new SchemaCase({ url, client }, name, folder, { every: '1h', findTables: '1h', ...options })
   try {
     await one.run(
       `CREATE TABLE T (id int NOT NULL, other int NOT NULL, v text, w text, CONSTRAINT ${name}_key PRIMARY KEY (id));` +
@@ -150,33 +155,32 @@ test('a type that values do not follow, of which the stream tells behind the cop
   ),
 )
 
-test('a column that comes while a table is copied again that is not to change', { timeout: 180_000 }, () =>
-  withTable(
-    'refused',
-    async (one) => {
-      // A page for each row, so that one connection has to ask for several ranges, between which others get at the table.
-      await one.run(
-        "ALTER TABLE T SET (fillfactor = 10); INSERT INTO T SELECT g, g, repeat('x', 600) FROM generate_series(1000, 10000) g",
-      )
-      await one.read()
-      await one.engine.table('shop.refused').resync()
-      for (;;) {
-        const [{ copy }] = (await one.engine.status()).tables
-        if (one.copies > 1 || (copy && copy.rows > 0)) break
-        await new Promise((resolve) => setTimeout(resolve, 1))
-      }
-      await one.run("ALTER TABLE T ADD z int; INSERT INTO T VALUES (-1, 0, 'n', 'n', 5); UPDATE T SET z = 4 WHERE id = 9")
-      for (let i = 10; i < 50; i++) await one.run(`INSERT INTO T VALUES (${-i}, 0, 'n', 'n', 5)`)
-      for (;;) {
+test('a column that comes while a table is copied again that is not to change', { timeout: 180_000 }, async () => {
+  const proxy = await TcpProxy.before(Number(new URL(server.url).port))
+  try {
+    await withTable(
+      'refused',
+      async (one) => {
+        // A page for each row, so that one connection has to ask for several ranges. Before it asks for the second it stands still.
+        await one.run(
+          "ALTER TABLE T SET (fillfactor = 10); INSERT INTO T SELECT g, g, repeat('x', 600) FROM generate_series(1000, 10000) g",
+        )
+        await one.read()
+        let ranges = 0
+        proxy.holdAt = (bytes) => bytes.includes('SAVEPOINT range; LOCK TABLE') && ++ranges === 2
+        await one.engine.table('shop.refused').resync()
+        while (proxy.held === 0) await new Promise((resolve) => setTimeout(resolve, 5))
+        await one.run("ALTER TABLE T ADD z int; INSERT INTO T VALUES (-1, 0, 'n', 'n', 5); UPDATE T SET z = 4 WHERE id = 9")
+        for (let i = 10; i < 50; i++) await one.run(`INSERT INTO T VALUES (${-i}, 0, 'n', 'n', 5)`)
         await one.engine.query('SELECT 1', { wait: { shop: await walPosition(client) } })
-        const [{ health, copy }] = (await one.engine.status()).tables
-        if (copy === null && health === 'streaming') break
-        // The copy was complete before, so that nobody had asked for the new column.
-        if (copy === null && health === 'detached') await one.engine.table('shop.refused').resync()
-        await new Promise((resolve) => setTimeout(resolve, 20))
-      }
-      await agrees(one, 'refused')
-    },
-    { onSchemaChange: 'detach', copyConnections: 1 },
-  ),
-)
+        assert.equal(one.copies, 1)
+        proxy.release()
+        await one.whole()
+        await agrees(one, 'refused')
+      },
+      { url: proxy.through(server.url), onSchemaChange: 'detach', copyConnections: 1 },
+    )
+  } finally {
+    await proxy.close()
+  }
+})

@@ -20,10 +20,13 @@ export class TcpProxy {
   cutAfter: (() => number) | null = null
   /** Listens to each connection made from now on. */
   tap: (() => Tap) | null = null
+  /** Asked of what clients send: with such bytes their connection stands still, until {@link release}. */
+  holdAt: ((bytes: Buffer) => boolean) | null = null
   /** Connections that were cut. */
   cuts = 0
   readonly #listener: Server
   readonly #pairs = new Set<Pair>()
+  #held: (() => void)[] = []
 
   private constructor(listener: Server, port: number) {
     this.#listener = listener
@@ -50,6 +53,17 @@ export class TcpProxy {
     for (const pair of this.#pairs) pair.silent = true
   }
 
+  /** Connections that stand still. */
+  get held(): number {
+    return this.#held.length
+  }
+
+  /** Those that stand still go on, and no others stand still. */
+  release(): void {
+    this.holdAt = null
+    for (const goOn of this.#held.splice(0)) goOn()
+  }
+
   /** Resets all open connections. */
   cut(): void {
     for (const pair of this.#pairs) this.#reset(pair)
@@ -67,7 +81,13 @@ export class TcpProxy {
     let left = this.cutAfter?.() ?? Number.POSITIVE_INFINITY
     client.on('data', (bytes) => {
       tap?.fromClient(bytes)
-      if (!pair.silent) server.write(bytes)
+      if (pair.silent) return
+      if (!this.holdAt?.(bytes)) return void server.write(bytes)
+      client.pause()
+      this.#held.push(() => {
+        server.write(bytes)
+        client.resume()
+      })
     })
     server.on('data', (bytes) => {
       if (pair.silent) return
