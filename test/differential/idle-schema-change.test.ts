@@ -140,3 +140,40 @@ test('a table in partitions', { timeout: 180_000 }, () =>
       CREATE TABLE T_high PARTITION OF T FOR VALUES FROM (200) TO (1000); INSERT INTO T SELECT i, 'a' || i, i FROM generate_series(100, 300) i`,
   ),
 )
+
+test('rows that have a value each in a column of which nothing says so any more', { timeout: 180_000 }, () =>
+  withTable('filled', async (one) => {
+    await one.run('ALTER TABLE T ADD c float8 DEFAULT random(); ALTER TABLE T ALTER c DROP DEFAULT; INSERT INTO T VALUES (900)')
+    await one.copied(2)
+    await one.agree()
+    // Nobody writes a row.
+    await one.run('ALTER TABLE T ADD d int GENERATED ALWAYS AS (b * 2) STORED; ALTER TABLE T ALTER d DROP EXPRESSION')
+    await one.copied(3)
+    await one.agree()
+    // The rows are as old as they were.
+    await one.stop()
+    await one.run('ALTER TABLE T ADD e int DEFAULT 5; ALTER TABLE T ALTER e DROP DEFAULT')
+    await one.run('VACUUM FULL T')
+    await one.start()
+    await one.copied(4)
+    await one.agree()
+    await one.run('ALTER TABLE T ALTER b TYPE bigint, ADD f int; INSERT INTO T VALUES (901)')
+    await one.everywhere()
+    assert.equal(one.copies, 4)
+  }),
+)
+
+test('the same in partitions', { timeout: 180_000 }, () =>
+  withTable(
+    'filled_leaves',
+    async (one) => {
+      await one.run(
+        'ALTER TABLE T ADD c float8 DEFAULT random(); ALTER TABLE T ALTER c DROP DEFAULT; INSERT INTO T VALUES (150, NULL, 1, 2)',
+      )
+      await one.copied(2)
+      await one.everywhere()
+    },
+    `CREATE TABLE T (id int PRIMARY KEY, a text, b int) PARTITION BY RANGE (id); CREATE TABLE T_low PARTITION OF T FOR VALUES FROM (0) TO (200);
+      CREATE TABLE T_high PARTITION OF T FOR VALUES FROM (200) TO (1000); INSERT INTO T SELECT i, 'a' || i, i FROM generate_series(190, 300) i`,
+  ),
+)

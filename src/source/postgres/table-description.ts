@@ -5,7 +5,7 @@ import { FrazilError } from '../../base/index.ts'
 import type { Clock } from '../../base/index.ts'
 import { storageSql } from './catalogue-questions.ts'
 import type { Attribute, KnownColumn } from './column-match.ts'
-import { endedXidSql, mayBeWrittenAnew, writtenSinceSql } from './rewrites.ts'
+import { endedXidSql, mayBeWrittenAnew, mayHaveOwnValues, writtenSinceSql } from './rewrites.ts'
 import type { ShapeMemo } from './shape-memo.ts'
 
 /** What rows that are older than a column have in it. */
@@ -145,7 +145,29 @@ export async function describeTable(client: Client, question: Question): Promise
       await client.query('ROLLBACK')
     }
   }
-  return description({ ...found, rewritten: await isRewritten(client, question, found) }, missing)
+  const rewritten = await isRewritten(client, question, found)
+  return description({ ...found, rewritten, ownValues: await haveOwnValues(client, question, found) }, missing)
+}
+
+/**
+ * Whether rows in files that came since the last look may have values in columns that came since, although nothing fills those any more: a
+ * default that is another one for each row, or an expression, may have been dropped right after it was given.
+ */
+async function haveOwnValues(client: Client, { oid, known }: Question, now: TableRow): Promise<boolean> {
+  const { columns, memo } = known
+  const files = new Set(memo.storage.split(','))
+  if (now.storage.split(',').every((file) => files.has(file))) return false
+  const ids = new Set([...columns.map(({ id }) => id), ...memo.ignored])
+  const fresh = (now.attributes ?? []).filter(({ id, dropped, generated, filled, required }) => {
+    return id > memo.highest && !ids.has(id) && !dropped && !generated && !filled && !required
+  })
+  if (fresh.length === 0) return false
+  return mayHaveOwnValues(
+    client,
+    oid,
+    memo.look?.xid ?? null,
+    fresh.map(({ name }) => name),
+  )
 }
 
 /** See {@link TableDescription.rewritten}. */
@@ -182,7 +204,8 @@ function description(
     attributes,
     types,
     rewritten,
-  }: TableRow & { rewritten: boolean | null },
+    ownValues,
+  }: TableRow & { rewritten: boolean | null; ownValues: boolean },
   missing: ReadonlyMap<string, Buffer | null>,
 ): TableDescription {
   const lengths = new Map(types?.map((type) => [type.oid, type.length]))
@@ -209,7 +232,7 @@ function description(
         const bytes = missing.get(`${file} ${id}`)
         if (bytes !== undefined) return bytes === null ? { kind: 'unknown' } : { kind: 'value', bytes }
         // Without a value for older rows either they have none, or all rows were written anew, each with one of its own.
-        return known.has(file) || (!row.filled && !row.required) ? { kind: 'null' } : { kind: 'unknown' }
+        return known.has(file) || (!row.filled && !row.required && !ownValues) ? { kind: 'null' } : { kind: 'unknown' }
       })
       return each.every((old) => isDeepStrictEqual(old, each[0])) ? each[0] : { kind: 'unknown' }
     },
