@@ -248,6 +248,7 @@ export class Mirror {
     const isKept = this.#tables.get(source.id)?.health === 'streaming'
     this.arrivals.entered(arriving, isKept ? null : this.#open)
     if (!table) return
+    this.#moveAside(source)
     // Also where nothing of it ever came into the lake.
     this.#detached.delete(source.id)
     const former = arriving.replaces ? this.#formerOf(source) : null
@@ -267,6 +268,17 @@ export class Mirror {
     this.#tables.set(source.id, next)
     next.joined = true
     this.#setHealth(next, 'streaming', null)
+  }
+
+  /** Tables of the source may have taken each other's names: what the lake has under another name stays, as a table that is not there any more. */
+  #moveAside(entering: SourceTable): void {
+    const other = this.#tables.get(entering.id)
+    if (other?.health !== 'detached' || fullName(other.source) === fullName(entering)) return
+    const id = `${entering.id}, once ${fullName(other.source)}`
+    const entry = this.#detached.get(entering.id)
+    if (entry) this.#detached.set(id, { ...entry, id })
+    other.source = { ...other.source, id }
+    this.#tables.set(id, other)
   }
 
   /** Folders with files that are in no snapshot, when a lake commit has these tables. */

@@ -276,3 +276,75 @@ test('a lost slot: the whole source begins anew, its tables stay readable meanwh
   }
   assert.equal((await checkLake(join(folder, 'lost', 'lake'))).get('s.lost'), 91)
 })
+
+test('tables that have taken each other’s names are copied again, one by one or together', { timeout: 180_000 }, async () => {
+  const names = ['left_one', 'right_one']
+  await client.query(
+    'create table left_one (id int primary key, v int); insert into left_one select g, 1 from generate_series(1, 30) g; ' +
+      'create table right_one (id int primary key, v int); insert into right_one select g, 2 from generate_series(1, 50) g',
+  )
+  const input = settings('swapped', names)
+  let engine = await open(input)
+  const swap = async (): Promise<void> => {
+    await engine.flush()
+    await client.query(
+      'begin; alter table left_one rename to aside; alter table right_one rename to left_one; alter table aside rename to right_one; commit; ' +
+        'insert into left_one select max(id) + 1, 3 from left_one; insert into right_one select max(id) + 1, 4 from right_one',
+    )
+  }
+  const restart = async (): Promise<void> => {
+    await engine.close()
+    engine = await open(input)
+    await until('it is ready', async () => (await engine.status()).ready)
+  }
+  const detached = async (): Promise<void> => {
+    for (const name of names) {
+      assert.match(
+        (await statusOf(engine, name))?.reason ?? '',
+        /its name belongs to another one; frazil resync s\.(?:left|right)_one$/,
+      )
+    }
+  }
+  const agree = async (): Promise<void> => {
+    for (const name of names) {
+      await settled(engine, name)
+      await same(engine, name)
+    }
+  }
+  try {
+    await until('it is ready', async () => (await engine.status()).ready)
+    await swap()
+    await restart()
+    await detached()
+    await engine.table('s.left_one').resync()
+    await settled(engine, 'left_one')
+    await same(engine, 'left_one')
+    await restart()
+    await engine.table('s.right_one').resync()
+    await agree()
+    await swap()
+    await restart()
+    await detached()
+    for (const name of names) await engine.table(`s.${name}`).resync()
+    await agree()
+    await client.query('delete from left_one where id % 3 = 0; update right_one set v = 9 where id < 5')
+    await agree()
+    // Until the next start each is the table that it was.
+    await swap()
+    await engine.table('s.left_one').resync()
+    await settled(engine, 'left_one')
+    const wait = { s: await walPosition(client) }
+    for (const [name, other] of [names, names.toReversed()]) {
+      const { rows } = await client.query({ text: `select id, v from ${other} order by 1`, rowMode: 'array' })
+      assert.deepEqual((await engine.query(`select id, v from s.${name} order by 1`, { wait })).rows, rows)
+    }
+    await restart()
+    await detached()
+    for (const name of names) await engine.table(`s.${name}`).resync()
+    await agree()
+    await restart()
+    await agree()
+  } finally {
+    await engine.close()
+  }
+})

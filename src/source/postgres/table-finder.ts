@@ -92,7 +92,9 @@ export class TableFinder {
     const plan = plans.find(({ source }) => source.namespace === namespace && source.name === name)
     const renamed = known.find((table) => table.namespace === namespace && table.name === name)
     const now = renamed && plans.find(({ source }) => source.id === renamed.id)
-    if (plan) return this.#options.take([plan], borrowed)
+    // Tables that have taken each other's names are those that they were until the next start.
+    const isOther = known.some((table) => table.id === plan?.source.id && !(table.namespace === namespace && table.name === name))
+    if (plan && !(isOther && now)) return this.#options.take([plan], borrowed)
     if (now) return this.#options.take([underName(now, renamed)], borrowed)
     const refused = leftOut.find(({ error }) => error.table === `${namespace}.${name}`)
     if (refused) throw refused.error
