@@ -117,6 +117,12 @@ export function settleShape(
       })
     }
   }
+  if (known.table.key.kind !== 'none' && hasUnsentKey(description, ids))
+    return cannot(
+      'has a generated column in its key, which is not sent',
+      'no-identity',
+      'give it a primary key of columns that are not generated, then frazil resync it',
+    )
   const isUnique = known.memo.primary !== undefined && known.memo.primary === description.primaryIndex
   const key = keyOf(known, relation, isUnique || isLatest ? description.primaryKey : null, ids, columns)
   if (!key)
@@ -171,6 +177,11 @@ function withOtherKey(known: KnownTable, relation: Relation): KnownTable | null 
   const key = keyOf(known, relation, null, ids, columns)
   if (!key || !findsOldRows(key, table.incomplete ?? [])) return null
   return { ...known, table: { ...table, fields: requiredBy(key, table.fields), key } }
+}
+
+/** Whether rows are told apart by a column that does not come with them: the message flags the other columns of the key, as if they were all. */
+function hasUnsentKey({ attributes, key }: TableDescription, ids: readonly number[]): boolean {
+  return attributes.some((now) => !now.dropped && now.generated && !ids.includes(now.id) && (key?.includes(now.id) ?? false))
 }
 
 /** Whether rows of before are found by a key: by what they have, and they do not have the values of now of columns that left them behind. */
