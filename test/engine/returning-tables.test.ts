@@ -61,7 +61,7 @@ describe('tables that changed while frazil was down', () => {
   it('detaches one that left the publication, however soon it is put back: its changes never come', async () => {
     await client.query('ALTER PUBLICATION frazil_s DROP TABLE gap')
     await client.query('INSERT INTO gap VALUES (2); INSERT INTO well VALUES (2)')
-    await client.query('ALTER PUBLICATION frazil_s ADD TABLE gap; ALTER PUBLICATION frazil_s DROP TABLE gap')
+    await client.query('ALTER PUBLICATION frazil_s ADD TABLE gap')
     const engine = await start()
     try {
       const status = await statusOf(engine, 'gap')

@@ -17,18 +17,27 @@ export interface BorrowedPublication {
 export interface PublishedTable {
   /** Names of the columns; null where the server does not tell (before 15): all that are not generated. */
   readonly columns: readonly string[] | null
+  /** Whether the publication names them; null where it cannot. */
+  readonly listed: boolean | null
   /** The condition of its rows as SQL, null for all of them. */
   readonly filter: string | null
 }
+
+// A list may be that of a partitioned table above.
+const detailsSql = `t.attnames::text[] as columns, t.rowfilter as filter, exists (
+  select from pg_catalog.pg_publication_rel r join pg_catalog.pg_publication p on p.oid = r.prpubid
+  where p.pubname = t.pubname and r.prattrs is not null
+    and (r.prrelid = c.oid or r.prrelid in (select a.relid from pg_catalog.pg_partition_ancestors(c.oid) a))) as listed`
 
 /** What a publication of this name sends. */
 export async function readBorrowed(client: Client, name: string, version: number): Promise<BorrowedPublication> {
   interface Row {
     oid: string
     columns: string[] | null
+    listed: boolean | null
     filter: string | null
   }
-  const details = version >= 150_000 ? 't.attnames::text[] as columns, t.rowfilter as filter' : 'null as columns, null as filter'
+  const details = version >= 150_000 ? detailsSql : 'null as columns, null as listed, null as filter'
   const { rows } = await client.query<Row>(
     `select c.oid::int8::text as oid, ${details}
      from pg_catalog.pg_publication_tables t
@@ -42,7 +51,7 @@ export async function readBorrowed(client: Client, name: string, version: number
      from pg_catalog.pg_publication where pubname = $1`,
     [name],
   )
-  return { ...kinds.rows[0], members: new Map(rows.map(({ oid, columns, filter }) => [Number(oid), { columns, filter }])) }
+  return { ...kinds.rows[0], members: new Map(rows.map(({ oid, ...table }) => [Number(oid), table])) }
 }
 
 /**

@@ -8,6 +8,7 @@ import type { Catalogue } from './catalogue.ts'
 import { completePart } from './copy-parts.ts'
 import type { PartialCopy } from './copy-parts.ts'
 import { attributeOf } from './kept-columns.ts'
+import { missedChanges } from './membership.ts'
 import type { Memo } from './memo.ts'
 import type { PublicationFacts } from './preflight.ts'
 import type { KnownTable } from './shape-change.ts'
@@ -96,24 +97,32 @@ export function notPublished<T extends { readonly table: SourceTable; readonly p
     readonly publication: PublicationFacts | null
     readonly borrowed: BorrowedPublication | null
     readonly memo: Memo | null
+    /** How they are published now, see `readMemberships`. */
+    readonly memberships: ReadonlyMap<string, string>
   },
 ): Map<T, SourceEvent> {
-  const { source, publication, borrowed, memo } = now
+  const { source, publication, borrowed, memo, memberships } = now
   const failed = new Map<T, SourceEvent>()
   for (const entry of known) {
     const { table, plan } = entry
     const whole = publication !== null && publication.complete && publication.viaRoot
-    if (borrowed ? memo?.published?.[plan.oid] === publishedSignature(borrowed, plan.oid) : false) continue
-    if (!borrowed && whole && (publication.everything || publication.tables.includes(plan.oid))) continue
-    const error = new FrazilError(
-      'unsupported',
-      'not-published',
-      borrowed
-        ? `publication of source ${source}: other rows of table ${table.sourceName} are published than before`
-        : `table ${table.sourceName} was not in the publication of source ${source} all the time: changes are missing`,
-      { hint: `frazil resync ${table.namespace}.${table.name}`, table: `${table.namespace}.${table.name}` },
-    )
-    failed.set(entry, { type: 'failed', table: table.id, error })
+    const before = table.memo === undefined ? undefined : readShapeMemo(table.memo).memo.member
+    const missed = missedChanges(source, table, before, memberships.get(table.id))
+    const isSame = borrowed
+      ? memo?.published?.[plan.oid] === publishedSignature(borrowed, plan.oid)
+      : whole && (publication.everything || publication.tables.includes(plan.oid))
+    if (isSame && missed === null) continue
+    const error = isSame
+      ? missed
+      : new FrazilError(
+          'unsupported',
+          'not-published',
+          borrowed
+            ? `publication of source ${source}: other rows of table ${table.sourceName} are published than before`
+            : `table ${table.sourceName} was not in the publication of source ${source} all the time: changes are missing`,
+          { hint: `frazil resync ${table.namespace}.${table.name}`, table: `${table.namespace}.${table.name}` },
+        )
+    if (error) failed.set(entry, { type: 'failed', table: table.id, error })
   }
   return failed
 }

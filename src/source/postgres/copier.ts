@@ -9,6 +9,7 @@ import { completePart } from './copy-parts.ts'
 import type { PartialCopy } from './copy-parts.ts'
 import { planCopies } from './copy-ranges.ts'
 import type { PlannedCopy } from './copy-ranges.ts'
+import { readMemberships } from './membership.ts'
 import { InitialCopy, takeSnapshot } from './initial-copy.ts'
 import type { Snapshot } from './initial-copy.ts'
 import { lsnToText, parseLsn } from './lsn.ts'
@@ -17,6 +18,7 @@ import { publish } from './ownership.ts'
 import type { Names } from './ownership.ts'
 import type { ReplacedValues } from './replaced-values.ts'
 import { Retry } from './retry.ts'
+import { writeShapeMemo } from './shape-memo.ts'
 import type { StreamTables } from './stream-tables.ts'
 import type { TablePlan } from './table-plan.ts'
 
@@ -140,6 +142,7 @@ export class Copier {
         const copies = yield* this.#announce(left)
         left = copies.map(({ plan }) => plan)
         if (left.length === 0) return
+        const members = new Map(left.map(({ source, memo }) => [source.id, memo.member]))
         copy = await this.#begin(copies)
         this.#current = copy
         // Who stopped it meanwhile found nothing to stop.
@@ -149,6 +152,7 @@ export class Copier {
             if (event.type === 'copied' || event.type === 'copied-part') attempts = 0
             if (event.type === 'copied-part') partial.get(event.table)?.complete.set(event.part, completePart(event))
             if (event.type === 'copied' || event.type === 'failed') partial.delete(event.table)
+            if (event.type === 'copied') tables.copied(event.table, members.get(event.table))
             if (event.type === 'failed') tables.giveUpCopy(event.table)
             if (event.type === 'failed' && this.#fresh.has(event.table)) tables.forget(event.table)
           }
@@ -198,7 +202,7 @@ export class Copier {
 
   /** Publishes the tables and tells of them. Those that are gone, or have to be asked for again, have failed; the others are to be copied. */
   async *#announce(plans: readonly TablePlan[]): AsyncGenerator<readonly SourceEvent[], PlannedCopy[]> {
-    const { asking, names, tables, partial, partPages } = this.#options
+    const { asking, names, tables, partial, partPages, version } = this.#options
     const start = lsnToText(this.#options.start)
     // The copy of such a table has other columns than what the stream tells meanwhile, so it is one whose changes are for the copy alone.
     const other = plans.filter((plan) => tables.comesOtherwise(plan))
@@ -210,8 +214,14 @@ export class Copier {
     const wanted = plans.filter((plan) => !other.includes(plan))
     if (wanted.length === 0) return []
     const { copies, gone } = await asking(async (client) => {
-      const gone = await publish(client, names, wanted)
-      return { gone, copies: await planCopies(client, wanted, { partial, start, partPages }) }
+      const missing = await publish(client, names, wanted)
+      const ids = wanted.map(({ source }) => source.id)
+      const memberships = await readMemberships(client, names.publication, version, ids)
+      const published = wanted.map((plan) => this.#asPublished(plan, memberships.get(plan.source.id)))
+      return {
+        gone: published.filter((_, i) => missing.includes(wanted[i])),
+        copies: await planCopies(client, published, { partial, start, partPages }),
+      }
     })
     for (const copy of copies) this.#tell(copy)
     yield copies.map(({ plan, estimatedRows, parts: inParts }) => {
@@ -224,6 +234,14 @@ export class Copier {
     if (gone.length > 0)
       yield gone.map(({ source }) => ({ type: 'failed', table: source.id, error: recreated(source), copying: true }))
     return copies.filter(({ plan }) => !gone.includes(plan))
+  }
+
+  /** Parts that were copied when the table was published otherwise lack changes. */
+  #asPublished(plan: TablePlan, member: string | undefined): TablePlan {
+    const { source } = plan
+    if (plan.memo.member !== undefined && plan.memo.member !== member) this.#options.partial.delete(source.id)
+    const memo = { ...plan.memo, member }
+    return { ...plan, memo, source: { ...source, memo: writeShapeMemo(memo, plan.columns) } }
   }
 
   /** Has the stream give out the tables' changes, and takes a snapshot. */

@@ -24,6 +24,7 @@ import type { TableDescription } from './table-description.ts'
 import { typesOf } from './shape-memo.ts'
 import { lsnToText, parseLsn } from './lsn.ts'
 import type { Lsn } from './lsn.ts'
+import { readMemberships } from './membership.ts'
 import { knowsSlot, newMemo, readMemo, writeMemo } from './memo.ts'
 import type { Memo } from './memo.ts'
 import { arrangePublication, checkSlot, isBorrowed, publicationGone, refuseForeign, unpublish } from './ownership.ts'
@@ -272,7 +273,15 @@ class PostgresSource implements ServerSource {
       notice: (message, hint) => this.#notice('warn', message, hint),
     })
     this.#finder = finder
-    const shapes = new ShapeWatch({ ...look, decoder, catalogue: plan.catalogue, reach: (at) => this.#stream?.reach(at, true) })
+    const shapes = new ShapeWatch({
+      ...look,
+      source: this.name,
+      publication: this.#names.publication,
+      version: plan.facts.version,
+      decoder,
+      catalogue: plan.catalogue,
+      reach: (at) => this.#stream?.reach(at, true),
+    })
     void shapes.run(this.#closing.signal)
     if (plan.failed.length > 0) yield plan.failed
     // With nothing to keep fresh the changes wait best where they are: at the server.
@@ -329,7 +338,10 @@ class PostgresSource implements ServerSource {
     for (const event of tables.failed) {
       if (event.type === 'failed') this.#notice('warn', event.error.message, event.error.hint)
     }
-    const unpublished = notPublished(tables.known, { source: this.name, publication, borrowed, memo })
+    const ids = [...tables.known.map(({ table }) => table.id), ...(state?.copies ?? []).map(({ table }) => table.id)]
+    const memberships = await readMemberships(control, names.publication, facts.version, ids)
+    const now = { source: this.name, publication, borrowed, memo, memberships }
+    const unpublished = notPublished(tables.known, now)
     const known = tables.known.filter((entry) => !unpublished.has(entry))
     const failed = [...tables.failed, ...unpublished.values()]
     const toCopy = [...tables.toCopy, ...askedAgain(known, state)]
@@ -345,13 +357,13 @@ class PostgresSource implements ServerSource {
       known: known.map(({ table, columns, memo, floor, plan }) => ({
         table,
         columns,
-        memo,
+        memo: { ...memo, member: memo.member ?? memberships.get(table.id) },
         floor: parseLsn(floor),
         loose: plan.loose,
       })),
       toCopy,
       // Beside tables that go on, the stream begins where they are: behind what the parts need.
-      partial: interruptedCopies(known.length > 0 ? null : state, toCopy, { source: this.name, publication, borrowed, memo }),
+      partial: interruptedCopies(known.length > 0 ? null : state, toCopy, now),
       detached: state?.detached ?? [],
       failed,
       head: facts.flushed,

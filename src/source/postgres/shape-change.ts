@@ -63,6 +63,8 @@ export function settleShape(
     description.attributes,
   )
   if (!ids) return cannot('was changed while this was not being read, in a way that can be understood as two things')
+  if (isListedOtherwise(known, relation, ids, description))
+    return cannot('is published with other columns than before, whose values in the rows that are there nobody knows')
   const leavesBehind = rules.leavesBehind(known.table)
   const isOpen = description.rewritten === true && !isExplained(known, relation, ids, description, leavesBehind)
   // What a later message says may explain it.
@@ -143,6 +145,8 @@ export function settleShape(
     ignored,
     primary: isUnique ? known.memo.primary : undefined,
     look: description.rewritten === null || isOpen ? known.memo.look : { storage: description.storage, xid: description.xid },
+    sent: known.memo.sent,
+    member: known.memo.member,
   }
   const isUnchanged =
     columns.length === known.columns.length &&
@@ -187,6 +191,24 @@ function hasUnsentKey({ attributes, key }: TableDescription, ids: readonly numbe
 /** Whether rows of before are found by a key: by what they have, and they do not have the values of now of columns that left them behind. */
 function findsOldRows(key: TableKey, incomplete: readonly number[]): boolean {
   return !incomplete.some((place) => key.kind === 'row' || (key.kind === 'columns' && key.columns.includes(place)))
+}
+
+/**
+ * Whether a message may be one of another list of columns: somebody else's publication can be given one at any time, of columns that were there
+ * before. Then a name that the column neither had nor has is another column's, and one that comes to a list may have had values before.
+ */
+function isListedOtherwise(
+  { columns, memo: { sent } }: KnownTable,
+  relation: Relation,
+  ids: readonly number[],
+  { attributes }: TableDescription,
+): boolean {
+  if (sent === undefined) return false
+  return relation.columns.some(({ name }, i) => {
+    const before = columns.find(({ id }) => id === ids[i])
+    if (!before) return sent === 'listed'
+    return before.name !== name && !attributes.some((now) => now.id === ids[i] && !now.dropped && now.name === name)
+  })
 }
 
 /** The fields, of which those of the key have a value in each row. */

@@ -15,6 +15,13 @@ export interface ShapeMemo {
   readonly primary?: number
   /** The last look that found no rewriting with other values. Absent where an older version has written this: nobody looked. */
   readonly look?: Look
+  /**
+   * What a publication of somebody else sends of the table: all columns, or those of a list, beside which the table may have others. Absent: the
+   * publication is ours, or knows no lists.
+   */
+  readonly sent?: 'all' | 'listed'
+  /** How it was published when it was copied, see `readMemberships`. Absent where an older version has written this. */
+  readonly member?: string
 }
 
 interface TypedColumn {
@@ -24,13 +31,15 @@ interface TypedColumn {
 
 /** As kept in the state record, with the types of the columns. */
 export function writeShapeMemo(memo: ShapeMemo, columns: readonly TypedColumn[]): string {
-  const { storage, highest, ignored, primary, look } = memo
+  const { storage, highest, ignored, primary, look, sent, member } = memo
   return JSON.stringify({
     storage,
     highest,
     ignored,
     primary,
     look,
+    sent,
+    member,
     types: columns.map(({ typeOid, modifier }) => [typeOid, modifier]),
   })
 }
@@ -46,8 +55,8 @@ export function typesOf({ memo }: { readonly memo?: string }): number[] {
   return memo === undefined ? [] : readShapeMemo(memo).types.map(({ typeOid }) => typeOid)
 }
 
-/** The text without what changes with each look. */
+/** The text without what changes with each look, and what is known only once the table is published. */
 export function withoutLook(memo: string): string {
-  const { look: _, ...rest } = JSON.parse(memo) as ShapeMemo
+  const { look: _, member: __, ...rest } = JSON.parse(memo) as ShapeMemo
   return JSON.stringify(rest)
 }

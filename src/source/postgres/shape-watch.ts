@@ -4,6 +4,7 @@ import type { Catalogue } from './catalogue.ts'
 import type { ChangeDecoder } from './change-decoder.ts'
 import { readHead } from './log-head.ts'
 import type { Lsn } from './lsn.ts'
+import { digestMembers, missedChanges, readMemberships } from './membership.ts'
 import type { Relation } from './relation.ts'
 import { endedXidSql, nextXidSql, writtenSinceSql } from './rewrites.ts'
 import type { KnownTable } from './shape-change.ts'
@@ -17,6 +18,11 @@ export interface ShapeWatchOptions {
   /** Default 10 seconds. */
   readonly everyMs?: number
   readonly clock: Clock
+  /** Name of the source, for messages. */
+  readonly source: string
+  readonly publication: string
+  /** `server_version_num` */
+  readonly version: number
   readonly decoder: ChangeDecoder
   readonly catalogue: Catalogue
   readonly asking: <T>(ask: (client: Client) => Promise<T>) => Promise<T>
@@ -46,6 +52,8 @@ from (select ${nextXidSql} as next, ${endedXidSql} as xid offset 0) n`
  */
 export class ShapeWatch {
   readonly #options: ShapeWatchOptions
+  /** By the tables' ids: the digest of the publication when they were last found to be in it as before. */
+  readonly #published = new Map<string, string>()
 
   constructor(options: ShapeWatchOptions) {
     this.#options = options
@@ -69,6 +77,7 @@ export class ShapeWatch {
     const { asking, catalogue, decoder, reach } = this.#options
     const known = decoder.tables.sightings.watched(decoder.position)
     if (known.size === 0) return
+    await this.#lookAtPublication(known)
     const looks = [...known.values()].map(({ memo }) => memo.look?.xid ?? null)
     const oldest = leastOf(looks)
     if (oldest !== null) {
@@ -83,6 +92,9 @@ export class ShapeWatch {
     const { rows } = await asking((client) =>
       client.query<{ id: string; changed: boolean; xid: string }>(changedSql, [[...known.keys()], looks]),
     )
+    // It may be unlogged by now, or a partition of another table.
+    for (const { id, changed } of rows) if (changed) this.#published.delete(id)
+    await this.#lookAtPublication(known)
     const same = new Map(rows.flatMap(({ id, changed }) => (changed ? [] : [[id, known.get(id) as KnownTable] as const])))
     if (rows.length > 0) decoder.tables.sightings.unchanged(same, rows[0].xid)
     for (const { id, changed } of rows) {
@@ -104,6 +116,25 @@ export class ShapeWatch {
       reach(sighting.at)
     }
   }
+
+  /** Fails tables that are not published as they were: of what they do not send the stream does not tell, nor that they do not. */
+  async #lookAtPublication(known: ReadonlyMap<string, KnownTable>): Promise<void> {
+    const { asking, decoder, publication, reach, source, version } = this.#options
+    const digest = await asking((client) => digestMembers(client, publication, version))
+    const ids = [...known.keys()].filter((id) => this.#published.get(id) !== digest)
+    if (ids.length === 0) return
+    const { memberships, at } = await asking(async (client) => {
+      return { memberships: await readMemberships(client, publication, version, ids), at: await readHead(client) }
+    })
+    for (const id of ids) {
+      const table = known.get(id)
+      this.#published.set(id, digest)
+      const error = table && missedChanges(source, table.table, table.memo.member, memberships.get(id))
+      if (!error) continue
+      decoder.tables.miss(id, table.memo, error)
+      reach(at)
+    }
+  }
 }
 
 /** The lowest of these numbers; null when one of them is not known. */
@@ -122,7 +153,7 @@ function relationOf({ table, columns, memo }: KnownTable, { attributes, identity
   if (identity !== 'f' && key === null && table.key.kind !== 'none') return null
   const known = new Set([...columns.map(({ id }) => id), ...memo.ignored])
   const sent = attributes.flatMap((attribute) =>
-    attribute.dropped || (attribute.generated && !known.has(attribute.id)) ? [] : [attribute],
+    attribute.dropped || ((attribute.generated || memo.sent === 'listed') && !known.has(attribute.id)) ? [] : [attribute],
   )
   return {
     oid: Number(table.id),

@@ -7,6 +7,7 @@ import type { Lsn } from './lsn.ts'
 import type { Relation } from './relation.ts'
 import { settleShape } from './shape-change.ts'
 import type { ColumnRules, KnownTable } from './shape-change.ts'
+import type { ShapeMemo } from './shape-memo.ts'
 import { Sightings } from './sightings.ts'
 import { boundTable, dropShape, lowestFloor, makeShape, needsText, textNeeded } from './stream-table.ts'
 import type { Answer, BoundTable, ShapeOptions, StreamTable } from './stream-table.ts'
@@ -77,6 +78,21 @@ export class StreamTables {
   forget(id: string): void {
     const table = this.#tables.get(Number(id))
     if (table) giveUp(table)
+  }
+
+  /** A table was copied again while it was published like `member`: what was missing before is in the copy. */
+  copied(id: string, member: string | undefined): void {
+    const table = this.#tables.get(Number(id))
+    if (!table || table.failed || table.known.memo.member === member) return
+    const isSettled = table.settled === table.known
+    table.known = { ...table.known, memo: { ...table.known.memo, member } }
+    table.settled = isSettled ? table.known : { ...table.settled, memo: { ...table.settled.memo, member } }
+  }
+
+  /** Changes of this table are missing, unless it was copied anew since it was published so. */
+  miss(id: string, { member }: ShapeMemo, error: FrazilError): void {
+    const table = this.#tables.get(Number(id))
+    if (table && !table.failed && table.known.memo.member === member) this.fail(table, error)
   }
 
   /** Tables whose changes are or were wanted, as they were last. */

@@ -138,7 +138,8 @@ export function planTable(relation: RelationRow, facts: TableFacts, rules: PlanR
   const { storage, highest, ended } = relation
   const index = key.kind === 'columns' ? facts.indexes[0] : null
   const primary = index?.primary ? index.index : undefined
-  const memo: ShapeMemo = { storage, highest, ignored: [], primary, look: { storage, xid: ended } }
+  const sent = member?.listed == null ? undefined : member.listed ? 'listed' : 'all'
+  const memo: ShapeMemo = { storage, highest, ignored: [], primary, look: { storage, xid: ended }, sent }
   return {
     oid: relation.oid,
     schema: relation.schema,
