@@ -23,11 +23,12 @@ export interface PublishedTable {
   readonly filter: string | null
 }
 
+const listedSql = `select r.prrelid from pg_catalog.pg_publication_rel r join pg_catalog.pg_publication p on p.oid = r.prpubid
+  where p.pubname = $1 and r.prattrs is not null`
+
 // A list may be that of a partitioned table above.
-const detailsSql = `t.attnames::text[] as columns, t.rowfilter as filter, exists (
-  select from pg_catalog.pg_publication_rel r join pg_catalog.pg_publication p on p.oid = r.prpubid
-  where p.pubname = t.pubname and r.prattrs is not null
-    and (r.prrelid = c.oid or r.prrelid in (select a.relid from pg_catalog.pg_partition_ancestors(c.oid) a))) as listed`
+const detailsSql = `t.attnames::text[] as columns, t.rowfilter as filter, (c.oid in (${listedSql}) or c.relispartition
+  and exists (select from pg_catalog.pg_partition_ancestors(c.oid) a where a.relid in (${listedSql}))) as listed`
 
 /** What a publication of this name sends. */
 export async function readBorrowed(client: Client, name: string, version: number): Promise<BorrowedPublication> {

@@ -6,16 +6,17 @@ import type { SourceTable } from '../../data/index.ts'
 // and put back has another one), the kinds of changes, and the tables that it is a partition of. An unlogged table is in no log. Behind the bar:
 // lists of columns.
 const membershipsSql = (version: number): string => `
+with p as (select * from pg_catalog.pg_publication where pubname = $1),
+c as (select oid, relispartition, relpersistence, relnamespace from pg_catalog.pg_class where oid::int8 = any($2::int8[])),
+o as (select c.oid as id, c.oid as relid from c
+  union all select c.oid, a.relid from c cross join lateral pg_catalog.pg_partition_ancestors(c.oid) a where c.relispartition and a.relid <> c.oid),
+m as (select o.id, pg_catalog.string_agg(r.oid::text, ',' order by r.oid) as tables,
+    ${version >= 150_000 ? "pg_catalog.string_agg(r.prattrs::text, ',' order by r.oid)" : 'null'} as lists
+  from o join pg_catalog.pg_publication_rel r on r.prrelid = o.relid join p on p.oid = r.prpubid group by o.id),
+n as (${version >= 150_000 ? 'select pnnspid as id, n.oid from pg_catalog.pg_publication_namespace n join p on p.oid = n.pnpubid' : 'select null::oid as id, null::oid as oid'})
 select c.oid::int8::text as id, pg_catalog.concat_ws(' ', p.oid, p.pubinsert::int, p.pubupdate::int, p.pubdelete::int, p.pubtruncate::int,
-  p.pubviaroot::int, c.relpersistence, coalesce(m.tables, '-'), coalesce(m.schemas, '-')) || '|' || coalesce(m.lists, '') as membership
-from pg_catalog.pg_publication p join pg_catalog.pg_class c on c.oid::int8 = any($2::int8[])
-cross join lateral (
-  select pg_catalog.string_agg(r.oid::text, ',' order by r.oid) as tables,
-    ${version >= 150_000 ? "pg_catalog.string_agg(r.prattrs::text, ',' order by r.oid)" : 'null'} as lists,
-    ${version >= 150_000 ? '(select n.oid::text from pg_catalog.pg_publication_namespace n where n.pnpubid = p.oid and n.pnnspid = c.relnamespace)' : 'null'} as schemas
-  from pg_catalog.pg_publication_rel r where r.prpubid = p.oid
-    and (r.prrelid = c.oid or c.relispartition and r.prrelid in (select a.relid from pg_catalog.pg_partition_ancestors(c.oid) a))) m
-where p.pubname = $1`
+  p.pubviaroot::int, c.relpersistence, coalesce(m.tables, '-'), coalesce(n.oid::text, '-')) || '|' || coalesce(m.lists, '') as membership
+from p cross join c left join m on m.id = c.oid left join n on n.id = c.relnamespace`
 
 const digestSql = (version: number): string => `
 select coalesce((select pg_catalog.concat_ws(' ', p.oid, p.xmin, pg_catalog.md5(pg_catalog.concat_ws(' ',
