@@ -123,8 +123,9 @@ export function checkSlot(names: Names, slot: SlotFacts | null, position: Lsn, f
       'somebody else read or recreated it'
     throw new FrazilError('corrupt', 'slot-moved', message, { hint })
   }
-  if (position > facts.flushed) {
-    const message = `the lake is at ${lsnToText(position)}, beyond the end of the server's log ${lsnToText(facts.flushed)}: it was restored to an earlier time`
+  // A server that has lost something has less than that in memory, too; what it says is on its disk may lag behind what it has sent.
+  if (position > facts.inserted) {
+    const message = `the lake is at ${lsnToText(position)}, beyond the end of the server's log ${lsnToText(facts.inserted)}: it was restored to an earlier time`
     throw new FrazilError('corrupt', 'position-ahead', message, { hint })
   }
 }

@@ -13,6 +13,8 @@ export interface ServerFacts {
   readonly role: string
   /** End of the log that is safe on its disk. */
   readonly flushed: Lsn
+  /** End of the log, also of what is not on its disk yet. */
+  readonly inserted: Lsn
   /** Slots that are kept on standbys are read only up to what these have (`synchronized_standby_slots`, 17 and newer). */
   readonly waitsForStandbys: boolean
 }
@@ -60,6 +62,7 @@ interface FactsRow {
   database: string
   role: string
   flushed: string | null
+  inserted: string | null
   standbys: boolean
 }
 
@@ -80,7 +83,8 @@ select current_setting('server_version_num')::int as version, current_setting('w
     else ('x' || substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int end as timeline,
   coalesce(current_setting('synchronized_standby_slots', true), '') <> '' as standbys,
   current_database()::text as database, current_user::text as role,
-  case when pg_catalog.pg_is_in_recovery() then null else pg_catalog.pg_current_wal_flush_lsn()::text end as flushed`
+  case when pg_catalog.pg_is_in_recovery() then null else pg_catalog.pg_current_wal_flush_lsn()::text end as flushed,
+  case when pg_catalog.pg_is_in_recovery() then null else pg_catalog.pg_current_wal_insert_lsn()::text end as inserted`
 
 export interface PreflightRequest {
   readonly applicationName: string
@@ -125,6 +129,7 @@ export async function examineServer(
       database: facts.database,
       role: facts.role,
       flushed: facts.flushed === null ? lsnOf(0, 0) : parseLsn(facts.flushed),
+      inserted: facts.inserted === null ? lsnOf(0, 0) : parseLsn(facts.inserted),
       waitsForStandbys: facts.standbys,
     },
     problems: [...serverProblems(facts, request)],

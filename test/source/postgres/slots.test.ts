@@ -195,6 +195,34 @@ test('a position that is written and not flushed is reached by whoever waits for
   await own.stop()
 })
 
+test('a position that the server has in memory only is not one that it has lost', async () => {
+  const own = await startPostgres({ settings: { bgwriter_lru_maxpages: 0, autovacuum: 'off' } })
+  const first = await connect(own.url)
+  await first.query('create table t (id int primary key)')
+  const writer = await first.query<{ pid: number }>("select pid from pg_stat_activity where backend_type = 'walwriter'")
+  const config = { name: 'memory', url: own.url, tables: ['t'], retryForMs: 0 }
+  const before = new MapLake(config)
+  await before.caughtUp()
+  await before.close()
+  // The server writes nothing by itself meanwhile.
+  process.kill(writer.rows[0].pid, 'SIGSTOP')
+  let lake: MapLake
+  try {
+    await first.query('set synchronous_commit = off; insert into t values (1)')
+    const { rows } = await first.query<{ at: string; flushed: boolean }>(
+      'select pg_current_wal_insert_lsn()::text as at, pg_current_wal_flush_lsn() >= pg_current_wal_insert_lsn() as flushed',
+    )
+    assert.equal(rows[0].flushed, false)
+    lake = new MapLake(config, { state: { ...before.state(), position: rows[0].at } })
+    await lake.until(() => lake.streaming)
+  } finally {
+    process.kill(writer.rows[0].pid, 'SIGCONT')
+  }
+  await lake.close()
+  await first.end()
+  await own.stop()
+})
+
 test('a slot that the server gives up is recognised: while connected, and while down', async () => {
   for (const connectedThen of [true, false]) {
     const own = await startPostgres({
